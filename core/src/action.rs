@@ -1,0 +1,274 @@
+//! Actions: one effect of one statement on one object, with its class.
+//!
+//! Owns the classification. It refuses to look at statement text. The class answers one question: who loses
+//! if this runs? See `docs/guard.md` for the table.
+
+use crate::command::{Change, Command, Name};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What an action means for others, from harmless to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Old clients keep working, nothing waits.
+    Additive,
+    /// Long lock, scan or rewrite.
+    Blocking,
+    /// Old clients fail: rename, type change, dropped view.
+    Breaking,
+    /// Grants, owners, row security.
+    Security,
+    /// The guard, roles, system settings.
+    Control,
+    /// Data is lost.
+    Destructive,
+}
+
+impl Class {
+    /// All classes, in ascending order.
+    pub const ALL: [Self; 6] =
+        [Self::Additive, Self::Blocking, Self::Breaking, Self::Security, Self::Control, Self::Destructive];
+
+    /// The class as tables and messages spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Additive => "additive",
+            Self::Blocking => "blocking",
+            Self::Breaking => "breaking",
+            Self::Security => "security",
+            Self::Control => "control",
+            Self::Destructive => "destructive",
+        }
+    }
+
+    /// Reads what [`Class::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == text)
+    }
+}
+
+/// An object by kind and path (`["public", "orders", "note"]`), unquoted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Object {
+    /// PostgreSQL's word for it: `table`, `column`, `materialized view`, …
+    pub kind: String,
+    /// Schema, name and, for parts of an object, the part. The schema is missing where nothing told it.
+    pub path: Vec<String>,
+    /// Whether the path starts with a schema.
+    pub qualified: bool,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted: Vec<String> = self.path.iter().map(|part| quote(part)).collect();
+        write!(f, "{} {}", self.kind, quoted.join("."))
+    }
+}
+
+/// An identifier as PostgreSQL would print it, keywords aside.
+pub fn quote(identifier: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+    let bare = identifier.starts_with(plain) && identifier.chars().all(|c| plain(c) || c.is_ascii_digit() || c == '$');
+    if bare { identifier.to_owned() } else { format!("\"{}\"", identifier.replace('"', "\"\"")) }
+}
+
+/// One effect on one object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Action {
+    /// What is done: `drop`, `rename`, `add`, …
+    pub verb: String,
+    /// Who loses.
+    pub class: Class,
+    /// To which object.
+    pub object: Object,
+    /// Whether the object is temporary, so that nobody else can lose it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub temporary: bool,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.object)
+    }
+}
+
+impl Action {
+    /// An action on the object of `kind` called `name`.
+    pub fn on(verb: &str, class: Class, kind: &str, name: &Name) -> Self {
+        let object = Object { kind: kind.to_owned(), path: name.path(), qualified: name.schema.is_some() };
+        Self { verb: verb.to_owned(), class, object, temporary: name.temporary }
+    }
+
+    fn on_part(verb: &str, class: Class, kind: &str, name: &Name, part: &str) -> Self {
+        let mut action = Self::on(verb, class, kind, name);
+        action.object.path.push(part.to_owned());
+        action
+    }
+
+    /// The action that `sql_drop` reports for an object that went: `kind` and `path` as PostgreSQL gives them.
+    pub fn dropped(kind: &str, path: Vec<String>, temporary: bool) -> Self {
+        let kind = if kind == "table column" { "column" } else { kind };
+        let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
+        Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary }
+    }
+}
+
+/// The class of dropping an object of `kind`.
+pub fn drop_class(kind: &str) -> Class {
+    match kind {
+        "table" | "column" | "materialized view" | "schema" | "sequence" | "extension" | "database" | "tablespace"
+        | "table column" | "large object" => Class::Destructive,
+        "policy" => Class::Security,
+        "role" | "event trigger" | "user mapping" => Class::Control,
+        "statistics object" | "statistics" => Class::Additive,
+        _ => Class::Breaking,
+    }
+}
+
+/// The actions of a statement; empty if it can't touch an object by itself.
+pub fn classify(command: &Command) -> Vec<Action> {
+    match command {
+        Command::Drop { kind, names, .. } => {
+            names.iter().map(|name| Action::on("drop", drop_class(kind), kind, name)).collect()
+        }
+        Command::DropColumnLike { kind, name } => vec![Action::on("drop", drop_class(kind), kind, name)],
+        Command::DropOwned { roles, .. } => named("drop owned by", Class::Destructive, "role", roles),
+        Command::Reassign { roles } => named("reassign owned by", Class::Security, "role", roles),
+        Command::AlterTable { kind, name, changes } => {
+            changes.iter().map(|change| alter_table(kind, name, change)).collect()
+        }
+        Command::Rename { kind, name, part: Some(part), .. } => {
+            let verb = if kind == "column" || kind == "constraint" { "rename" } else { "rename part of" };
+            vec![Action::on_part(verb, Class::Breaking, kind, name, part)]
+        }
+        Command::Rename { kind, name, part: None, .. } => vec![Action::on("rename", rename_class(kind), kind, name)],
+        Command::SetSchema { kind, name, .. } => vec![Action::on("move", Class::Breaking, kind, name)],
+        Command::Owner { kind, name, .. } => vec![Action::on("change owner of", Class::Security, kind, name)],
+        Command::AddEnumValue { name, value } => vec![Action::on_part("add", Class::Additive, "enum value", name, value)],
+        Command::RenameEnumValue { name, value } => {
+            vec![Action::on_part("rename", Class::Breaking, "enum value", name, value)]
+        }
+        Command::AlterDomain { name, what, scans } => {
+            let class = if *scans { Class::Blocking } else { Class::Breaking };
+            vec![Action::on(what, class, "domain", name)]
+        }
+        Command::Create { kind, name, replace } => {
+            let (verb, class) = if *replace { ("create or replace", Class::Breaking) } else { ("create", Class::Additive) };
+            let class = if ["role", "event trigger"].contains(&kind.as_str()) { Class::Control } else { class };
+            vec![Action::on(verb, class, kind, name)]
+        }
+        Command::CreateIndex { table, name, concurrently } => {
+            let class = if *concurrently { Class::Additive } else { Class::Blocking };
+            let index = Name { schema: table.schema.clone(), name: name.clone(), temporary: table.temporary };
+            vec![Action::on("create", class, "index", &index)]
+        }
+        Command::Truncate { names, .. } => {
+            names.iter().map(|name| Action::on("truncate", Class::Destructive, "table", name)).collect()
+        }
+        Command::Delete { name, filtered: false } => vec![Action::on("empty", Class::Destructive, "table", name)],
+        Command::Grant { what, revoke } => {
+            let verb = if *revoke { "revoke on" } else { "grant on" };
+            vec![Action::on(verb, Class::Security, what, &Name::bare(""))]
+        }
+        Command::Role { tag } => vec![Action::on("run", Class::Control, "command", &Name::bare(tag.as_str()))],
+        Command::System { tag } => vec![Action::on("run", Class::Control, "command", &Name::bare(tag.as_str()))],
+        Command::Rewrite { tag, name } => match name {
+            Some(name) => vec![Action::on(&tag.to_lowercase(), Class::Blocking, "table", name)],
+            None => vec![Action::on("run", Class::Blocking, "command", &Name::bare(tag.as_str()))],
+        },
+        Command::Other { tag } => vec![Action::on("run", Class::Breaking, "command", &Name::bare(tag.as_str()))],
+        Command::Delete { filtered: true, .. }
+        | Command::Data { .. }
+        | Command::Transaction { .. }
+        | Command::SwitchRole { .. }
+        | Command::Opaque { .. } => vec![],
+    }
+}
+
+fn named(verb: &str, class: Class, kind: &str, names: &[String]) -> Vec<Action> {
+    names.iter().map(|name| Action::on(verb, class, kind, &Name::bare(name.as_str()))).collect()
+}
+
+fn rename_class(kind: &str) -> Class {
+    match kind {
+        "index" | "constraint" | "statistics object" => Class::Additive,
+        "role" | "database" | "event trigger" => Class::Control,
+        _ => Class::Breaking,
+    }
+}
+
+fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
+    let column = |verb: &str, class, column: &str| Action::on_part(verb, class, "column", name, column);
+    let whole = |verb: &str, class| Action::on(verb, class, kind, name);
+    match change {
+        Change::AddColumn { column: part } => column("add", Class::Additive, part),
+        Change::DropColumn { column: part } => column("drop", Class::Destructive, part),
+        Change::ColumnType { column: part, lossy: true } => column("recompute", Class::Destructive, part),
+        Change::ColumnType { column: part, lossy: false } => column("change type of", Class::Breaking, part),
+        Change::ColumnDefault { column: part } => column("change default of", Class::Additive, part),
+        Change::SetNotNull { column: part } => column("set not null on", Class::Blocking, part),
+        Change::DropNotNull { column: part } => column("drop not null on", Class::Additive, part),
+        Change::DropExpression { column: part } => column("drop expression of", Class::Breaking, part),
+        Change::DropIdentity { column: part } => column("drop identity of", Class::Breaking, part),
+        Change::AddConstraint { name: part, scans } => {
+            let class = if *scans { Class::Blocking } else { Class::Additive };
+            Action::on_part("add", class, "constraint", name, part)
+        }
+        Change::DropConstraint { name: part } => Action::on_part("drop", Class::Breaking, "constraint", name, part),
+        Change::Owner { .. } => whole("change owner of", Class::Security),
+        Change::DetachPartition { partition } => Action::on("detach", Class::Breaking, "partition", partition),
+        Change::AttachPartition { partition } => Action::on("attach", Class::Blocking, "partition", partition),
+        Change::NoInherit { .. } => whole("remove inheritance of", Class::Breaking),
+        Change::RowSecurity { enable: true } => whole("enable row security on", Class::Security),
+        Change::RowSecurity { enable: false } => whole("weaken row security on", Class::Security),
+        Change::Triggers { enable: true } => whole("enable triggers of", Class::Security),
+        Change::Triggers { enable: false } => whole("disable triggers of", Class::Security),
+        Change::Rules { .. } => whole("switch rules of", Class::Security),
+        Change::Unlogged => whole("unlog", Class::Breaking),
+        Change::Logged => whole("log", Class::Blocking),
+        Change::Rewrite { what } => whole(what, Class::Blocking),
+        Change::ReplicaIdentity => whole("change replica identity of", Class::Breaking),
+        Change::Tuning => whole("tune", Class::Additive),
+        Change::Unknown { .. } => whole("alter", Class::Breaking),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orders() -> Name {
+        Name { schema: Some("public".into()), name: "orders".into(), temporary: false }
+    }
+
+    #[test]
+    fn dropping_a_column_destroys_and_says_which() {
+        let changes = vec![Change::DropColumn { column: "note".into() }];
+        let actions = classify(&Command::AlterTable { kind: "table".into(), name: orders(), changes });
+        assert_eq!(actions[0].to_string(), "drop column public.orders.note");
+        assert_eq!(actions[0].class, Class::Destructive);
+    }
+
+    #[test]
+    fn sql_drop_and_the_parse_tree_name_a_column_alike() {
+        let changes = vec![Change::DropColumn { column: "note".into() }];
+        let declared = classify(&Command::AlterTable { kind: "table".into(), name: orders(), changes });
+        let path = ["public", "orders", "note"].map(str::to_owned).to_vec();
+        assert_eq!(declared[0], Action::dropped("table column", path, false));
+    }
+
+    #[test]
+    fn names_are_printed_as_postgresql_would() {
+        assert_eq!(quote("orders"), "orders");
+        assert_eq!(quote("Orders\"x"), "\"Orders\"\"x\"");
+        assert_eq!(quote("1a"), "\"1a\"");
+    }
+
+    #[test]
+    fn every_class_is_read_back() {
+        for class in Class::ALL {
+            assert_eq!(Class::parse(class.as_str()), Some(class));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A statement as the guard sees it: what it would do, to which objects, without its text.
+//!
+//! The extension fills this model from PostgreSQL's raw parse trees (`extension/src/pg/nodes.rs`), so that
+//! classification ([`crate::action`]) is a pure function and comments, quoting and layout can't matter.
+
+/// A name as the parser gives it, with what name resolution found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Name {
+    /// Schema: as written, or as found; `None` if neither.
+    pub schema: Option<String>,
+    /// Unqualified name.
+    pub name: String,
+    /// Whether it lies in a temporary schema.
+    pub temporary: bool,
+}
+
+impl Name {
+    /// A name without a schema.
+    pub fn bare(name: impl Into<String>) -> Self {
+        Self { schema: None, name: name.into(), temporary: false }
+    }
+
+    /// The parts, schema first if there is one.
+    pub fn path(&self) -> Vec<String> {
+        self.schema.iter().cloned().chain([self.name.clone()]).collect()
+    }
+}
+
+/// One subcommand of ALTER TABLE (or ALTER VIEW, INDEX, SEQUENCE, …) by its meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named after PostgreSQL's AlterTableType")]
+pub enum Change {
+    AddColumn { column: String },
+    DropColumn { column: String },
+    /// `lossy` if a USING expression is more than a cast of the column itself.
+    ColumnType { column: String, lossy: bool },
+    ColumnDefault { column: String },
+    SetNotNull { column: String },
+    DropNotNull { column: String },
+    DropExpression { column: String },
+    DropIdentity { column: String },
+    AddConstraint { name: String, scans: bool },
+    DropConstraint { name: String },
+    Owner { role: String },
+    DetachPartition { partition: Name },
+    AttachPartition { partition: Name },
+    NoInherit { parent: Name },
+    RowSecurity { enable: bool },
+    Triggers { enable: bool },
+    Rules { enable: bool },
+    Unlogged,
+    Logged,
+    Rewrite { what: &'static str },
+    ReplicaIdentity,
+    /// Statistics, storage, compression, reloptions, … : nothing that a client notices.
+    Tuning,
+    /// What this version doesn't know.
+    Unknown { subtype: u32 },
+}
+
+/// What a statement would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named after PostgreSQL's statements")]
+pub enum Command {
+    Drop { kind: String, names: Vec<Name>, cascade: bool },
+    DropColumnLike { kind: String, name: Name },
+    DropOwned { roles: Vec<String>, cascade: bool },
+    Reassign { roles: Vec<String> },
+    AlterTable { kind: String, name: Name, changes: Vec<Change> },
+    Rename { kind: String, name: Name, part: Option<String>, new_name: String },
+    SetSchema { kind: String, name: Name, schema: String },
+    Owner { kind: String, name: Name, role: String },
+    /// ALTER TYPE … for composite types arrives as [`Command::AlterTable`].
+    AddEnumValue { name: Name, value: String },
+    RenameEnumValue { name: Name, value: String },
+    AlterDomain { name: Name, what: &'static str, scans: bool },
+    Create { kind: String, name: Name, replace: bool },
+    CreateIndex { table: Name, name: String, concurrently: bool },
+    Truncate { names: Vec<Name>, cascade: bool },
+    Delete { name: Name, filtered: bool },
+    Grant { what: String, revoke: bool },
+    Role { tag: String },
+    System { tag: String },
+    Rewrite { tag: String, name: Option<Name> },
+    /// INSERT, UPDATE, MERGE, COPY FROM, filtered DELETE: data, not schema.
+    Data { tag: String },
+    /// Ends, opens or nests transactions.
+    Transaction { tag: String },
+    /// SET ROLE and SET SESSION AUTHORIZATION.
+    SwitchRole { setting: String },
+    /// Anything whose effects only show when it runs (DO, CALL, SELECT, EXECUTE), or that has none on objects.
+    Opaque { tag: String },
+    /// Everything else that changes the catalog.
+    Other { tag: String },
+}

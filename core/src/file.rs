@@ -1,0 +1,274 @@
+//! The revision file: header comments, then SQL in sections.
+//!
+//! ```sql
+//! -- revision: 3f2a9c1b7d04
+//! -- parents: 1c0ffee00aa1
+//! -- message: add orders.note
+//!
+//! -- runbook: upgrade
+//! ALTER TABLE orders ADD COLUMN note text;
+//!
+//! -- runbook: downgrade
+//! ALTER TABLE orders DROP COLUMN note;
+//! ```
+//!
+//! A missing downgrade section means that there is no way back; an empty one, that nothing needs undoing.
+//! Windows line ends are read as `\n`, and a byte order mark is skipped.
+
+use crate::error::{Error, Result};
+use crate::revision::{MAX_BYTES, Phase, Revision, RevisionId};
+use std::fmt::Write as _;
+
+const KEYS: &str = "revision, parents, depends_on, branch_label, message, phase, author, transaction, irreversible_reason, \
+                    requires_release, unused_for, backfill";
+
+/// Reads a revision file; `name` stands in errors.
+///
+/// # Errors
+/// [`Error::File`] with file, line and the fix; [`Error::TooLarge`]; [`Error::RevisionId`].
+pub fn parse(name: &str, bytes: &[u8]) -> Result<Revision> {
+    let size = bytes.len() as u64;
+    if size > MAX_BYTES {
+        return Err(Error::TooLarge { what: name.to_owned(), bytes: size, limit: MAX_BYTES });
+    }
+    let at = |line: usize, problem: &str, fix: &str| Error::File {
+        file: name.to_owned(),
+        line,
+        problem: problem.to_owned(),
+        fix: fix.to_owned(),
+    };
+    let line_of = |offset: usize| 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count();
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        at(line_of(error.valid_up_to()), "the file is not UTF-8", "Save it as UTF-8, for example with iconv -f latin1 -t utf-8.")
+    })?;
+    if let Some(offset) = text.find('\0') {
+        return Err(at(line_of(offset), "the file contains a NUL byte", "PostgreSQL text can't hold NUL; remove it."));
+    }
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+    Parser { name, headers: Vec::new(), sections: Vec::new() }.read(&text)
+}
+
+struct Parser<'a> {
+    name: &'a str,
+    headers: Vec<(String, String, usize)>,
+    sections: Vec<(String, String)>,
+}
+
+impl Parser<'_> {
+    fn error(&self, line: usize, problem: impl Into<String>, fix: impl Into<String>) -> Error {
+        Error::File { file: self.name.to_owned(), line, problem: problem.into(), fix: fix.into() }
+    }
+
+    fn read(mut self, text: &str) -> Result<Revision> {
+        for (index, line) in text.lines().enumerate() {
+            let number = index + 1;
+            if let Some(section) = line.strip_prefix("-- runbook:") {
+                self.open_section(section.trim(), number)?;
+            } else if let Some((_, sql)) = self.sections.last_mut() {
+                sql.push_str(line);
+                sql.push('\n');
+            } else {
+                self.header(line, number)?;
+            }
+        }
+        self.build()
+    }
+
+    fn open_section(&mut self, section: &str, line: usize) -> Result<()> {
+        if !["upgrade", "downgrade", "verify"].contains(&section) {
+            return Err(self.error(
+                line,
+                format!("unknown section \"{section}\""),
+                "The sections are \"-- runbook: upgrade\", \"-- runbook: downgrade\" and \"-- runbook: verify\".",
+            ));
+        }
+        if self.sections.iter().any(|(name, _)| name == section) {
+            return Err(self.error(line, format!("section \"{section}\" stands twice"), "Join the two."));
+        }
+        self.sections.push((section.to_owned(), String::new()));
+        Ok(())
+    }
+
+    fn header(&mut self, line: &str, number: usize) -> Result<()> {
+        let line = line.trim();
+        if line.is_empty() || line == "--" {
+            return Ok(());
+        }
+        let Some(comment) = line.strip_prefix("--") else {
+            return Err(self.error(
+                number,
+                "SQL before the first section",
+                "Write \"-- runbook: upgrade\" on a line of its own above it.",
+            ));
+        };
+        let Some((key, value)) = comment.split_once(':') else {
+            return Err(self.error(number, "a header line without \"key: value\"", "Move free comments below \"-- runbook: upgrade\"."));
+        };
+        let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+        if !KEYS.split(", ").any(|known| known == key) {
+            return Err(self.error(number, format!("unknown header \"{key}\""), format!("The headers are {KEYS}.")));
+        }
+        if self.headers.iter().any(|(other, ..)| *other == key) {
+            return Err(self.error(number, format!("header \"{key}\" stands twice"), "Keep one; lists are separated by commas."));
+        }
+        self.headers.push((key, value, number));
+        Ok(())
+    }
+
+    fn value(&self, key: &str) -> Option<(&str, usize)> {
+        let (_, value, line) = self.headers.iter().find(|(other, value, _)| other == key && !value.is_empty())?;
+        Some((value, *line))
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        let (value, _) = self.value(key).unwrap_or_default();
+        value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn section(&self, name: &str) -> Option<String> {
+        let (_, sql) = self.sections.iter().find(|(other, _)| other == name)?;
+        Some(if sql.trim().is_empty() { String::new() } else { format!("{}\n", sql.trim_matches('\n').trim_end()) })
+    }
+
+    fn id(&self, id: &str, line: usize) -> Result<RevisionId> {
+        RevisionId::new(id).map_err(|error| {
+            self.error(line, error.to_string(), error.hint().unwrap_or_default())
+        })
+    }
+
+    fn build(self) -> Result<Revision> {
+        let Some((id, id_line)) = self.value("revision") else {
+            let fix = "Start the file with \"-- revision: ID\"; \"runbook revision -m MESSAGE\" writes one.";
+            return Err(self.error(1, "no revision id", fix));
+        };
+        let revision = self.id(id, id_line)?;
+        let parents_line = self.value("parents").map_or(1, |(_, line)| line);
+        let parents: Result<Vec<_>> = self.list("parents").iter().map(|parent| self.id(parent, parents_line)).collect();
+        let phase = match self.value("phase") {
+            None => None,
+            Some((text, line)) => Some(Phase::parse(text).ok_or_else(|| {
+                self.error(line, format!("unknown phase \"{text}\""), "The phases are expand, migrate and contract.")
+            })?),
+        };
+        let transaction = match self.value("transaction") {
+            None | Some(("on", _)) => true,
+            Some(("off", _)) => false,
+            Some((text, line)) => {
+                return Err(self.error(line, format!("unknown transaction mode \"{text}\""), "Write \"on\" or \"off\"."));
+            }
+        };
+        let Some(upgrade) = self.section("upgrade") else {
+            return Err(self.error(1, "no upgrade section", "Write \"-- runbook: upgrade\" above the SQL."));
+        };
+        let text = |key: &str| self.value(key).map(|(value, _)| value.to_owned());
+        Revision {
+            revision,
+            parents: parents?,
+            depends_on: self.list("depends_on"),
+            branch_labels: self.list("branch_label"),
+            message: text("message").unwrap_or_default(),
+            phase,
+            author: text("author"),
+            transaction,
+            upgrade,
+            downgrade: self.section("downgrade"),
+            irreversible_reason: text("irreversible_reason"),
+            verify: self.section("verify").filter(|sql| !sql.is_empty()),
+            requires_release: text("requires_release"),
+            unused_for: text("unused_for"),
+            backfill: text("backfill"),
+        }
+        .checked()
+    }
+}
+
+/// Writes `revision` as a file that [`parse`] reads back to the same digest.
+pub fn write(revision: &Revision) -> String {
+    let mut out = format!("-- revision: {}\n", revision.revision);
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut header = |key: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(out, "-- {key}: {value}");
+        }
+    };
+    header("parents", revision.parents.iter().map(RevisionId::as_str).collect::<Vec<_>>().join(", "));
+    header("depends_on", revision.depends_on.join(", "));
+    header("branch_label", revision.branch_labels.join(", "));
+    header("message", one_line(&revision.message));
+    header("phase", revision.phase.map_or(String::new(), |phase| phase.as_str().to_owned()));
+    header("author", one_line(revision.author.as_deref().unwrap_or_default()));
+    header("transaction", if revision.transaction { String::new() } else { "off".to_owned() });
+    header("irreversible_reason", one_line(revision.irreversible_reason.as_deref().unwrap_or_default()));
+    header("requires_release", revision.requires_release.clone().unwrap_or_default());
+    header("unused_for", revision.unused_for.clone().unwrap_or_default());
+    header("backfill", revision.backfill.clone().unwrap_or_default());
+    let sections = [("upgrade", Some(&revision.upgrade)), ("downgrade", revision.downgrade.as_ref()), ("verify", revision.verify.as_ref())];
+    for (name, sql) in sections {
+        if let Some(sql) = sql {
+            let _ = write!(out, "\n-- runbook: {name}\n{}", sql.trim_matches('\n'));
+            if !sql.trim().is_empty() {
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = "-- revision: 3f2a9c1b7d04\n-- parents: 1c0ffee00aa1\n-- message: add orders.note\n-- phase: expand\n\n\
+                          -- runbook: upgrade\nALTER TABLE orders ADD COLUMN note text;\n\n\
+                          -- runbook: downgrade\nALTER TABLE orders DROP COLUMN note;\n\n-- runbook: verify\nSELECT note FROM orders LIMIT 0;\n";
+
+    #[test]
+    fn what_is_written_is_read_back_to_the_same_digest() {
+        let revision = parse("a.sql", SAMPLE.as_bytes()).unwrap();
+        assert_eq!(revision.phase, Some(Phase::Expand));
+        let again = parse("b.sql", write(&revision).as_bytes()).unwrap();
+        assert_eq!(revision, again);
+        assert_eq!(revision.digest(), again.digest());
+    }
+
+    #[test]
+    fn windows_line_ends_do_not_change_the_digest() {
+        let windows = SAMPLE.replace('\n', "\r\n");
+        assert_eq!(parse("a", windows.as_bytes()).unwrap().digest(), parse("a", SAMPLE.as_bytes()).unwrap().digest());
+    }
+
+    #[test]
+    fn errors_give_file_line_and_fix() {
+        let cases: [(&[u8], usize, &str); 9] = [
+            (b"-- revision: a\n-- reviewer: x\n", 2, "unknown header"),
+            (b"-- revision: a\nCREATE TABLE t();\n", 2, "SQL before"),
+            (b"-- revision: a\n-- runbook: up\n", 2, "unknown section"),
+            (b"-- revision: a\n-- runbook: upgrade\n-- runbook: upgrade\n", 3, "twice"),
+            (b"-- message: x\n-- runbook: upgrade\n", 1, "no revision id"),
+            (b"-- revision: a\n-- phase: later\n-- runbook: upgrade\n", 2, "unknown phase"),
+            (b"-- revision: a-b\n-- runbook: upgrade\n", 1, "invalid revision id"),
+            (b"-- revision: a\n-- runbook: upgrade\nSELECT '\xff';\n", 3, "not UTF-8"),
+            (b"-- revision: a\n-- runbook: upgrade\nSELECT 1;\0\n", 3, "NUL"),
+        ];
+        for (bytes, line, problem) in cases {
+            let error = parse("f.sql", bytes).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("f.sql:{line}: ")), "{error}");
+            assert!(error.to_string().contains(problem), "{error}");
+            assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
+        }
+    }
+
+    #[test]
+    fn refuses_fifty_megabytes_without_reading_them() {
+        let error = parse("big.sql", &vec![b' '; 50 * 1024 * 1024]).unwrap_err();
+        assert_eq!(error.sqlstate(), "54000");
+    }
+
+    #[test]
+    fn an_empty_downgrade_is_a_way_back_and_a_missing_one_is_not() {
+        let empty = parse("a", b"-- revision: a\n-- runbook: upgrade\nSELECT 1;\n-- runbook: downgrade\n").unwrap();
+        assert_eq!(empty.downgrade.as_deref(), Some(""));
+        let missing = parse("a", b"-- revision: a\n-- runbook: upgrade\nSELECT 1;\n").unwrap();
+        assert_eq!(missing.downgrade, None);
+    }
+}

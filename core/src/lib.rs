@@ -1,0 +1,22 @@
+//! What is true of migrations without a database.
+//!
+//! This crate owns the vocabulary (revision, graph, target, action, policy, ledger entry) and every
+//! decision made with it. It refuses to do I/O, to know PostgreSQL's C structures, or to read a clock:
+//! callers hand facts in and act on what comes back.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
+
+pub mod action;
+pub mod command;
+pub mod error;
+pub mod file;
+pub mod graph;
+pub mod ledger;
+pub mod manifest;
+pub mod plan;
+pub mod policy;
+pub mod revision;
+pub mod target;
+
+pub use error::{Error, Result};
+pub use revision::{Digest, Phase, Revision, RevisionId};
