@@ -108,9 +108,16 @@ impl Action {
 
     /// The action that `sql_drop` reports for an object that went: `kind` and `path` as PostgreSQL gives them.
     pub fn dropped(kind: &str, path: Vec<String>, temporary: bool) -> Self {
-        let kind = if kind == "table column" { "column" } else { kind };
+        let kind = if kind.ends_with(" column") { "column" } else { kind };
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
         Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary }
+    }
+
+    /// What `ddl_command_end` reports: a command of kind `tag` touched the object at `path`.
+    pub fn executed(tag: &str, kind: &str, path: Vec<String>) -> Self {
+        let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
+        let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
+        Self { verb, class: Class::Additive, object, temporary: false }
     }
 }
 
@@ -118,7 +125,7 @@ impl Action {
 pub fn drop_class(kind: &str) -> Class {
     match kind {
         "table" | "column" | "materialized view" | "schema" | "sequence" | "extension" | "database" | "tablespace"
-        | "table column" | "large object" => Class::Destructive,
+        | "large object" => Class::Destructive,
         "policy" => Class::Security,
         "role" | "event trigger" | "user mapping" => Class::Control,
         "statistics object" | "statistics" => Class::Additive,

@@ -63,6 +63,17 @@ impl Kind {
             Self::GuardDeactivated => "guard.deactivated",
         }
     }
+
+    /// Reads what [`Kind::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        use Kind::*;
+        let all = [
+            RevisionSubmitted, RevisionApproved, RevisionRejected, RevisionRevoked, RevisionApplied, RevisionReverted,
+            RevisionStamped, ApplyStarted, ApplyStatement, ApplyFailed, ApplyFinished, DdlExecuted, DdlBlocked, DdlWouldBlock,
+            PolicyChanged, GuardActivated, GuardDeactivated,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 /// Who did it, from where, when, in which transaction; filled in by the server, never by a caller.
@@ -128,6 +139,17 @@ impl Entry {
         let payload = canonical(&Value::Object(object));
         let leaf_hash = leaf_hash(&payload);
         Self { entry_id, recorded_at, kind: kind.as_str(), payload, leaf_hash }
+    }
+
+    /// An entry that was built elsewhere, with its hash computed again.
+    pub fn restore(entry_id: &str, recorded_at: &str, kind: Kind, payload: &str) -> Self {
+        Self {
+            entry_id: entry_id.to_owned(),
+            recorded_at: recorded_at.to_owned(),
+            kind: kind.as_str(),
+            leaf_hash: leaf_hash(payload),
+            payload: payload.to_owned(),
+        }
     }
 }
 

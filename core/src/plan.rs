@@ -56,8 +56,7 @@ fn upgrade(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>> {
 fn downgrade(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>> {
     let resolver = Resolver::new(graph, current);
     let (label, place) = resolver.downgrade_target(target)?;
-    let refused =
-        || Error::NotOnTheWay { target: target.to_owned(), direction: "downgrade", current: graph.ids(current) };
+    let refused = || Error::NotOnTheWay { target: target.to_owned(), direction: "downgrade", current: graph.ids(current) };
     let mut roots = match place {
         Place::Base => graph.bases().to_vec(),
         Place::At(node) => graph.children(node).to_vec(),

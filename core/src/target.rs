@@ -120,19 +120,17 @@ impl<'a> Resolver<'a> {
     pub fn many(&self, name: &str) -> Result<Vec<Node>> {
         let (label, symbol) = split_label(name);
         match symbol {
-            "heads" => match label {
-                None => Ok(self.graph.real_heads().to_vec()),
-                Some(label) => self.on_lineage(self.graph.heads(), label, false),
-            },
-            "head" => {
+            "head" | "heads" => {
                 let heads = match label {
+                    None if symbol == "heads" => self.graph.real_heads().to_vec(),
                     None => self.graph.heads().to_vec(),
                     Some(label) => self.on_lineage(self.graph.heads(), label, false)?,
                 };
-                if heads.len() > 1 {
+                if symbol == "head" && heads.len() > 1 {
                     return Err(Error::MultipleHeads { target: name.to_owned(), heads: self.graph.ids(&heads) });
                 }
-                Ok(heads)
+                // Here a label must be a name: `base@heads` means nothing, though `base@+1` does.
+                heads.into_iter().map(|head| self.member(head, label)).collect()
             }
             "base" => Ok(vec![]),
             _ => Ok(vec![self.named(symbol, label)?]),
@@ -148,6 +146,9 @@ impl<'a> Resolver<'a> {
         if nodes.len() > 1 {
             return Err(Error::MultipleHeads { target: name.to_owned(), heads: self.graph.ids(&nodes) });
         }
+        if let (Some(label), _) = split_label(name) {
+            self.branch(label)?;
+        }
         Ok(nodes.first().copied())
     }
 
@@ -156,6 +157,9 @@ impl<'a> Resolver<'a> {
     /// # Errors
     /// As [`Resolver::many`].
     pub fn on_lineage(&self, targets: &[Node], name: &str, dependencies: bool) -> Result<Vec<Node>> {
+        if targets.is_empty() {
+            return Ok(vec![]);
+        }
         let (label, symbol) = split_label(name);
         let mut shares = match label {
             Some(label) => vec![self.named(label, None)?],
@@ -183,25 +187,34 @@ impl<'a> Resolver<'a> {
     }
 
     fn named(&self, symbol: &str, label: Option<&str>) -> Result<Node> {
-        let branch = label.map(|label| self.named(label, None)).transpose()?;
+        if let Some(label) = label {
+            self.branch(label)?;
+        }
         let node = match self.graph.find(symbol) {
             Some(node) => node,
-            None => self.by_prefix(symbol, branch)?,
+            None => self.by_prefix(symbol, label)?,
         };
-        match (branch, label) {
-            (Some(branch), Some(label)) if !self.graph.shares_lineage(node, &[branch], false) => {
+        self.member(node, label)
+    }
+
+    /// `node`, if it is on the branch `label`.
+    fn member(&self, node: Node, label: Option<&str>) -> Result<Node> {
+        match label {
+            Some(label) if !self.graph.shares_lineage(node, &[self.branch(label)?], false) => {
                 Err(Error::NotOnBranch { revision: self.graph.id(node).to_owned(), branch: label.to_owned() })
             }
             _ => Ok(node),
         }
     }
 
-    fn by_prefix(&self, prefix: &str, branch: Option<Node>) -> Result<Node> {
+    fn by_prefix(&self, prefix: &str, label: Option<&str>) -> Result<Node> {
         let long_enough = |name: &str| name.chars().count() > 3;
         let starts = |name: &str| !prefix.is_empty() && long_enough(name) && name.starts_with(prefix);
         let mut found: Vec<(&str, Node)> = self.graph.names().filter(|(name, _)| starts(name)).collect();
-        if let Some(branch) = branch {
-            found.retain(|(_, node)| self.graph.shares_lineage(*node, &[branch], false));
+        if let Some(label) = label {
+            let nodes: Vec<Node> = found.iter().map(|(_, node)| *node).collect();
+            let kept = self.on_lineage(&nodes, label, false)?;
+            found.retain(|(_, node)| kept.contains(node));
         }
         found.sort_unstable();
         match found[..] {
@@ -273,7 +286,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Walks `steps` from `start` (`None`: from outside); `None` if that leaves the graph.
+    /// Walks `steps` from `start` (`None`: from outside); `None` if that ends outside.
     fn walk(&self, target: &str, start: Option<Node>, steps: i64, label: Option<&str>) -> Result<Option<Place>> {
         let mut place = start.map(Place::At);
         for _ in 0..steps.unsigned_abs() {
@@ -298,7 +311,7 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        Ok(Some(place.unwrap_or(Place::Base)))
+        Ok(place)
     }
 
     fn climb(&self, nodes: &[Node], label: Option<&str>) -> Result<Vec<Place>> {

@@ -1,2 +1,31 @@
-//! x
+//! pg_runbook: the migration runbook, enforced by the database itself.
+//!
+//! A request enters by `api`; decisions are pure functions of `runbook_core`; effects leave by `store` and `pg`.
+//! See ARCHITECTURE.md for the map.
+
+mod api;
+mod apply;
+mod error;
+mod guard;
+mod install;
+mod ledger;
+mod pg;
+mod session;
+mod store;
+mod submit;
+
+use pgrx::prelude::*;
+
 pgrx::pg_module_magic!();
+
+/// Called by PostgreSQL when it loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    guard::enforcement::define_parameters();
+    pg::entry::register(pg::entry::Bodies {
+        submit: api::revisions::submit,
+        upgrade: api::apply::upgrade,
+        downgrade: api::apply::downgrade,
+        record: ledger::recorder::write,
+    });
+}

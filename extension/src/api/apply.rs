@@ -1,0 +1,49 @@
+//! `upgrade`, `downgrade`, `stamp`, `require`.
+
+use crate::apply;
+use crate::error::{from_core, refusal};
+use crate::pg::entry::Failure;
+use crate::store::revisions;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use runbook_core::plan::Direction;
+use runbook_core::target::Resolver;
+
+/// Behind `runbook.upgrade(text)`.
+pub fn upgrade(target: &str) -> Result<Vec<String>, Failure> {
+    apply::migrate(Direction::Upgrade, target)
+}
+
+/// Behind `runbook.downgrade(text)`.
+pub fn downgrade(target: &str) -> Result<Vec<String>, Failure> {
+    apply::migrate(Direction::Downgrade, target)
+}
+
+/// Says where the database stands without running anything.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn stamp(target: &str, purge: default!(bool, false)) -> Result<Vec<String>, ErrorReport> {
+    apply::stamp(target, purge).map_err(|failure| match failure {
+        Failure::Report(report) => report,
+        Failure::Caught(caught) => refusal(&caught.sqlstate(), caught.message(), None, None),
+    })
+}
+
+/// True if the revision is applied; an error otherwise. For applications to call when they start.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn require(revision: &str) -> Result<bool, ErrorReport> {
+    let graph = revisions::graph()?;
+    let heads = apply::nodes(&graph, &revisions::heads_seen()?)?;
+    let resolver = Resolver::new(&graph, &heads);
+    let wanted = resolver.many(revision).map_err(from_core)?;
+    let applied = resolver.applied();
+    let Some(&missing) = wanted.iter().find(|&&node| !applied.contains(node)) else { return Ok(true) };
+    let at = if heads.is_empty() { "base".to_owned() } else { graph.ids(&heads).join(", ") };
+    Err(refusal(
+        "55000",
+        format!("revision \"{}\" is required and not applied", graph.id(missing)),
+        Some(format!("The database is at {at}.")),
+        Some(format!("Migrate first: SELECT runbook.upgrade('{}');", graph.id(missing))),
+    ))
+}

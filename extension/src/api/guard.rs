@@ -1,0 +1,51 @@
+//! `activate`, `deactivate`, `guard_status`.
+
+use crate::error::refusal;
+use crate::guard::status;
+use crate::ledger::{self, By};
+use crate::pg::identity::{database, session_role};
+use crate::store::settings;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use runbook_core::ledger::Kind;
+use serde_json::json;
+
+/// Activates the guard in this database; false if it was active already.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn activate() -> Result<bool, ErrorReport> {
+    if settings::is_active()? {
+        return Ok(false);
+    }
+    settings::activate(&session_role())?;
+    let here = database();
+    let facts = json!({"system_identifier": here.system_identifier, "database_oid": here.oid});
+    ledger::record(Kind::GuardActivated, By::Caller, facts)?;
+    Ok(true)
+}
+
+/// Deactivates the guard, for a reason that the ledger keeps; false if it was not active.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
+    if reason.trim().is_empty() {
+        let hint = "SELECT runbook.deactivate('why, and until when');";
+        return Err(refusal("22023", "deactivating needs a reason", None, Some(hint.to_owned())));
+    }
+    if !settings::is_active()? {
+        return Ok(false);
+    }
+    settings::deactivate()?;
+    ledger::record(Kind::GuardDeactivated, By::Caller, json!({"reason": reason}))?;
+    Ok(true)
+}
+
+/// Which protections are live.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+#[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
+fn guard_status()
+-> Result<TableIterator<'static, (name!(layer, String), name!(active, bool), name!(covers, String), name!(detail, String))>, ErrorReport> {
+    let rows = status::layers()?;
+    Ok(TableIterator::new(rows.into_iter().map(|one| (one.layer.to_owned(), one.active, one.covers.to_owned(), one.detail))))
+}

@@ -1,0 +1,107 @@
+//! What `configure(key, value)` knows: keys, defaults, checks, and the parameters that every revision runs under.
+
+use crate::error::refusal;
+use crate::store::{self, catalog, settings};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::time::Duration;
+
+/// The keys, with their defaults and what they mean.
+pub const KEYS: [(&str, &str, &str); 5] = [
+    ("alembic_version", "off", "keep Alembic's table of that name in step with runbook.current()"),
+    ("lock_timeout", "10s", "lock_timeout under which revisions run"),
+    ("migration_role", "", "the role that revisions run as; empty: the role that calls upgrade()"),
+    ("migrator_wait", "60", "seconds that upgrade() waits for another migrator"),
+    ("search_path", "\"$user\", public", "search_path under which revisions run"),
+];
+
+/// Settings of one apply.
+#[derive(Debug)]
+pub struct Settings {
+    configured: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// The settings in force.
+    pub fn load() -> store::Result<Self> {
+        Ok(Self { configured: settings::all()? })
+    }
+
+    fn get(&self, key: &str) -> &str {
+        let default = KEYS.iter().find(|(known, ..)| *known == key).map_or("", |(_, default, _)| default);
+        self.configured.get(key).map_or(default, String::as_str)
+    }
+
+    /// The role that revisions run as, if one is configured.
+    pub fn migration_role(&self) -> Option<&str> {
+        Some(self.get("migration_role")).filter(|role| !role.is_empty())
+    }
+
+    /// Whether `alembic_version` is kept in step.
+    pub fn alembic_version(&self) -> bool {
+        self.get("alembic_version") == "on"
+    }
+
+    /// How long to wait for another migrator.
+    pub fn migrator_wait(&self) -> Duration {
+        Duration::from_secs(self.get("migrator_wait").parse().unwrap_or(60))
+    }
+
+    /// The parameters that every revision runs under, so that the same text means the same everywhere.
+    pub fn pinned(&self) -> Vec<(CString, CString)> {
+        let pins = [
+            ("search_path", self.get("search_path")),
+            ("lock_timeout", self.get("lock_timeout")),
+            ("DateStyle", "ISO, MDY"),
+            ("IntervalStyle", "postgres"),
+            ("TimeZone", "UTC"),
+            ("standard_conforming_strings", "on"),
+            ("check_function_bodies", "on"),
+            ("transform_null_equals", "off"),
+            ("session_replication_role", "origin"),
+        ];
+        pins.iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+}
+
+fn text(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}
+
+/// Checks and stores a setting; returns the old value.
+///
+/// # Errors
+/// 22023 for an unknown key or a value that it can't have; 42704 for a role that doesn't exist.
+pub fn configure(key: &str, value: Option<&str>) -> store::Result<Option<String>> {
+    if !KEYS.iter().any(|(known, ..)| *known == key) {
+        let keys: Vec<&str> = KEYS.iter().map(|(known, ..)| *known).collect();
+        return Err(refusal("22023", format!("unknown setting \"{key}\""), None, Some(format!("The settings are {}.", keys.join(", ")))));
+    }
+    if let Some(value) = value {
+        check(key, value)?;
+    }
+    let old = settings::all()?.remove(key);
+    settings::set(key, value)?;
+    Ok(old)
+}
+
+fn check(key: &str, value: &str) -> store::Result<()> {
+    let wrong = |fix: &str| Err(refusal("22023", format!("invalid value for setting \"{key}\": \"{value}\""), None, Some(fix.to_owned())));
+    match key {
+        "alembic_version" if !["on", "off"].contains(&value) => wrong("The values are on and off."),
+        "migrator_wait" if value.parse::<u32>().is_err() => wrong("Give a number of seconds."),
+        "lock_timeout" if !is_duration(value) => wrong("Give a number with ms, s, min or h, such as 10s; 0 waits for ever."),
+        "migration_role" if !value.is_empty() && !catalog::role_exists(value)? => Err(refusal(
+            "42704",
+            format!("role \"{value}\" does not exist"),
+            None,
+            Some(format!("Create it first: CREATE ROLE {} NOLOGIN;", runbook_core::action::quote(value))),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_duration(value: &str) -> bool {
+    let digits = value.trim_end_matches(char::is_alphabetic);
+    digits.parse::<u32>().is_ok() && ["", "ms", "s", "min", "h"].contains(&&value[digits.len()..])
+}

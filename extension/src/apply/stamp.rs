@@ -1,0 +1,68 @@
+//! Stamping: saying where the database stands without running anything; and Alembic's own table.
+
+use crate::apply::settings::Settings;
+use crate::apply::{locks, nodes};
+use crate::error::{from_core, refusal};
+use crate::ledger::{self, By};
+use crate::pg::entry::Failure;
+use crate::pg::session::{Pinned, relation_exists};
+use crate::pg::statements;
+use crate::store::revisions;
+use pgrx::spi::quote_literal;
+use runbook_core::ledger::Kind;
+use runbook_core::plan::{Direction, stamp as stamped};
+use serde_json::json;
+
+/// Moves the heads to `target`; with `purge`, forgets the present ones first. Returns the new heads.
+///
+/// # Errors
+/// Those of the target; 55P03 where another migrator stays; 22023 for a revision that Alembic's table can't hold.
+pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
+    let settings = Settings::load()?;
+    locks::take(settings.migrator_wait())?;
+    let old = revisions::heads()?;
+    let graph = revisions::graph()?;
+    let current = if purge { vec![] } else { nodes(&graph, &old)? };
+    let heads = stamped(&graph, &current, target).map_err(from_core)?;
+    let new = graph.ids(&heads);
+    let gone: Vec<String> = old.iter().filter(|id| !new.contains(id)).cloned().collect();
+    let come: Vec<String> = new.iter().filter(|id| !old.contains(id)).cloned().collect();
+    revisions::move_heads(&gone, &come)?;
+    let before = graph.ancestors(&nodes(&graph, &old).unwrap_or_default(), true);
+    let after = graph.ancestors(&heads, true);
+    for node in graph.nodes() {
+        match (before.contains(node), after.contains(node)) {
+            (false, true) => revisions::mark(graph.id(node), Direction::Upgrade)?,
+            (true, false) => revisions::mark(graph.id(node), Direction::Downgrade)?,
+            _ => {}
+        }
+    }
+    if settings.alembic_version() {
+        let pinned = Pinned::enter(&settings.pinned(), settings.migration_role())?;
+        alembic_version(&gone, &come)?;
+        drop(pinned);
+    }
+    ledger::record(Kind::RevisionStamped, By::Caller, json!({"target": target, "purge": purge, "from": old, "to": new}))?;
+    Ok(new)
+}
+
+/// Moves the rows of Alembic's table, as the migration role; creates it as Alembic does if it is missing.
+pub fn alembic_version(gone: &[String], come: &[String]) -> Result<(), Failure> {
+    if let Some(long) = come.iter().find(|id| id.len() > 32) {
+        let hint = "Turn it off with SELECT runbook.configure('alembic_version', 'off'), or use shorter revision ids.";
+        let message = format!("revision id \"{long}\" does not fit into alembic_version, which holds 32 characters");
+        return Err(refusal("22001", message, None, Some(hint.to_owned())).into());
+    }
+    if !relation_exists(c"alembic_version") {
+        statements::run(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))",
+        )?;
+    }
+    for id in gone {
+        statements::run(&format!("DELETE FROM alembic_version WHERE version_num = {}", quote_literal(id)))?;
+    }
+    for id in come {
+        statements::run(&format!("INSERT INTO alembic_version (version_num) VALUES ({})", quote_literal(id)))?;
+    }
+    Ok(())
+}

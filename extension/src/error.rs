@@ -1,0 +1,34 @@
+//! Refusals as PostgreSQL reports: SQLSTATE, message, DETAIL and HINT.
+
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use pgrx::pg_sys::panic::ErrorReport;
+
+/// A refusal with everything that a user needs.
+pub fn refusal(sqlstate: &str, message: impl Into<String>, detail: Option<String>, hint: Option<String>) -> ErrorReport {
+    let report = ErrorReport::new(code(sqlstate), message.into(), "pg_runbook");
+    let report = match detail {
+        Some(detail) => report.set_detail(detail),
+        None => report,
+    };
+    match hint {
+        Some(hint) => report.set_hint(hint),
+        None => report,
+    }
+}
+
+/// A refusal that core made.
+pub fn from_core(error: runbook_core::Error) -> ErrorReport {
+    refusal(error.sqlstate(), error.to_string(), error.detail(), error.hint())
+}
+
+/// Something that can't happen unless somebody changed our tables by hand.
+pub fn internal(problem: impl Into<String>) -> ErrorReport {
+    let hint = "Compare the tables of schema runbook with a backup; SELECT * FROM runbook.verify_ledger() checks the ledger.";
+    refusal("XX000", problem, None, Some(hint.to_owned()))
+}
+
+/// Five characters packed as elog.h's MAKE_SQLSTATE does.
+fn code(sqlstate: &str) -> PgSqlErrorCode {
+    let packed = sqlstate.bytes().take(5).enumerate().map(|(place, byte)| (i32::from(byte.wrapping_sub(b'0')) & 0x3f) << (6 * place));
+    PgSqlErrorCode::from(packed.sum::<i32>())
+}

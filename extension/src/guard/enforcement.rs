@@ -1,0 +1,64 @@
+//! Whether and how strictly this database is guarded.
+
+use crate::store::{self, settings};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+
+/// `runbook.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+#[allow(non_camel_case_types, reason = "the variants are spelt as users type them")]
+pub enum Mode {
+    /// Refuse what policy does not allow.
+    enforce,
+    /// Let it pass and record that it would have been refused.
+    record,
+    /// Do nothing.
+    off,
+}
+
+static MODE: GucSetting<Mode> = GucSetting::<Mode>::new(Mode::enforce);
+
+/// Defines `runbook.mode` and reserves the prefix.
+pub fn define_parameters() {
+    GucRegistry::define_enum_guc(
+        c"runbook.mode",
+        c"What the guard does about statements that policy does not allow.",
+        c"enforce refuses them, record lets them pass and writes to the ledger, off does nothing. Only an activated database is guarded.",
+        &MODE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+/// How strictly this database is guarded now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// Not activated here, or switched off.
+    Off,
+    /// Activated, recording only.
+    Record,
+    /// Activated and refusing.
+    Enforce,
+}
+
+impl Enforcement {
+    /// The enforcement in force.
+    pub fn current() -> store::Result<Self> {
+        match MODE.get() {
+            Mode::off => Ok(Self::Off),
+            mode => Ok(match (settings::is_active()?, mode) {
+                (false, _) => Self::Off,
+                (true, Mode::record) => Self::Record,
+                (true, _) => Self::Enforce,
+            }),
+        }
+    }
+}
+
+/// `runbook.mode` as text.
+pub fn mode() -> &'static str {
+    match MODE.get() {
+        Mode::enforce => "enforce",
+        Mode::record => "record",
+        Mode::off => "off",
+    }
+}

@@ -1,0 +1,82 @@
+//! Layer 1: event triggers.
+//!
+//! `ddl_command_start` decides before any lock is taken, from the parse tree; `sql_drop` and `table_rewrite` check what
+//! really happens, cascades included; `ddl_command_end` records DDL outside revisions.
+
+use crate::error::refusal;
+use crate::guard::decide::{decide, facts};
+use crate::guard::enforcement::Enforcement;
+use crate::ledger::{self, By};
+use crate::pg::events::{self, Event};
+use crate::session;
+use crate::store::catalog;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use runbook_core::action::{Action, Class, classify};
+use runbook_core::command::Name;
+use runbook_core::ledger::Kind;
+
+#[pg_extern(sql = "CREATE FUNCTION runbook.guard_command_start() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does not allow, before any lock.';")]
+fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let event = event(fcinfo)?;
+    decide(&event.tag, &classify(&event.command()))
+}
+
+#[pg_extern(sql = "CREATE FUNCTION runbook.guard_sql_drop() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_sql_drop() IS 'Checks what was really dropped, cascades included.';")]
+fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let event = event(fcinfo)?;
+    if is_unguarded()? {
+        return Ok(());
+    }
+    let dropped = catalog::dropped_objects()?;
+    // What goes along with an object that is covered itself (its indexes, its owned sequences, its partitions) is no
+    // decision of its own; what a CASCADE reached is.
+    let decided: Vec<Action> = dropped.iter().filter(|object| object.original || object.normal).map(|object| object.action.clone()).collect();
+    decide(&event.tag, &decided)?;
+    let lasting: Vec<Action> = dropped.into_iter().map(|object| object.action).filter(|action| !action.temporary).collect();
+    record(&event.tag, &lasting)
+}
+
+#[pg_extern(sql = "CREATE FUNCTION runbook.guard_table_rewrite() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_table_rewrite() IS 'Checks tables that are about to be rewritten.';")]
+fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let event = event(fcinfo)?;
+    if session::with(|applying| applying.is_some()) || is_unguarded()? {
+        return Ok(());
+    }
+    let Some((schema, name)) = catalog::rewritten_table()? else { return Ok(()) };
+    let temporary = schema.starts_with("pg_temp");
+    let name = Name { schema: Some(schema), name, temporary };
+    decide(&event.tag, &[Action::on("rewrite", Class::Blocking, "table", &name)])
+}
+
+#[pg_extern(sql = "CREATE FUNCTION runbook.guard_command_end() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_command_end() IS 'Records DDL outside revisions in the ledger.';")]
+fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let event = event(fcinfo)?;
+    if session::with(|applying| applying.is_some()) || is_unguarded()? {
+        return Ok(());
+    }
+    record(&event.tag, &catalog::created_objects(&event.tag)?)
+}
+
+fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {
+    events::read(fcinfo).ok_or_else(|| refusal("39P03", "this function can only be called by an event trigger", None, None))
+}
+
+/// Whether nothing is enforced or recorded here. A revision that is being applied carries its own answer.
+fn is_unguarded() -> Result<bool, ErrorReport> {
+    match session::with(|applying| applying.map(|applying| applying.policy.is_none())) {
+        Some(unguarded) => Ok(unguarded),
+        None => Ok(Enforcement::current()? == Enforcement::Off),
+    }
+}
+
+fn record(tag: &str, actions: &[Action]) -> Result<(), ErrorReport> {
+    if actions.is_empty() || session::with(|applying| applying.is_some()) {
+        return Ok(());
+    }
+    ledger::record(Kind::DdlExecuted, By::Running, facts(tag, actions, "record", "", None))
+}

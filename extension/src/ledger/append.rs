@@ -1,0 +1,46 @@
+//! Entries with the circumstances that the server knows: who, from where, when, in which transaction.
+
+use crate::pg::{clock, identity};
+use crate::store;
+use runbook_core::ledger::{Circumstances, Entry, Kind};
+use serde_json::Value;
+use std::cell::OnceCell;
+
+thread_local! {
+    static CLIENT_ADDRESS: OnceCell<String> = const { OnceCell::new() };
+}
+
+/// On whose behalf something happens, besides the login.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    /// The caller of one of our SECURITY DEFINER functions.
+    Caller,
+    /// The role whose statement is running.
+    Running,
+}
+
+/// Builds an entry; stores nothing.
+pub fn entry(kind: Kind, by: By, facts: Value) -> store::Result<Entry> {
+    let address = CLIENT_ADDRESS.with(|known| match known.get() {
+        Some(address) => Ok(address.clone()),
+        None => store::ledger::client_address().map(|address| known.get_or_init(|| address).clone()),
+    })?;
+    let circumstances = Circumstances {
+        entry_id: uuid::Uuid::now_v7().to_string(),
+        recorded_at: clock::now(),
+        session_role: identity::session_role(),
+        current_role: match by {
+            By::Caller => identity::outer_role(),
+            By::Running => identity::current_role(),
+        },
+        client_addr: address,
+        application: identity::application_name(),
+        xid: identity::transaction_id().to_string(),
+    };
+    Ok(Entry::new(kind, circumstances, facts))
+}
+
+/// Appends one entry in the transaction at hand.
+pub fn record(kind: Kind, by: By, facts: Value) -> store::Result<()> {
+    store::ledger::append(&[entry(kind, by, facts)?])
+}

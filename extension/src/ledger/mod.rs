@@ -1,0 +1,6 @@
+//! The ledger's server side: entries written in the transaction that they describe, or outside of it.
+
+mod append;
+pub mod recorder;
+
+pub use append::{By, entry, record};

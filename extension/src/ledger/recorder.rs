@@ -1,0 +1,29 @@
+//! Records that survive the rollback of what they describe.
+//!
+//! A background worker of its own writes them and commits before the error is raised. If no worker can be had, the
+//! server log gets the payload, and the statement is blocked all the same.
+
+use crate::ledger::{By, entry};
+use crate::pg;
+use crate::store;
+use runbook_core::ledger::{Entry, Kind};
+use serde_json::{Value, json};
+
+/// Records outside the transaction; never fails.
+pub fn record(kind: Kind, by: By, facts: Value) {
+    let Ok(entry) = entry(kind, by, facts) else { return };
+    let line = json!([entry.entry_id, entry.recorded_at, entry.kind, entry.payload]).to_string();
+    if let Err(problem) = pg::recorder::hand_over(&line) {
+        pgrx::log!("pg_runbook: could not record in the ledger ({problem}): {}", entry.payload);
+    }
+}
+
+/// What the worker does with a line that [`record`] handed over.
+pub fn write(line: &str) -> store::Result<()> {
+    let parts: Vec<String> = serde_json::from_str(line).unwrap_or_default();
+    let [entry_id, recorded_at, kind, payload] = &parts[..] else {
+        return Err(crate::error::internal("a record handed to the recorder is malformed"));
+    };
+    let kind = Kind::parse(kind).ok_or_else(|| crate::error::internal("a record handed to the recorder has an unknown kind"))?;
+    store::ledger::append(&[Entry::restore(entry_id, recorded_at, kind, payload)])
+}

@@ -1,0 +1,111 @@
+//! PostgreSQL errors, caught with nothing lost.
+//!
+//! pgrx turns an error that passes through it into its own report, which has no cursor position, no CONTEXT and no
+//! table, column or constraint names. A migration's author needs all of them, so the calls that run an author's SQL are
+//! trapped here, with `sigsetjmp`, as `PG_TRY` does (src/include/utils/elog.h), and re-thrown by [`crate::pg::entry`].
+
+use cee_scape::{SigJmpBufFields, call_with_sigsetjmp};
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
+
+/// An error that PostgreSQL raised and we hold, complete. It lives in the top transaction's memory.
+#[derive(Debug)]
+pub struct Caught(*mut pg_sys::ErrorData);
+
+impl Caught {
+    /// Adds a line to the error's CONTEXT, below what is there.
+    pub fn add_context(&mut self, line: &str) {
+        // SAFETY: self.0 is a live ErrorData made by CopyErrorData; its strings are NUL-terminated or null.
+        let old = unsafe { text((*self.0).context) };
+        let context = if old.is_empty() { line.to_owned() } else { format!("{old}\n{line}") };
+        // SAFETY: as above, and `keep` returns memory that lives as long as the ErrorData.
+        unsafe { (*self.0).context = keep(&context) };
+    }
+
+    /// Points the error at `statement`: a position that the parser gave becomes one inside the quoted statement, so that
+    /// clients draw the caret under the author's SQL and not under the SELECT that called us.
+    pub fn locate(&mut self, statement: &str) {
+        // SAFETY: self.0 is a live ErrorData.
+        let data = unsafe { &mut *self.0 };
+        if data.cursorpos > 0 && data.internalpos == 0 {
+            data.internalpos = data.cursorpos;
+            // SAFETY: `keep` returns memory that lives as long as the ErrorData.
+            data.internalquery = unsafe { keep(statement) };
+        }
+        data.cursorpos = 0;
+    }
+
+    /// The primary message.
+    pub fn message(&self) -> String {
+        // SAFETY: self.0 is a live ErrorData.
+        unsafe { text((*self.0).message) }
+    }
+
+    /// The five characters of the SQLSTATE.
+    pub fn sqlstate(&self) -> String {
+        // SAFETY: self.0 is a live ErrorData.
+        let code = unsafe { (*self.0).sqlerrcode };
+        (0..5).map(|place| char::from((((code >> (6 * place)) & 0x3f) as u8) + b'0')).collect()
+    }
+
+    /// One-based character position inside the statement, if the error has one.
+    pub fn position(&self) -> Option<usize> {
+        // SAFETY: self.0 is a live ErrorData.
+        let data = unsafe { &*self.0 };
+        usize::try_from(data.internalpos.max(data.cursorpos)).ok().filter(|position| *position > 0)
+    }
+
+    /// Gives the error up to whoever will re-throw it.
+    pub fn into_raw(self) -> *mut pg_sys::ErrorData {
+        self.0
+    }
+}
+
+/// Runs `call`, which must be a plain call into C with nothing on its stack that wants dropping, and catches the error
+/// that it may raise. The transaction is left as the error found it: the caller must re-throw or roll back.
+pub fn trap<T: Copy>(call: impl FnOnce() -> T) -> Result<T, Caught> {
+    // SAFETY: these are the steps of PG_TRY/PG_CATCH: save both stacks and the memory context, jump back to here on
+    // error, restore, copy the error out of ErrorContext and flush it. `call` leaves no Rust frame with a destructor
+    // between the setjmp and the longjmp.
+    unsafe {
+        let memory_context = pg_sys::CurrentMemoryContext;
+        let exception_stack = pg_sys::PG_exception_stack;
+        let context_stack = pg_sys::error_context_stack;
+        let mut result = MaybeUninit::uninit();
+        let jumped = call_with_sigsetjmp(false, |buffer| {
+            pg_sys::PG_exception_stack = std::ptr::from_ref::<SigJmpBufFields>(buffer).cast_mut().cast();
+            result.write(call());
+            0
+        });
+        pg_sys::PG_exception_stack = exception_stack;
+        pg_sys::error_context_stack = context_stack;
+        if jumped == 0 {
+            return Ok(result.assume_init());
+        }
+        pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+        let data = pg_sys::CopyErrorData();
+        pg_sys::FlushErrorState();
+        pg_sys::CurrentMemoryContext = memory_context;
+        Err(Caught(data))
+    }
+}
+
+/// A C string as Rust text; empty if null.
+///
+/// # Safety
+/// `pointer` is null or points to a NUL-terminated string.
+pub unsafe fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, and NUL-terminated as the caller promises.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+/// A copy of `text` in the top transaction's memory.
+unsafe fn keep(text: &str) -> *mut c_char {
+    let text = CString::new(text.replace('\0', "")).unwrap_or_default();
+    // SAFETY: TopTransactionContext exists inside a transaction, and the source is NUL-terminated.
+    unsafe { pg_sys::MemoryContextStrdup(pg_sys::TopTransactionContext, text.as_ptr()) }
+}

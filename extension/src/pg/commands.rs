@@ -1,0 +1,315 @@
+//! Raw parse trees read into [`Command`]s. Nothing is decided here; see `runbook_core::action` for what it means.
+
+#![allow(non_upper_case_globals, reason = "the constants are PostgreSQL's, spelt as in parsenodes.h")]
+
+use crate::pg::caught::text;
+use crate::pg::kinds::{is_relation, word};
+use crate::pg::nodes::{NodePtr, items, name_of, new_relation, parts, relation, relation_from_parts, role, roles, string, strings, tag};
+use pgrx::pg_sys;
+use pgrx::pg_sys::{AlterTableType, ConstrType, NodeTag, ObjectType};
+use runbook_core::command::{Change, Command, Name};
+
+/// Reads the node of a raw statement. `command_tag` is PostgreSQL's tag for it.
+pub fn read(node: NodePtr, command_tag: &str) -> Command {
+    let command_tag = command_tag.to_owned();
+    // SAFETY: each arm casts to the struct that its node tag names (nodes/nodes.h).
+    unsafe {
+        match tag(node) {
+            NodeTag::T_DropStmt => drop_objects(&*node.cast()),
+            NodeTag::T_AlterTableStmt => alter_table(&*node.cast()),
+            NodeTag::T_RenameStmt => rename(&*node.cast()),
+            NodeTag::T_AlterObjectSchemaStmt => {
+                let statement = &*node.cast::<pg_sys::AlterObjectSchemaStmt>();
+                let name = either(statement.relation, statement.object);
+                Command::SetSchema { kind: word(statement.objectType).into(), name, schema: text(statement.newschema) }
+            }
+            NodeTag::T_AlterOwnerStmt => {
+                let statement = &*node.cast::<pg_sys::AlterOwnerStmt>();
+                let name = either(statement.relation, statement.object);
+                Command::Owner { kind: word(statement.objectType).into(), name, role: role(statement.newowner) }
+            }
+            NodeTag::T_AlterEnumStmt => {
+                let statement = &*node.cast::<pg_sys::AlterEnumStmt>();
+                let name = name_of(strings(statement.typeName));
+                if statement.oldVal.is_null() {
+                    Command::AddEnumValue { name, value: text(statement.newVal) }
+                } else {
+                    Command::RenameEnumValue { name, value: text(statement.oldVal) }
+                }
+            }
+            NodeTag::T_AlterDomainStmt => {
+                let statement = &*node.cast::<pg_sys::AlterDomainStmt>();
+                let (what, scans) = match statement.subtype as u8 {
+                    b'O' => ("set not null on", true),
+                    b'C' => ("add constraint to", true),
+                    b'V' => ("validate constraint of", true),
+                    b'X' => ("drop constraint of", false),
+                    b'N' => ("drop not null on", false),
+                    _ => ("alter", false),
+                };
+                Command::AlterDomain { name: name_of(strings(statement.typeName)), what, scans }
+            }
+            NodeTag::T_DropOwnedStmt => {
+                let statement = &*node.cast::<pg_sys::DropOwnedStmt>();
+                Command::DropOwned { roles: roles(statement.roles), cascade: cascades(statement.behavior) }
+            }
+            NodeTag::T_ReassignOwnedStmt => {
+                Command::Reassign { roles: roles((*node.cast::<pg_sys::ReassignOwnedStmt>()).roles) }
+            }
+            NodeTag::T_TruncateStmt => {
+                let statement = &*node.cast::<pg_sys::TruncateStmt>();
+                let names = items(statement.relations).into_iter().map(|one| relation(one.cast())).collect();
+                Command::Truncate { names, cascade: cascades(statement.behavior) }
+            }
+            NodeTag::T_DeleteStmt => {
+                let statement = &*node.cast::<pg_sys::DeleteStmt>();
+                let filtered = !statement.whereClause.is_null() || !statement.usingClause.is_null();
+                Command::Delete { name: relation(statement.relation), filtered }
+            }
+            NodeTag::T_GrantStmt => {
+                let statement = &*node.cast::<pg_sys::GrantStmt>();
+                Command::Grant { what: word(statement.objtype).into(), revoke: !statement.is_grant }
+            }
+            NodeTag::T_DropdbStmt => dropped("database", &text((*node.cast::<pg_sys::DropdbStmt>()).dbname)),
+            NodeTag::T_DropTableSpaceStmt => {
+                dropped("tablespace", &text((*node.cast::<pg_sys::DropTableSpaceStmt>()).tablespacename))
+            }
+            NodeTag::T_DropUserMappingStmt => {
+                dropped("user mapping", &text((*node.cast::<pg_sys::DropUserMappingStmt>()).servername))
+            }
+            NodeTag::T_DropSubscriptionStmt => {
+                dropped("subscription", &text((*node.cast::<pg_sys::DropSubscriptionStmt>()).subname))
+            }
+            NodeTag::T_VariableSetStmt => {
+                let setting = text((*node.cast::<pg_sys::VariableSetStmt>()).name);
+                match setting.as_str() {
+                    "role" | "session_authorization" => Command::SwitchRole { setting },
+                    _ => Command::Opaque { tag: command_tag },
+                }
+            }
+            _ => create(node, &command_tag).unwrap_or_else(|| by_tag(tag(node), command_tag)),
+        }
+    }
+}
+
+fn cascades(behavior: pg_sys::DropBehavior::Type) -> bool {
+    behavior == pg_sys::DropBehavior::DROP_CASCADE
+}
+
+fn dropped(kind: &str, name: &str) -> Command {
+    Command::DropColumnLike { kind: kind.to_owned(), name: Name::bare(name) }
+}
+
+fn either(variable: *mut pg_sys::RangeVar, object: NodePtr) -> Name {
+    if variable.is_null() { name_of(parts(object)) } else { relation(variable) }
+}
+
+fn drop_objects(statement: &pg_sys::DropStmt) -> Command {
+    let kind = statement.removeType;
+    let name = |object: NodePtr| {
+        if is_relation(kind) {
+            return relation_from_parts(object.cast());
+        }
+        match kind {
+            // A trigger, rule or policy: the table's name, then its own.
+            ObjectType::OBJECT_TRIGGER | ObjectType::OBJECT_RULE | ObjectType::OBJECT_POLICY => {
+                let mut path = parts(object);
+                let own = path.pop().unwrap_or_default();
+                let table = name_of(path);
+                Name { schema: table.schema, name: format!("{}.{own}", table.name), temporary: false }
+            }
+            _ => name_of(parts(object)),
+        }
+    };
+    let names = items(statement.objects).into_iter().map(name).collect();
+    Command::Drop { kind: word(kind).into(), names, cascade: cascades(statement.behavior) }
+}
+
+fn rename(statement: &pg_sys::RenameStmt) -> Command {
+    // SAFETY: strings that the parser made.
+    let (part, new_name) = unsafe { (text(statement.subname), text(statement.newname)) };
+    let name = either(statement.relation, statement.object);
+    let has_part = matches!(
+        statement.renameType,
+        ObjectType::OBJECT_COLUMN | ObjectType::OBJECT_ATTRIBUTE | ObjectType::OBJECT_TABCONSTRAINT
+            | ObjectType::OBJECT_DOMCONSTRAINT | ObjectType::OBJECT_TRIGGER | ObjectType::OBJECT_RULE | ObjectType::OBJECT_POLICY
+    );
+    let name = if name.name.is_empty() { Name::bare(part.as_str()) } else { name };
+    Command::Rename { kind: word(statement.renameType).into(), name, part: has_part.then_some(part), new_name }
+}
+
+fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
+    let changes = items(statement.cmds)
+        .into_iter()
+        // SAFETY: cmds is a list of AlterTableCmd.
+        .map(|node| change(unsafe { &*node.cast::<pg_sys::AlterTableCmd>() }))
+        .collect();
+    Command::AlterTable { kind: word(statement.objtype).into(), name: relation(statement.relation), changes }
+}
+
+fn change(command: &pg_sys::AlterTableCmd) -> Change {
+    use AlterTableType::*;
+    // SAFETY: for each subtype `name` and `def` are what parsenodes.h says; both may be null.
+    unsafe {
+        let name = text(command.name);
+        match command.subtype {
+            AT_AddColumn => Change::AddColumn { column: column_name(command.def) },
+            AT_DropColumn => Change::DropColumn { column: name },
+            AT_AlterColumnType => Change::ColumnType { lossy: is_lossy(command.def, &name), column: name },
+            AT_ColumnDefault => Change::ColumnDefault { column: name },
+            AT_SetNotNull => Change::SetNotNull { column: name },
+            AT_DropNotNull => Change::DropNotNull { column: name },
+            AT_DropExpression => Change::DropExpression { column: name },
+            AT_DropIdentity => Change::DropIdentity { column: name },
+            AT_AddConstraint => add_constraint(command.def),
+            AT_ValidateConstraint => Change::AddConstraint { name, scans: true },
+            AT_DropConstraint => Change::DropConstraint { name },
+            AT_ChangeOwner => Change::Owner { role: role(command.newowner) },
+            AT_DetachPartition | AT_DetachPartitionFinalize => Change::DetachPartition { partition: partition(command.def) },
+            AT_AttachPartition => Change::AttachPartition { partition: partition(command.def) },
+            AT_DropInherit => Change::NoInherit { parent: relation(command.def.cast()) },
+            AT_EnableRowSecurity | AT_ForceRowSecurity => Change::RowSecurity { enable: true },
+            AT_DisableRowSecurity | AT_NoForceRowSecurity => Change::RowSecurity { enable: false },
+            AT_EnableTrig | AT_EnableAlwaysTrig | AT_EnableReplicaTrig | AT_EnableTrigAll | AT_EnableTrigUser => {
+                Change::Triggers { enable: true }
+            }
+            AT_DisableTrig | AT_DisableTrigAll | AT_DisableTrigUser => Change::Triggers { enable: false },
+            AT_EnableRule | AT_EnableAlwaysRule | AT_EnableReplicaRule => Change::Rules { enable: true },
+            AT_DisableRule => Change::Rules { enable: false },
+            AT_SetUnLogged => Change::Unlogged,
+            AT_SetLogged => Change::Logged,
+            AT_SetAccessMethod => Change::Rewrite { what: "set access method of" },
+            AT_SetTableSpace => Change::Rewrite { what: "set tablespace of" },
+            AT_ReplicaIdentity => Change::ReplicaIdentity,
+            AT_SetStatistics | AT_SetOptions | AT_ResetOptions | AT_SetStorage | AT_SetCompression | AT_ClusterOn
+            | AT_DropCluster | AT_SetRelOptions | AT_ResetRelOptions | AT_AddIdentity | AT_SetIdentity | AT_AddInherit
+            | AT_AddIndexConstraint => Change::Tuning,
+            subtype => Change::Unknown { subtype },
+        }
+    }
+}
+
+unsafe fn column_name(definition: NodePtr) -> String {
+    // SAFETY: AT_AddColumn and AT_AlterColumnType carry a ColumnDef.
+    if tag(definition) == NodeTag::T_ColumnDef { unsafe { text((*definition.cast::<pg_sys::ColumnDef>()).colname) } } else { String::new() }
+}
+
+unsafe fn partition(definition: NodePtr) -> Name {
+    if tag(definition) != NodeTag::T_PartitionCmd {
+        return Name::default();
+    }
+    // SAFETY: the tag says so.
+    relation(unsafe { (*definition.cast::<pg_sys::PartitionCmd>()).name })
+}
+
+unsafe fn add_constraint(definition: NodePtr) -> Change {
+    if tag(definition) != NodeTag::T_Constraint {
+        return Change::AddConstraint { name: String::new(), scans: true };
+    }
+    // SAFETY: the tag says so.
+    let constraint = unsafe { &*definition.cast::<pg_sys::Constraint>() };
+    let needs_no_scan = constraint.skip_validation || (constraint.contype != ConstrType::CONSTR_CHECK && !constraint.indexname.is_null());
+    // SAFETY: null or NUL-terminated.
+    Change::AddConstraint { name: unsafe { text(constraint.conname) }, scans: !needs_no_scan }
+}
+
+/// Whether a USING expression is more than the column itself or a cast of it.
+unsafe fn is_lossy(definition: NodePtr, column: &str) -> bool {
+    if tag(definition) != NodeTag::T_ColumnDef {
+        return false;
+    }
+    // SAFETY: the tag says so.
+    let mut expression = unsafe { (*definition.cast::<pg_sys::ColumnDef>()).raw_default };
+    if expression.is_null() {
+        return false;
+    }
+    while tag(expression) == NodeTag::T_TypeCast {
+        // SAFETY: the tag says so.
+        expression = unsafe { (*expression.cast::<pg_sys::TypeCast>()).arg };
+    }
+    if tag(expression) != NodeTag::T_ColumnRef {
+        return true;
+    }
+    // SAFETY: the tag says so.
+    let fields = unsafe { (*expression.cast::<pg_sys::ColumnRef>()).fields };
+    items(fields).last().is_none_or(|last| string(*last) != column)
+}
+
+/// Statements that create something, with the name where it is cheap to have.
+unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
+    // SAFETY: each arm casts to the struct that its node tag names.
+    unsafe {
+        let (name, replace) = match tag(node) {
+            NodeTag::T_IndexStmt => {
+                let statement = &*node.cast::<pg_sys::IndexStmt>();
+                let (table, name) = (relation(statement.relation), text(statement.idxname));
+                return Some(Command::CreateIndex { table, name, concurrently: statement.concurrent });
+            }
+            NodeTag::T_CreateStmt | NodeTag::T_CreateForeignTableStmt => {
+                (new_relation((*node.cast::<pg_sys::CreateStmt>()).relation), false)
+            }
+            NodeTag::T_ViewStmt => {
+                let statement = &*node.cast::<pg_sys::ViewStmt>();
+                (new_relation(statement.view), statement.replace)
+            }
+            NodeTag::T_CreateSeqStmt => (new_relation((*node.cast::<pg_sys::CreateSeqStmt>()).sequence), false),
+            NodeTag::T_CompositeTypeStmt => (new_relation((*node.cast::<pg_sys::CompositeTypeStmt>()).typevar), false),
+            NodeTag::T_CreateEnumStmt => (name_of(strings((*node.cast::<pg_sys::CreateEnumStmt>()).typeName)), false),
+            NodeTag::T_CreateDomainStmt => (name_of(strings((*node.cast::<pg_sys::CreateDomainStmt>()).domainname)), false),
+            NodeTag::T_CreateSchemaStmt => (Name::bare(text((*node.cast::<pg_sys::CreateSchemaStmt>()).schemaname)), false),
+            NodeTag::T_CreateExtensionStmt => (Name::bare(text((*node.cast::<pg_sys::CreateExtensionStmt>()).extname)), false),
+            NodeTag::T_CreateTableAsStmt => {
+                let into = (*node.cast::<pg_sys::CreateTableAsStmt>()).into;
+                (if into.is_null() { Name::default() } else { new_relation((*into).rel) }, false)
+            }
+            NodeTag::T_CreateFunctionStmt => {
+                let statement = &*node.cast::<pg_sys::CreateFunctionStmt>();
+                (name_of(strings(statement.funcname)), statement.replace)
+            }
+            NodeTag::T_DefineStmt => {
+                let statement = &*node.cast::<pg_sys::DefineStmt>();
+                (name_of(strings(statement.defnames)), statement.replace)
+            }
+            NodeTag::T_CreateTrigStmt => {
+                let statement = &*node.cast::<pg_sys::CreateTrigStmt>();
+                (on_table(statement.relation, &text(statement.trigname)), statement.replace)
+            }
+            NodeTag::T_RuleStmt => {
+                let statement = &*node.cast::<pg_sys::RuleStmt>();
+                (on_table(statement.relation, &text(statement.rulename)), statement.replace)
+            }
+            NodeTag::T_CreatePolicyStmt => {
+                let statement = &*node.cast::<pg_sys::CreatePolicyStmt>();
+                (on_table(statement.table, &text(statement.policy_name)), false)
+            }
+            _ => return None,
+        };
+        let kind = command_tag.trim_start_matches("CREATE ").trim_end_matches(" AS").to_lowercase();
+        Some(Command::Create { kind, name, replace })
+    }
+}
+
+fn on_table(table: *mut pg_sys::RangeVar, own: &str) -> Name {
+    let table = relation(table);
+    Name { name: format!("{}.{own}", table.name), ..table }
+}
+
+/// What only the kind of statement tells.
+fn by_tag(node_tag: NodeTag, tag: String) -> Command {
+    use NodeTag::*;
+    match node_tag {
+        T_InsertStmt | T_UpdateStmt | T_MergeStmt | T_CopyStmt => Command::Data { tag },
+        T_TransactionStmt => Command::Transaction { tag },
+        T_VacuumStmt | T_ClusterStmt | T_ReindexStmt | T_RefreshMatViewStmt => Command::Rewrite { tag, name: None },
+        T_CreateRoleStmt | T_AlterRoleStmt | T_AlterRoleSetStmt | T_DropRoleStmt | T_GrantRoleStmt => Command::Role { tag },
+        T_AlterSystemStmt | T_CreatedbStmt | T_AlterDatabaseStmt | T_AlterDatabaseSetStmt | T_CreateTableSpaceStmt
+        | T_AlterTableSpaceOptionsStmt | T_CreateEventTrigStmt | T_AlterEventTrigStmt | T_LoadStmt => Command::System { tag },
+        T_SelectStmt | T_DoStmt | T_CallStmt | T_ExecuteStmt | T_PrepareStmt | T_DeallocateStmt | T_ExplainStmt | T_LockStmt
+        | T_NotifyStmt | T_ListenStmt | T_UnlistenStmt | T_DiscardStmt | T_FetchStmt | T_DeclareCursorStmt
+        | T_ClosePortalStmt | T_ConstraintsSetStmt | T_CheckPointStmt | T_VariableShowStmt | T_CommentStmt => Command::Opaque { tag },
+        _ => match tag.strip_prefix("CREATE ") {
+            Some(kind) => Command::Create { kind: kind.to_lowercase(), name: Name::default(), replace: false },
+            None => Command::Other { tag },
+        },
+    }
+}

@@ -1,0 +1,135 @@
+//! C entry points of the functions that run an author's SQL.
+//!
+//! Such a function can't be a `#[pg_extern]`: its errors would lose their fields on the way out. Here the guarded body
+//! ends first, with every destructor run; then the plain C frame re-throws the caught error whole.
+
+use crate::pg::caught::Caught;
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use pgrx::{IntoDatum, JsonB, pg_sys};
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+/// How a function that runs an author's SQL can fail.
+#[derive(Debug)]
+pub enum Failure {
+    /// Our own refusal.
+    Report(ErrorReport),
+    /// PostgreSQL's error, complete.
+    Caught(Caught),
+}
+
+impl From<ErrorReport> for Failure {
+    fn from(report: ErrorReport) -> Self {
+        Self::Report(report)
+    }
+}
+
+impl From<Caught> for Failure {
+    fn from(caught: Caught) -> Self {
+        Self::Caught(caught)
+    }
+}
+
+/// The bodies behind the entry points; [`register`] fills them in at library load.
+pub struct Bodies {
+    /// `runbook.submit(jsonb)`.
+    pub submit: fn(serde_json::Value) -> Result<String, Failure>,
+    /// `runbook.upgrade(text)`.
+    pub upgrade: fn(&str) -> Result<Vec<String>, Failure>,
+    /// `runbook.downgrade(text)`.
+    pub downgrade: fn(&str) -> Result<Vec<String>, Failure>,
+    /// What the recorder's worker does with its line.
+    pub record: fn(&str) -> Result<(), ErrorReport>,
+}
+
+static BODIES: OnceLock<Bodies> = OnceLock::new();
+
+thread_local! {
+    static PENDING: Cell<*mut pg_sys::ErrorData> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Connects the entry points to their bodies.
+pub fn register(bodies: Bodies) {
+    let _ = BODIES.set(bodies);
+}
+
+fn bodies() -> &'static Bodies {
+    BODIES.get().expect("_PG_init registers the bodies before any function of the library can run")
+}
+
+/// Writes a record, in the recorder's worker.
+pub fn record(line: &str) -> Result<(), ErrorReport> {
+    (bodies().record)(line)
+}
+
+/// Runs `body` under pgrx's guard. A caught error is left pending for [`rethrow`].
+unsafe fn guarded<T: IntoDatum>(body: impl FnOnce() -> Result<T, Failure>) -> pg_sys::Datum {
+    // SAFETY: the frames below hold no PostgreSQL resource that needs anything but unwinding.
+    unsafe {
+        pg_sys::panic::pgrx_extern_c_guard(|| match body() {
+            Ok(value) => value.into_datum().unwrap_or_else(|| pg_sys::Datum::from(0)),
+            Err(Failure::Report(report)) => {
+                report.report(PgLogLevel::ERROR);
+                pg_sys::Datum::from(0)
+            }
+            Err(Failure::Caught(caught)) => {
+                PENDING.set(caught.into_raw());
+                pg_sys::Datum::from(0)
+            }
+        })
+    }
+}
+
+/// Re-throws the pending error, if there is one. Holds nothing that wants dropping.
+unsafe fn rethrow(datum: pg_sys::Datum) -> pg_sys::Datum {
+    let pending = PENDING.replace(std::ptr::null_mut());
+    if !pending.is_null() {
+        // SAFETY: a live ErrorData in the top transaction's memory; ReThrowError copies it and does not return.
+        unsafe { raw::ReThrowError(pending) }
+    }
+    datum
+}
+
+mod raw {
+    unsafe extern "C-unwind" {
+        pub fn ReThrowError(data: *mut pgrx::pg_sys::ErrorData) -> !;
+    }
+}
+
+static V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+
+macro_rules! entry {
+    ($symbol:ident, $info:ident, $argument:ty, $call:expr) => {
+        #[doc = "Version-1 calling convention, for fmgr.c."]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $info() -> &'static pg_sys::Pg_finfo_record {
+            &V1
+        }
+
+        #[doc = "Entry point; declared STRICT in `sql/functions.sql`."]
+        ///
+        /// # Safety
+        /// Called by PostgreSQL's function manager alone.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C-unwind" fn $symbol(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+            // SAFETY: fcinfo is valid during the call and its first argument has the declared type, not null (STRICT).
+            unsafe {
+                let datum = guarded(|| {
+                    let argument: $argument =
+                        pgrx::fcinfo::pg_getarg(fcinfo, 0).expect("a STRICT function is not called with NULL");
+                    $call(argument)
+                });
+                rethrow(datum)
+            }
+        }
+    };
+}
+
+entry!(runbook_submit, pg_finfo_runbook_submit, JsonB, |revision: JsonB| (bodies().submit)(revision.0));
+entry!(runbook_upgrade, pg_finfo_runbook_upgrade, String, |target: String| (bodies().upgrade)(&target));
+entry!(runbook_downgrade, pg_finfo_runbook_downgrade, String, |target: String| (bodies().downgrade)(&target));
+
+/// A parameter of an SPI call.
+pub type Parameter<'a> = DatumWithOid<'a>;

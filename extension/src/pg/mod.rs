@@ -1,0 +1,18 @@
+//! The only `unsafe` of the extension: PostgreSQL's C structures behind safe types.
+//!
+//! Invariant: what leaves this module is owned Rust data or a guard that restores what it changed when dropped.
+#![allow(unsafe_code, reason = "this is the one module that talks to C")]
+
+pub mod caught;
+pub mod clock;
+pub mod commands;
+pub mod entry;
+pub mod events;
+pub mod identity;
+pub mod kinds;
+pub mod lock;
+pub mod nodes;
+pub mod recorder;
+pub mod session;
+pub mod statements;
+pub mod subtransaction;

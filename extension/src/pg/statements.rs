@@ -1,0 +1,174 @@
+//! SQL texts: taken apart by PostgreSQL's own parser, and run, with errors complete.
+
+use crate::pg::caught::{Caught, text, trap};
+use crate::pg::{commands, nodes};
+use pgrx::pg_sys;
+use runbook_core::command::Command;
+use std::ffi::{CStr, CString};
+
+/// One statement of a text.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The statement alone, without the semicolon.
+    pub sql: String,
+    /// One-based line in the text where it starts.
+    pub line: usize,
+    /// Command tag, such as `ALTER TABLE`.
+    pub tag: String,
+    /// What it would do.
+    pub command: Command,
+}
+
+/// Takes `sql` apart.
+///
+/// # Errors
+/// PostgreSQL's syntax error, located in `sql`.
+pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
+    let source = CString::new(sql).unwrap_or_default();
+    // SAFETY: a NUL-terminated string that outlives the parse; the trees live in the current memory context.
+    let trees = trap(|| unsafe { raw::pg_parse_query(source.as_ptr()) }).map_err(|mut error| {
+        let line = error.position().map_or(1, |position| line_at(sql, byte_of(sql, position - 1)));
+        error.locate(sql);
+        error.add_context(&format!("line {line}"));
+        error
+    })?;
+    let mut statements = Vec::new();
+    for node in nodes::items(trees) {
+        let raw = node.cast::<pg_sys::RawStmt>();
+        // SAFETY: pg_parse_query returns a list of RawStmt.
+        let (tree, location, length) = unsafe { ((*raw).stmt, (*raw).stmt_location, (*raw).stmt_len) };
+        let start = usize::try_from(location).unwrap_or(0).min(sql.len());
+        let length = usize::try_from(length).unwrap_or(0);
+        let end = if length == 0 { sql.len() } else { (start + length).min(sql.len()) };
+        let whole = sql.get(start..end).unwrap_or_default();
+        let lead = whole.len() - skip_blank(whole).len();
+        let line = line_at(sql, start + lead);
+        // SAFETY: `tree` is the node of a raw statement.
+        let tag = unsafe { tag_of(tree) };
+        let command = commands::read(tree, &tag);
+        statements.push(Statement { sql: whole[lead..].trim_end().to_owned(), line, tag, command });
+    }
+    Ok(statements)
+}
+
+/// Runs one statement as the role in force.
+///
+/// # Errors
+/// PostgreSQL's own, complete; located in `sql`.
+pub fn run(sql: &str) -> Result<u64, Caught> {
+    let source = CString::new(sql).unwrap_or_default();
+    trap(|| {
+        // SAFETY: connect, execute and finish are paired; an error unwinds SPI at transaction or subtransaction abort.
+        unsafe {
+            raw::SPI_connect();
+            let code = raw::SPI_execute(source.as_ptr(), false, 0);
+            let processed = pg_sys::SPI_processed;
+            raw::SPI_finish();
+            (code, processed)
+        }
+    })
+    .and_then(|(code, processed)| if code < 0 { refuse(code, sql) } else { Ok(processed) })
+    .map_err(|mut error| {
+        error.locate(sql);
+        error
+    })
+}
+
+/// SPI signals what it won't run by a code: make an error of it, as PL/pgSQL does.
+fn refuse(code: i32, sql: &str) -> Result<u64, Caught> {
+    let (message, hint): (&CStr, &CStr) = match code {
+        pg_sys::SPI_ERROR_TRANSACTION => (
+            c"transaction commands are not allowed in a revision",
+            c"Remove BEGIN, COMMIT and ROLLBACK: a revision is a transaction of its own.",
+        ),
+        pg_sys::SPI_ERROR_COPY => {
+            (c"COPY from the client is not allowed in a revision", c"Use INSERT, or COPY from a server-side file or program.")
+        }
+        _ => (c"the statement can't run inside a function", c"Set \"transaction: off\" in the revision's header."),
+    };
+    let _ = sql;
+    // SAFETY: the strings are static; ereport unwinds to `trap`.
+    trap(|| unsafe {
+        if raw::errstart(pgrx::PgLogLevel::ERROR as i32, std::ptr::null()) {
+            raw::errcode(pg_sys::errcodes::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED as i32);
+            raw::errmsg(c"%s".as_ptr(), message.as_ptr());
+            raw::errhint(c"%s".as_ptr(), hint.as_ptr());
+            raw::errfinish(c"statements.rs".as_ptr(), 0, c"run".as_ptr());
+        }
+        0
+    })
+}
+
+/// Makes deferred constraints speak now, as the role in force.
+///
+/// # Errors
+/// The violation, complete.
+pub fn check_constraints() -> Result<u64, Caught> {
+    run("SET CONSTRAINTS ALL IMMEDIATE")
+}
+
+unsafe fn tag_of(tree: *mut pg_sys::Node) -> String {
+    // SAFETY: a raw statement's node, as the caller promises; the name is a static string.
+    unsafe { text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(tree))) }
+}
+
+/// `text` from its first byte that is neither white space nor comment.
+fn skip_blank(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.find('\n').map_or("", |end| &comment[end..]).trim_start();
+        } else if rest.starts_with("/*") {
+            rest = block_comment_end(rest).trim_start();
+        } else {
+            return rest;
+        }
+    }
+}
+
+/// Block comments nest in SQL.
+fn block_comment_end(text: &str) -> &str {
+    let (mut depth, mut at) = (0, 0);
+    while let Some(rest) = text.get(at..) {
+        if rest.starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest.starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return &text[at..];
+            }
+        } else {
+            match rest.chars().next() {
+                Some(next) => at += next.len_utf8(),
+                None => break,
+            }
+        }
+    }
+    ""
+}
+
+fn line_at(sql: &str, offset: usize) -> usize {
+    1 + sql.as_bytes()[..offset.min(sql.len())].iter().filter(|byte| **byte == b'\n').count()
+}
+
+fn byte_of(sql: &str, character: usize) -> usize {
+    sql.char_indices().nth(character).map_or(sql.len(), |(byte, _)| byte)
+}
+
+mod raw {
+    use pgrx::pg_sys;
+    use std::ffi::{c_char, c_int, c_long};
+    unsafe extern "C-unwind" {
+        pub fn pg_parse_query(query: *const c_char) -> *mut pg_sys::List;
+        pub fn SPI_connect() -> c_int;
+        pub fn SPI_execute(source: *const c_char, read_only: bool, count: c_long) -> c_int;
+        pub fn SPI_finish() -> c_int;
+        pub fn errstart(level: c_int, domain: *const c_char) -> bool;
+        pub fn errcode(code: c_int) -> c_int;
+        pub fn errmsg(format: *const c_char, ...) -> c_int;
+        pub fn errhint(format: *const c_char, ...) -> c_int;
+        pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+    }
+}

@@ -1,0 +1,104 @@
+//! PostgreSQL's own catalog, as far as the guard needs it.
+
+use super::{Result, read};
+use runbook_core::action::Action;
+
+/// An object that `sql_drop` reports.
+#[derive(Debug)]
+pub struct Dropped {
+    /// Dropping it.
+    pub action: Action,
+    /// Whether the statement named it.
+    pub original: bool,
+    /// Whether it depended on something dropped without belonging to it, so that only CASCADE took it along.
+    pub normal: bool,
+}
+
+/// What the statement at hand dropped; inside `sql_drop` only.
+pub fn dropped_objects() -> Result<Vec<Dropped>> {
+    read(
+        "SELECT d.object_type, d.address_names, d.is_temporary, d.original, d.normal \
+         FROM pg_catalog.pg_event_trigger_dropped_objects() AS d",
+        &[],
+        |row| {
+            let path: Vec<Option<String>> = row.maybe(2)?.unwrap_or_default();
+            let path = path.into_iter().flatten().collect();
+            Ok(Dropped {
+                action: Action::dropped(&row.get::<String>(1)?, path, row.get(3)?),
+                original: row.get(4)?,
+                normal: row.get(5)?,
+            })
+        },
+    )
+}
+
+/// What the statement at hand created or altered; inside `ddl_command_end` only. Temporary objects are left out.
+pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
+    let rows = read(
+        "SELECT COALESCE(c.object_type, ''), a.object_names FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
+         LEFT JOIN LATERAL pg_catalog.pg_identify_object_as_address(c.classid, c.objid, c.objsubid) AS a ON c.objid IS NOT NULL \
+         WHERE c.schema_name IS DISTINCT FROM 'pg_temp'",
+        &[],
+        |row| Ok((row.get::<String>(1)?, row.maybe::<Vec<Option<String>>>(2)?.unwrap_or_default())),
+    )?;
+    Ok(rows.into_iter().map(|(kind, path)| Action::executed(tag, &kind, path.into_iter().flatten().collect())).collect())
+}
+
+/// Schema and name of the table that is about to be rewritten; inside `table_rewrite` only.
+pub fn rewritten_table() -> Result<Option<(String, String)>> {
+    let rows = read(
+        "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text FROM pg_catalog.pg_class AS c \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+         WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.pg_event_trigger_table_rewrite_oid()",
+        &[],
+        |row| Ok((row.get(1)?, row.get(2)?)),
+    )?;
+    Ok(rows.into_iter().next())
+}
+
+/// Names of our event triggers that are enabled ALWAYS and call a function of ours.
+pub fn always_event_triggers() -> Result<Vec<String>> {
+    read(
+        "SELECT t.evtname::pg_catalog.text FROM pg_catalog.pg_event_trigger AS t \
+         JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.evtfoid \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+         WHERE t.evtenabled OPERATOR(pg_catalog.=) 'A' AND n.nspname OPERATOR(pg_catalog.=) 'runbook'",
+        &[],
+        |row| row.get(1),
+    )
+}
+
+/// Quoted names of constraints that are INITIALLY DEFERRED.
+pub fn deferred_constraints() -> Result<Vec<String>> {
+    read(
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.conname) FROM pg_catalog.pg_constraint AS c \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.connamespace WHERE c.condeferred",
+        &[],
+        |row| row.get(1),
+    )
+}
+
+/// Who holds the migrator's lock, for a message: `pid 123 (alice, psql), for 00:00:12`.
+pub fn migrator() -> Result<Option<String>> {
+    let rows = read(
+        "SELECT pg_catalog.format('pid %s (%s, %s), for %s', a.pid, a.usename, a.application_name, \
+             pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.xact_start)) \
+         FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid \
+         JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) l.objid \
+         WHERE l.granted AND l.locktype OPERATOR(pg_catalog.=) 'object' AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' \
+         AND l.classid OPERATOR(pg_catalog.=) 3079 AND e.extname OPERATOR(pg_catalog.=) 'pg_runbook' \
+         AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d \
+             WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())",
+        &[],
+        |row| row.get(1),
+    )?;
+    Ok(rows.into_iter().next())
+}
+
+/// Whether a role of that name exists.
+pub fn role_exists(name: &str) -> Result<bool> {
+    let rows = read("SELECT true FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name", &[name.into()], |row| {
+        row.get::<bool>(1)
+    })?;
+    Ok(!rows.is_empty())
+}

@@ -1,0 +1,246 @@
+//! Tables `revision`, `applied_head` and `state`.
+
+use super::{Result, execute, read, write};
+use crate::error::{from_core, internal};
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::JsonB;
+use runbook_core::Revision;
+use runbook_core::action::Action;
+use runbook_core::graph::{Graph, Vertex};
+use runbook_core::plan::Direction;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// A stored revision.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// What the author submitted.
+    pub revision: Revision,
+    /// Its digest at submission.
+    pub digest: String,
+    /// The phase in force: declared, or derived from the actions.
+    pub phase: String,
+    /// `pending`, `approved`, `rejected`, `applied` or `reverted`.
+    pub status: String,
+    /// The login that submitted it.
+    pub submitted_by: String,
+    /// Its author, for people.
+    pub author: String,
+    /// Actions of the upgrade.
+    pub upgrade_actions: Vec<Action>,
+    /// Actions of the downgrade.
+    pub downgrade_actions: Vec<Action>,
+}
+
+impl Stored {
+    /// The actions of one direction.
+    pub fn actions(&self, direction: Direction) -> &[Action] {
+        match direction {
+            Direction::Upgrade => &self.upgrade_actions,
+            Direction::Downgrade => &self.downgrade_actions,
+        }
+    }
+}
+
+thread_local! {
+    static GRAPH: RefCell<Option<(String, Rc<Graph>)>> = const { RefCell::new(None) };
+}
+
+/// The graph of all revisions. Read again only when it has changed.
+pub fn graph() -> Result<Rc<Graph>> {
+    let token = read("SELECT s.graph_token::pg_catalog.text FROM runbook.state AS s", &[], |row| row.get::<String>(1))?;
+    let token = token.into_iter().next().unwrap_or_default();
+    let known = GRAPH.with_borrow(|cached| cached.as_ref().filter(|(at, _)| *at == token).map(|(_, graph)| graph.clone()));
+    if let Some(graph) = known {
+        return Ok(graph);
+    }
+    let graph = Rc::new(Graph::new(vertices()?).map_err(from_core)?);
+    GRAPH.set(Some((token, graph.clone())));
+    Ok(graph)
+}
+
+/// What the graph is built from, in order of submission.
+pub fn vertices() -> Result<Vec<Vertex>> {
+    read(
+        "SELECT r.revision, r.parents, r.depends_on, r.branch_labels FROM runbook.revision AS r \
+         ORDER BY r.ordinal USING OPERATOR(pg_catalog.<)",
+        &[],
+        |row| Ok(Vertex { id: row.get(1)?, parents: row.get(2)?, depends_on: row.get(3)?, labels: row.get(4)? }),
+    )
+}
+
+/// Revisions that have one of these names as id or as label: name and owner.
+pub fn named(names: &[String]) -> Result<Vec<(String, String)>> {
+    read(
+        "SELECT r.revision, r.revision FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) ANY ($1) UNION ALL \
+         SELECT l.label, r.revision FROM runbook.revision AS r, pg_catalog.unnest(r.branch_labels) AS l (label) \
+         WHERE l.label OPERATOR(pg_catalog.=) ANY ($1)",
+        &[names.to_vec().into()],
+        |row| Ok((row.get(1)?, row.get(2)?)),
+    )
+}
+
+/// Says that the graph has changed; serialises submitters. Returns a number that grows with every change.
+pub fn bump_graph() -> Result<i64> {
+    let next = write(
+        "INSERT INTO runbook.state AS s (only_row, graph_generation, graph_token) VALUES (true, 1, pg_catalog.gen_random_uuid()) \
+         ON CONFLICT (only_row) DO UPDATE SET graph_generation = s.graph_generation OPERATOR(pg_catalog.+) 1, \
+         graph_token = excluded.graph_token RETURNING s.graph_generation",
+        &[],
+        |row| row.get::<i64>(1),
+    )?;
+    next.first().copied().ok_or_else(|| internal("runbook.state returned no row"))
+}
+
+/// Ids of the applied heads, with a snapshot taken now.
+pub fn heads() -> Result<Vec<String>> {
+    write("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| row.get(1))
+}
+
+/// Ids of the applied heads, as the calling statement sees them; works on a standby.
+pub fn heads_seen() -> Result<Vec<String>> {
+    read("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| row.get(1))
+}
+
+/// Replaces the heads `gone` by `come`.
+pub fn move_heads(gone: &[String], come: &[String]) -> Result<()> {
+    if let ([from], [to]) = (gone, come) {
+        return execute(
+            "UPDATE runbook.applied_head AS h SET revision = $2 WHERE h.revision OPERATOR(pg_catalog.=) $1",
+            &[from.as_str().into(), to.as_str().into()],
+        );
+    }
+    for one in gone {
+        execute("DELETE FROM runbook.applied_head AS h WHERE h.revision OPERATOR(pg_catalog.=) $1", &[one.as_str().into()])?;
+    }
+    for one in come {
+        execute("INSERT INTO runbook.applied_head (revision) VALUES ($1)", &[one.as_str().into()])?;
+    }
+    Ok(())
+}
+
+/// The revisions with these ids, in no particular order.
+pub fn load(ids: &[String]) -> Result<Vec<Stored>> {
+    read(
+        "SELECT r.source, r.digest, r.phase, r.status, r.submitted_by, r.author, r.upgrade_actions, r.downgrade_actions \
+         FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) ANY ($1)",
+        &[ids.to_vec().into()],
+        |row| {
+            let source: String = row.get(1)?;
+            let json = serde_json::from_str(&source).map_err(|error| internal(format!("runbook.revision.source: {error}")))?;
+            Ok(Stored {
+                revision: Revision::from_json(&json).map_err(from_core)?,
+                digest: row.get(2)?,
+                phase: row.get(3)?,
+                status: row.get(4)?,
+                submitted_by: row.get(5)?,
+                author: row.get(6)?,
+                upgrade_actions: actions(row.get::<JsonB>(7)?)?,
+                downgrade_actions: actions(row.get::<JsonB>(8)?)?,
+            })
+        },
+    )
+}
+
+fn actions(json: JsonB) -> Result<Vec<Action>> {
+    serde_json::from_value(json.0).map_err(|error| internal(format!("stored actions: {error}")))
+}
+
+/// Stores a revision, in place of the pending one with the same id if there is one.
+pub fn save(stored: &Stored, ordinal: i64) -> Result<()> {
+    let revision = &stored.revision;
+    let ids = |ids: &[runbook_core::RevisionId]| ids.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
+    let json = |actions: &[Action]| JsonB(serde_json::to_value(actions).unwrap_or_default());
+    let source = serde_json::to_value(revision).map_err(|error| internal(error.to_string()))?;
+    execute(
+        "INSERT INTO runbook.revision AS r (revision, ordinal, parents, depends_on, branch_labels, message, phase, author, digest, \
+             source, upgrade_actions, downgrade_actions, status, submitted_by, submitted_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, pg_catalog.clock_timestamp()) \
+         ON CONFLICT (revision) DO UPDATE SET parents = excluded.parents, depends_on = excluded.depends_on, \
+             branch_labels = excluded.branch_labels, message = excluded.message, phase = excluded.phase, author = excluded.author, \
+             digest = excluded.digest, source = excluded.source, upgrade_actions = excluded.upgrade_actions, \
+             downgrade_actions = excluded.downgrade_actions, status = excluded.status, submitted_by = excluded.submitted_by, \
+             submitted_at = excluded.submitted_at",
+        &[
+            revision.revision.as_str().into(),
+            ordinal.into(),
+            ids(&revision.parents).into(),
+            revision.depends_on.clone().into(),
+            revision.branch_labels.clone().into(),
+            revision.message.as_str().into(),
+            stored.phase.as_str().into(),
+            stored.author.as_str().into(),
+            stored.digest.as_str().into(),
+            runbook_core::ledger::canonical(&source).into(),
+            json(&stored.upgrade_actions).into(),
+            json(&stored.downgrade_actions).into(),
+            stored.submitted_by.as_str().into(),
+        ],
+    )
+}
+
+/// Marks a revision as applied or reverted, now.
+pub fn mark(id: &str, direction: Direction) -> Result<()> {
+    match direction {
+        Direction::Upgrade => execute(
+            "UPDATE runbook.revision AS r SET status = 'applied', applied_at = pg_catalog.clock_timestamp(), reverted_at = NULL \
+             WHERE r.revision OPERATOR(pg_catalog.=) $1",
+            &[id.into()],
+        ),
+        Direction::Downgrade => execute(
+            "UPDATE runbook.revision AS r SET status = 'reverted', applied_at = NULL, reverted_at = pg_catalog.clock_timestamp() \
+             WHERE r.revision OPERATOR(pg_catalog.=) $1",
+            &[id.into()],
+        ),
+    }
+}
+
+/// Sets the status of a revision that is not applied.
+pub fn set_status(id: &str, status: &str) -> Result<()> {
+    execute(
+        "UPDATE runbook.revision AS r SET status = $2 WHERE r.revision OPERATOR(pg_catalog.=) $1 \
+         AND r.status OPERATOR(pg_catalog.<>) 'applied'",
+        &[id.into(), status.into()],
+    )
+}
+
+/// What lists show of a revision.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Its id.
+    pub revision: String,
+    /// Its parents.
+    pub parents: Vec<String>,
+    /// Labels that it starts.
+    pub branch_labels: Vec<String>,
+    /// Phase in force.
+    pub phase: String,
+    /// One line.
+    pub message: String,
+    /// Status.
+    pub status: String,
+    /// When it was last applied.
+    pub applied_at: Option<TimestampWithTimeZone>,
+}
+
+/// Summaries of these revisions, in their order.
+pub fn summaries(ids: &[String]) -> Result<Vec<Summary>> {
+    read(
+        "SELECT r.revision, r.parents, r.branch_labels, r.phase, r.message, r.status, r.applied_at \
+         FROM pg_catalog.unnest($1) WITH ORDINALITY AS wanted (id, place) \
+         JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) wanted.id \
+         ORDER BY wanted.place USING OPERATOR(pg_catalog.<)",
+        &[ids.to_vec().into()],
+        |row| {
+            Ok(Summary {
+                revision: row.get(1)?,
+                parents: row.get(2)?,
+                branch_labels: row.get(3)?,
+                phase: row.get(4)?,
+                message: row.get(5)?,
+                status: row.get(6)?,
+                applied_at: row.maybe(7)?,
+            })
+        },
+    )
+}

@@ -1,0 +1,148 @@
+//! Submitting: a revision is parsed by PostgreSQL, classified, checked against the graph, and stored.
+
+use crate::apply::settings::Settings;
+use crate::error::{from_core, refusal};
+use crate::ledger::{self, By};
+use crate::pg::entry::Failure;
+use crate::pg::identity::session_role;
+use crate::pg::session::Pinned;
+use crate::pg::statements::{self, Statement};
+use crate::store::approvals;
+use crate::store::revisions::{self, Stored};
+use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::action::{Action, Class, classify};
+use runbook_core::command::Command;
+use runbook_core::graph::{Graph, Vertex};
+use runbook_core::ledger::Kind;
+use runbook_core::{Error, Phase, Revision};
+use serde_json::{Value, json};
+
+/// Stores a revision and returns its id.
+///
+/// # Errors
+/// 22023 and 54000 for a malformed submission, 42601 (with caret) for SQL that doesn't parse, 42704 for a missing parent,
+/// 42P17 for a cycle, 42710 for a label that is taken, 55000 for an applied revision with other content.
+pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
+    let revision = Revision::from_json(json).map_err(from_core)?;
+    let id = revision.revision.as_str().to_owned();
+    let pinned = Pinned::enter(&settings.pinned(), settings.migration_role())?;
+    let upgrade = parse(&revision.upgrade, &id, "upgrade")?;
+    let downgrade = parse(revision.downgrade.as_deref().unwrap_or_default(), &id, "downgrade")?;
+    parse(revision.verify.as_deref().unwrap_or_default(), &id, "verify")?;
+    drop(pinned);
+
+    let ordinal = revisions::bump_graph()?;
+    let digest = revision.digest().as_str().to_owned();
+    let known = revisions::load(std::slice::from_ref(&id))?.pop();
+    if let Some(known) = &known {
+        if known.digest == digest {
+            return Ok(id);
+        }
+        if known.status == "applied" {
+            return Err(immutable(&id).into());
+        }
+    }
+    check_graph(&revision, known.is_some())?;
+    let voided = approvals::void(&id, None, "the revision was submitted again with other content")?;
+    if voided > 0 {
+        pgrx::notice!("revision \"{id}\" has other content now: {voided} decision(s) on it are void");
+    }
+    let upgrade_actions = actions(&upgrade);
+    let stored = Stored {
+        phase: revision.phase.unwrap_or_else(|| phase_of(&upgrade, &upgrade_actions)).as_str().to_owned(),
+        author: revision.author.clone().unwrap_or_else(session_role),
+        status: "pending".to_owned(),
+        submitted_by: session_role(),
+        digest,
+        upgrade_actions,
+        downgrade_actions: actions(&downgrade),
+        revision,
+    };
+    revisions::save(&stored, ordinal)?;
+    let facts = json!({
+        "revision": id, "digest": stored.digest, "phase": stored.phase, "message": stored.revision.message,
+        "author": stored.author, "parents": stored.revision.parents, "resubmitted": known.is_some(), "voided": voided,
+        "objects": stored.upgrade_actions.iter().map(crate::guard::object).collect::<Vec<_>>(),
+    });
+    ledger::record(Kind::RevisionSubmitted, By::Caller, facts)?;
+    Ok(id)
+}
+
+fn immutable(id: &str) -> ErrorReport {
+    refusal(
+        "55000",
+        format!("revision \"{id}\" is applied and can't change"),
+        Some("The submitted content differs from what was applied.".to_owned()),
+        Some("Write a new revision on top of it (runbook revision -m MESSAGE), or downgrade it first.".to_owned()),
+    )
+}
+
+fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> {
+    let statements = statements::parse(sql).map_err(|mut error| {
+        error.add_context(&format!("revision {id} ({section})"));
+        error
+    })?;
+    for (at, statement) in statements.iter().enumerate() {
+        let why = match &statement.command {
+            Command::SwitchRole { .. } => "Revisions run as the migration role; remove the statement.",
+            Command::Transaction { .. } => "A revision is a transaction of its own; remove the statement.",
+            _ => continue,
+        };
+        let message = format!("{} is not allowed in a revision", statement.tag);
+        let detail = format!("Revision {id} ({section}), statement {}, line {}.", at + 1, statement.line);
+        return Err(refusal("0A000", message, Some(detail), Some(why.to_owned())).into());
+    }
+    Ok(statements)
+}
+
+fn actions(statements: &[Statement]) -> Vec<Action> {
+    statements.iter().flat_map(|statement| classify(&statement.command)).collect()
+}
+
+/// The phase that the actions suggest.
+fn phase_of(statements: &[Statement], actions: &[Action]) -> Phase {
+    let worst = actions.iter().map(|action| action.class).max();
+    let moves_data = statements.iter().any(|one| matches!(one.command, Command::Data { .. } | Command::Delete { .. }));
+    match worst {
+        Some(Class::Destructive | Class::Breaking) => Phase::Contract,
+        _ if moves_data => Phase::Migrate,
+        _ => Phase::Expand,
+    }
+}
+
+/// A new revision can't close a cycle, since nothing follows it yet: looking its neighbours up is enough. One that is
+/// submitted again can.
+fn check_graph(revision: &Revision, again: bool) -> Result<(), ErrorReport> {
+    let id = revision.revision.as_str();
+    let parents: Vec<String> = revision.parents.iter().map(|parent| parent.as_str().to_owned()).collect();
+    let vertex = Vertex {
+        id: id.to_owned(),
+        parents: parents.clone(),
+        depends_on: revision.depends_on.clone(),
+        labels: revision.branch_labels.clone(),
+    };
+    if again {
+        let mut vertices = revisions::vertices()?;
+        vertices.retain(|other| other.id != id);
+        vertices.push(vertex);
+        return Graph::new(vertices).map(|_| ()).map_err(from_core);
+    }
+    let wanted: Vec<String> =
+        [parents.as_slice(), &revision.depends_on, &revision.branch_labels, &[id.to_owned()]].concat();
+    let found = revisions::named(&wanted)?;
+    let missing = |name: &String, relation| Error::MissingParent { revision: id.to_owned(), parent: name.clone(), relation };
+    let taken = |label: &str, owner: &str| Error::LabelTaken { label: label.to_owned(), revision: id.to_owned(), owner: owner.to_owned() };
+    let problem = parents
+        .iter()
+        .find(|name| !found.iter().any(|(known, owner)| known == *name && owner == *name))
+        .map(|name| missing(name, "parent"))
+        .or_else(|| {
+            let unknown = revision.depends_on.iter().find(|name| !found.iter().any(|(known, _)| known == *name))?;
+            Some(missing(unknown, "dependency"))
+        })
+        .or_else(|| {
+            let (label, owner) = found.iter().find(|(known, _)| known == id || revision.branch_labels.contains(known))?;
+            Some(taken(label, owner))
+        });
+    problem.map_or(Ok(()), |problem| Err(from_core(problem)))
+}

@@ -1,0 +1,110 @@
+-- The tables of the runbook. Nobody but the extension's owner may touch them; everybody else goes through functions
+-- and views. No table has an identity or a sequence, and no row is created by installation, so that pg_restore can
+-- load a dump into a fresh extension without a conflict.
+
+CREATE TABLE runbook.revision (
+    revision text NOT NULL,
+    ordinal bigint NOT NULL,
+    parents text[] NOT NULL,
+    depends_on text[] NOT NULL,
+    branch_labels text[] NOT NULL,
+    message text NOT NULL,
+    phase text NOT NULL,
+    author text NOT NULL,
+    digest text NOT NULL,
+    source text NOT NULL,
+    upgrade_actions jsonb NOT NULL,
+    downgrade_actions jsonb NOT NULL,
+    status text NOT NULL,
+    submitted_by text NOT NULL,
+    submitted_at timestamptz NOT NULL,
+    applied_at timestamptz,
+    reverted_at timestamptz,
+    CONSTRAINT revision_pkey PRIMARY KEY (revision),
+    CONSTRAINT revision_phase_known CHECK (phase IN ('expand', 'migrate', 'contract')),
+    CONSTRAINT revision_status_known CHECK (status IN ('pending', 'approved', 'rejected', 'applied', 'reverted'))
+);
+COMMENT ON TABLE runbook.revision IS 'Submitted revisions. "source" is the canonical JSON that the digest covers, and message and author besides.';
+
+CREATE TABLE runbook.applied_head (
+    revision text NOT NULL,
+    CONSTRAINT applied_head_pkey PRIMARY KEY (revision)
+);
+COMMENT ON TABLE runbook.applied_head IS 'Where this database stands: applied revisions that no other applied revision builds upon.';
+
+CREATE TABLE runbook.state (
+    only_row boolean NOT NULL DEFAULT true,
+    graph_generation bigint NOT NULL,
+    graph_token uuid NOT NULL,
+    CONSTRAINT state_pkey PRIMARY KEY (only_row),
+    CONSTRAINT state_has_one_row CHECK (only_row)
+);
+COMMENT ON TABLE runbook.state IS 'Counts the changes of the revision graph. The token differs after every change, rolled back ones included, so that sessions know when to read it again.';
+
+CREATE TABLE runbook.setting (
+    key text NOT NULL,
+    value text NOT NULL,
+    CONSTRAINT setting_pkey PRIMARY KEY (key)
+);
+COMMENT ON TABLE runbook.setting IS 'What configure(key, value) set.';
+
+CREATE TABLE runbook.policy_rule (
+    class text NOT NULL,
+    verdict text NOT NULL,
+    approvals integer NOT NULL,
+    CONSTRAINT policy_rule_pkey PRIMARY KEY (class),
+    CONSTRAINT policy_rule_class_known
+        CHECK (class IN ('additive', 'blocking', 'breaking', 'security', 'control', 'destructive')),
+    CONSTRAINT policy_rule_verdict_known CHECK (verdict IN ('allow', 'record', 'require_approval', 'deny')),
+    CONSTRAINT policy_rule_approvals_sane CHECK (approvals BETWEEN 0 AND 100)
+);
+COMMENT ON TABLE runbook.policy_rule IS 'Rules that differ from the built-in policy.';
+
+CREATE TABLE runbook.activation (
+    only_row boolean NOT NULL DEFAULT true,
+    system_identifier text NOT NULL,
+    database_oid oid NOT NULL,
+    activated_by text NOT NULL,
+    activated_at timestamptz NOT NULL,
+    CONSTRAINT activation_pkey PRIMARY KEY (only_row),
+    CONSTRAINT activation_has_one_row CHECK (only_row)
+);
+COMMENT ON TABLE runbook.activation IS 'Which database the guard was activated for. A restored or copied database differs, and is inert.';
+
+CREATE TABLE runbook.approval (
+    approval_id uuid NOT NULL,
+    revision text NOT NULL,
+    digest text NOT NULL,
+    decision text NOT NULL,
+    approver text NOT NULL,
+    comment text,
+    system_identifier text NOT NULL,
+    database_oid oid NOT NULL,
+    decided_at timestamptz NOT NULL,
+    void_reason text,
+    CONSTRAINT approval_pkey PRIMARY KEY (approval_id),
+    CONSTRAINT approval_decision_known CHECK (decision IN ('approved', 'rejected'))
+);
+CREATE INDEX approval_revision_idx ON runbook.approval (revision);
+COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that no longer counts keeps its row and says why.';
+
+CREATE TABLE runbook.entry (
+    entry_id uuid NOT NULL,
+    epoch integer NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    kind text NOT NULL,
+    payload text NOT NULL,
+    leaf_hash bytea NOT NULL,
+    CONSTRAINT entry_pkey PRIMARY KEY (entry_id)
+);
+COMMENT ON TABLE runbook.entry IS 'The ledger. "payload" is canonical JSON (RFC 8785) and exactly what leaf_hash = SHA-256(0x00 || payload) covers.';
+
+-- pg_dump carries the rows of all of them.
+SELECT pg_catalog.pg_extension_config_dump('runbook.revision', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.applied_head', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.state', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.setting', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.policy_rule', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.activation', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.approval', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.entry', '');
