@@ -368,6 +368,17 @@ mod tests {
     }
 
     #[test]
+    fn base_and_head_are_places_and_not_branches() {
+        let graph = chain(&["aaaa", "bbbb"]);
+        let resolver = Resolver::new(&graph, &[0]);
+        for target in ["base@head", "base@heads", "head@heads"] {
+            assert!(matches!(resolver.upgrade_target(target), Err(Error::NoSuchRevision { .. })), "{target}");
+        }
+        assert!(matches!(resolver.upgrade_target("nope@base-1"), Err(Error::NoSuchRevision { .. })));
+        assert!(matches!(resolver.downgrade_target("base+0"), Err(Error::TooFar { .. })));
+    }
+
+    #[test]
     fn huge_steps_end_instead_of_overflowing() {
         let graph = chain(&["aaaa"]);
         assert!(Resolver::new(&graph, &[]).upgrade_target("+99999999999999999999").is_err());

@@ -1,0 +1,66 @@
+//! What every command works with: options resolved against configuration and environment.
+
+use crate::args::{Format, Global};
+use crate::config::Config;
+use crate::connect;
+use crate::error::{Error, Result};
+use postgres::Client;
+use postgres::types::ToSql;
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+/// One row of a result: column names in order, with their values.
+pub type Row = Map<String, Value>;
+
+/// Options, resolved.
+#[derive(Debug)]
+pub struct Context {
+    global: Global,
+    config: Config,
+}
+
+impl Context {
+    /// Reads the configuration.
+    pub fn new(global: Global) -> Result<Self> {
+        let config = Config::load(global.config.as_deref())?;
+        Ok(Self { global, config })
+    }
+
+    /// Shape of the output.
+    pub fn format(&self) -> Format {
+        self.global.format
+    }
+
+    /// Whether to read files instead of the database.
+    pub fn is_local(&self) -> bool {
+        self.global.local
+    }
+
+    /// The directory of revision files.
+    pub fn revisions(&self) -> PathBuf {
+        self.config.revisions()
+    }
+
+    /// The connection string in force: --url, then --env or the default environment; nothing leaves it to PG*.
+    /// DATABASE_URL counts as --url unless an environment was named.
+    pub fn url(&self) -> Result<Option<String>> {
+        if self.global.env.is_some() || self.global.url.is_none() {
+            if let Some(url) = self.config.url(self.global.env.as_deref())? {
+                return Ok(Some(url));
+            }
+        }
+        Ok(self.global.url.clone())
+    }
+
+    /// A connection.
+    pub fn connect(&self) -> Result<Client> {
+        connect::connect(self.url()?.as_deref())
+    }
+}
+
+/// Runs a query and returns its rows with their column names.
+pub fn rows(client: &mut Client, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+    let wrapped = format!("SELECT pg_catalog.row_to_json(q)::text FROM ({sql}) AS q");
+    let rows = client.query(&wrapped, parameters).map_err(|error| Error::from_server(&error, false))?;
+    Ok(rows.iter().filter_map(|row| serde_json::from_str(row.get(0)).ok()).collect())
+}

@@ -1,0 +1,175 @@
+//! Errors: a kind that decides the exit code, and a text that names the next step.
+
+use runbook_core::error::Kind as CoreKind;
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+/// The result of a command.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What sort of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything else.
+    Failed,
+    /// A malformed revision, file or configuration.
+    Input,
+    /// Refused by policy or privilege.
+    Refused,
+    /// No such target, or an ambiguous one.
+    Target,
+    /// The server can't be reached.
+    Connection,
+    /// Another migrator or a lock.
+    Timeout,
+    /// A revision's own SQL.
+    Sql,
+    /// A check that the user asked for.
+    Check,
+}
+
+/// A failure.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    rest: Vec<(&'static str, String)>,
+    broken_pipe: bool,
+}
+
+impl Error {
+    /// A failure with a hint.
+    pub fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        let rest = if hint.is_empty() { vec![] } else { vec![("hint", hint)] };
+        Self { kind, message: message.into(), rest, broken_pipe: false }
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Failed => 1,
+            Kind::Input => 3,
+            Kind::Refused => 4,
+            Kind::Target => 5,
+            Kind::Connection => 6,
+            Kind::Timeout => 7,
+            Kind::Sql => 8,
+            Kind::Check => 9,
+        }
+    }
+
+    /// Whether the reader of our output went away, which is no news to anybody.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.broken_pipe
+    }
+
+    /// The text for stderr.
+    pub fn render(&self, coloured: bool) -> String {
+        let (red, dim, off) = if coloured { ("\x1b[31;1m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
+        let mut text = format!("{red}error:{off} {}\n", self.message);
+        for (label, body) in &self.rest {
+            let _ = match *label {
+                "" => writeln!(text, "{body}"),
+                _ => writeln!(text, "{dim}{label}:{off} {}", body.replace('\n', "\n         ")),
+            };
+        }
+        text
+    }
+
+    /// A server's error, with every field that a person can use; `running` if a revision's own SQL may have raised it.
+    pub fn from_server(error: &postgres::Error, running: bool) -> Self {
+        let Some(db) = error.as_db_error() else {
+            let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+            let hint = "Name the server with --url, DATABASE_URL, PGHOST or an environment of runbook.toml.";
+            return Self::new(Kind::Connection, cause, hint);
+        };
+        let code = db.code().code();
+        let from_revision = db.where_().is_some_and(|context| context.contains("revision "));
+        let kind = match code {
+            _ if running && from_revision => Kind::Sql,
+            "42501" => Kind::Refused,
+            "55P03" | "57014" => Kind::Timeout,
+            "42P08" | "42704" => Kind::Target,
+            "22023" | "42601" | "42710" | "42P17" | "54000" => Kind::Input,
+            _ if code.starts_with("08") || code.starts_with("28") || code.starts_with("3D") => Kind::Connection,
+            _ => Kind::Failed,
+        };
+        let mut rest = Vec::new();
+        if let Some(postgres::error::ErrorPosition::Internal { position, query }) = db.position() {
+            rest.push(("", caret(query, *position as usize)));
+        }
+        let mut field = |label: &'static str, value: Option<&str>| {
+            if let Some(value) = value {
+                rest.push((label, value.to_owned()));
+            }
+        };
+        field("detail", db.detail());
+        field("hint", db.hint());
+        field("context", db.where_());
+        let names = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
+        let names: Vec<String> = names.iter().filter_map(|(label, name)| name.map(|name| format!("{label} {name}"))).collect();
+        if !names.is_empty() {
+            rest.push(("object", names.join(", ")));
+        }
+        if code == "3F000" || code == "42883" {
+            rest.push(("hint", "Install the extension in this database: CREATE EXTENSION pg_runbook;".to_owned()));
+        }
+        Self { kind, message: format!("{} (SQLSTATE {code})", db.message()), rest, broken_pipe: false }
+    }
+}
+
+/// The line of `query` that holds `position` (characters, from 1), with a caret under it, as psql draws it.
+fn caret(query: &str, position: usize) -> String {
+    let before: String = query.chars().take(position.saturating_sub(1)).collect();
+    let line = before.matches('\n').count();
+    let column = before.chars().rev().take_while(|c| *c != '\n').count();
+    let text = query.lines().nth(line).unwrap_or_default().replace('\t', " ");
+    let label = format!("LINE {}: ", line + 1);
+    format!("{label}{text}\n{}^", " ".repeat(label.chars().count() + column))
+}
+
+impl From<runbook_core::Error> for Error {
+    fn from(error: runbook_core::Error) -> Self {
+        let kind = match error.kind() {
+            CoreKind::Input | CoreKind::Graph => Kind::Input,
+            CoreKind::NotFound | CoreKind::Ambiguous => Kind::Target,
+        };
+        let mut rest = Vec::new();
+        rest.extend(error.detail().map(|detail| ("detail", detail)));
+        rest.extend(error.hint().map(|hint| ("hint", hint)));
+        Self { kind, message: error.to_string(), rest, broken_pipe: false }
+    }
+}
+
+impl From<postgres::Error> for Error {
+    fn from(error: postgres::Error) -> Self {
+        Self::from_server(&error, false)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        let broken_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
+        Self { kind: Kind::Failed, message: error.to_string(), rest: vec![], broken_pipe }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_the_character() {
+        assert_eq!(caret("SELECT 1;\nALTER TABEL x", 17), "LINE 2: ALTER TABEL x\n              ^");
+    }
+
+    #[test]
+    fn kinds_have_distinct_exit_codes() {
+        let kinds = [
+            Kind::Failed, Kind::Input, Kind::Refused, Kind::Target, Kind::Connection, Kind::Timeout, Kind::Sql, Kind::Check,
+        ];
+        let codes: std::collections::HashSet<u8> = kinds.iter().map(|kind| Error::new(*kind, "", "").exit_code()).collect();
+        assert_eq!(codes.len(), kinds.len());
+    }
+}

@@ -1,0 +1,35 @@
+//! `runbook`: submits revisions to a server that has pg_runbook, and reads its ledger.
+//!
+//! Arguments are parsed first (`args`), resolved second (`context`), and handed to one command (`commands/<verb>.rs`).
+//! stdout is the result, stderr the diagnostics; the kind of an error decides the exit code (`error`).
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
+
+pub mod args;
+mod commands;
+mod config;
+mod connect;
+mod context;
+mod error;
+mod files;
+mod output;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Parses the arguments, runs the command, prints what went wrong.
+pub fn run() -> ExitCode {
+    let args = args::Args::parse();
+    let level = if args.global.debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time().with_target(false).init();
+    let result = context::Context::new(args.global).and_then(|context| commands::run(args.command, &context));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is_broken_pipe() {
+                eprint!("{}", error.render(output::stderr_is_coloured()));
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
