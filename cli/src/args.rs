@@ -28,8 +28,8 @@ pub struct Global {
     /// Environment of runbook.toml to use
     #[arg(long, short = 'e', global = true, env = "RUNBOOK_ENV", value_name = "NAME")]
     pub env: Option<String>,
-    /// Configuration file
-    #[arg(long, short = 'c', global = true, env = "RUNBOOK_CONFIG", value_name = "FILE")]
+    /// Configuration file; stands before the verb, as in Alembic
+    #[arg(long, short = 'c', env = "RUNBOOK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Shape of the output
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
@@ -219,7 +219,7 @@ pub struct Downgrade {
 #[derive(Debug, ClapArgs)]
 pub struct Current {
     /// Exit with 9 unless every head is applied
-    #[arg(long, visible_alias = "check", short = 'C')]
+    #[arg(long, short = 'c')]
     pub check_heads: bool,
     /// Show more
     #[arg(long, short)]
@@ -301,7 +301,7 @@ pub struct Alembic {
     /// Python that has the project's packages
     #[arg(long, default_value = "python3")]
     pub python: PathBuf,
-    /// Python callable (module:function) that takes an engine and makes the tables that exist before the first revision
+    /// Python callable (module:function, or module:object.method) that takes an engine and makes the tables that exist before the first revision
     #[arg(long, value_name = "MODULE:FUNCTION")]
     pub initial: Option<String>,
     /// Directory for the revision files

@@ -59,7 +59,11 @@ impl Config {
         })?;
         let parsed: std::result::Result<Self, _> = toml::from_str(&text);
         let mut config = parsed.map_err(|error| {
-            Error::new(Kind::Input, format!("{}: {error}", path.display()), "The keys are revisions, default_environment and environments.NAME.url.")
+            Error::new(
+                Kind::Input,
+                format!("{}: {error}", path.display()),
+                "The keys are revisions, default_environment and environments.NAME.url.",
+            )
         })?;
         config.directory = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
         Ok(config)
@@ -75,7 +79,11 @@ impl Config {
         let Some(name) = name.or(self.default_environment.as_deref()) else { return Ok(None) };
         let known: Vec<&str> = self.environments.keys().map(String::as_str).collect();
         let environment = self.environments.get(name).ok_or_else(|| {
-            let hint = if known.is_empty() { format!("Add [environments.{name}] to {NAME}.") } else { format!("There are {}.", known.join(", ")) };
+            let hint = if known.is_empty() {
+                format!("Add [environments.{name}] to {NAME}.")
+            } else {
+                format!("There are {}.", known.join(", "))
+            };
             Error::new(Kind::Input, format!("no environment \"{name}\" in {NAME}"), hint)
         })?;
         Ok(Some(environment.url.clone()))

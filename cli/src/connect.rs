@@ -59,7 +59,11 @@ fn connector(mode: &str, tls: &BTreeMap<String, String>) -> Result<MakeTlsConnec
 fn configure(url: Option<&str>) -> Result<(Config, BTreeMap<String, String>)> {
     let (text, mut tls) = split_tls(url.unwrap_or_default());
     let mut config: Config = text.parse().map_err(|error: postgres::Error| {
-        Error::new(Kind::Input, format!("the connection string can't be read: {error}"), "Write postgresql://user@host:port/database.")
+        Error::new(
+            Kind::Input,
+            format!("the connection string can't be read: {error}"),
+            "Write postgresql://user@host:port/database.",
+        )
     })?;
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     for key in TLS_KEYS {
@@ -76,7 +80,7 @@ fn configure(url: Option<&str>) -> Result<(Config, BTreeMap<String, String>)> {
         }
     }
     if config.get_user().is_none() {
-        config.user(variable("PGUSER").or_else(|| variable("USER")).unwrap_or_else(|| "postgres".to_owned()));
+        config.user(&variable("PGUSER").or_else(|| variable("USER")).unwrap_or_else(|| "postgres".to_owned()));
     }
     if config.get_password().is_none() {
         if let Some(password) = variable("PGPASSWORD") {

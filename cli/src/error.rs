@@ -166,9 +166,8 @@ mod tests {
 
     #[test]
     fn kinds_have_distinct_exit_codes() {
-        let kinds = [
-            Kind::Failed, Kind::Input, Kind::Refused, Kind::Target, Kind::Connection, Kind::Timeout, Kind::Sql, Kind::Check,
-        ];
+        let kinds =
+            [Kind::Failed, Kind::Input, Kind::Refused, Kind::Target, Kind::Connection, Kind::Timeout, Kind::Sql, Kind::Check];
         let codes: std::collections::HashSet<u8> = kinds.iter().map(|kind| Error::new(*kind, "", "").exit_code()).collect();
         assert_eq!(codes.len(), kinds.len());
     }

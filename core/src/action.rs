@@ -142,9 +142,7 @@ pub fn classify(command: &Command) -> Vec<Action> {
         Command::DropColumnLike { kind, name } => vec![Action::on("drop", drop_class(kind), kind, name)],
         Command::DropOwned { roles, .. } => named("drop owned by", Class::Destructive, "role", roles),
         Command::Reassign { roles } => named("reassign owned by", Class::Security, "role", roles),
-        Command::AlterTable { kind, name, changes } => {
-            changes.iter().map(|change| alter_table(kind, name, change)).collect()
-        }
+        Command::AlterTable { kind, name, changes } => changes.iter().map(|change| alter_table(kind, name, change)).collect(),
         Command::Rename { kind, name, part: Some(part), .. } => {
             let verb = if kind == "column" || kind == "constraint" { "rename" } else { "rename part of" };
             vec![Action::on_part(verb, Class::Breaking, kind, name, part)]

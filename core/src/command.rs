@@ -30,66 +30,179 @@ impl Name {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named after PostgreSQL's AlterTableType")]
 pub enum Change {
-    AddColumn { column: String },
-    DropColumn { column: String },
+    AddColumn {
+        column: String,
+    },
+    DropColumn {
+        column: String,
+    },
     /// `lossy` if a USING expression is more than a cast of the column itself.
-    ColumnType { column: String, lossy: bool },
-    ColumnDefault { column: String },
-    SetNotNull { column: String },
-    DropNotNull { column: String },
-    DropExpression { column: String },
-    DropIdentity { column: String },
-    AddConstraint { name: String, scans: bool },
-    DropConstraint { name: String },
-    Owner { role: String },
-    DetachPartition { partition: Name },
-    AttachPartition { partition: Name },
-    NoInherit { parent: Name },
-    RowSecurity { enable: bool },
-    Triggers { enable: bool },
-    Rules { enable: bool },
+    ColumnType {
+        column: String,
+        lossy: bool,
+    },
+    ColumnDefault {
+        column: String,
+    },
+    SetNotNull {
+        column: String,
+    },
+    DropNotNull {
+        column: String,
+    },
+    DropExpression {
+        column: String,
+    },
+    DropIdentity {
+        column: String,
+    },
+    AddConstraint {
+        name: String,
+        scans: bool,
+    },
+    DropConstraint {
+        name: String,
+    },
+    Owner {
+        role: String,
+    },
+    DetachPartition {
+        partition: Name,
+    },
+    AttachPartition {
+        partition: Name,
+    },
+    NoInherit {
+        parent: Name,
+    },
+    RowSecurity {
+        enable: bool,
+    },
+    Triggers {
+        enable: bool,
+    },
+    Rules {
+        enable: bool,
+    },
     Unlogged,
     Logged,
-    Rewrite { what: &'static str },
+    Rewrite {
+        what: &'static str,
+    },
     ReplicaIdentity,
     /// Statistics, storage, compression, reloptions, … : nothing that a client notices.
     Tuning,
     /// What this version doesn't know.
-    Unknown { subtype: u32 },
+    Unknown {
+        subtype: u32,
+    },
 }
 
 /// What a statement would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named after PostgreSQL's statements")]
 pub enum Command {
-    Drop { kind: String, names: Vec<Name>, cascade: bool },
-    DropColumnLike { kind: String, name: Name },
-    DropOwned { roles: Vec<String>, cascade: bool },
-    Reassign { roles: Vec<String> },
-    AlterTable { kind: String, name: Name, changes: Vec<Change> },
-    Rename { kind: String, name: Name, part: Option<String>, new_name: String },
-    SetSchema { kind: String, name: Name, schema: String },
-    Owner { kind: String, name: Name, role: String },
+    Drop {
+        kind: String,
+        names: Vec<Name>,
+        cascade: bool,
+    },
+    DropColumnLike {
+        kind: String,
+        name: Name,
+    },
+    DropOwned {
+        roles: Vec<String>,
+        cascade: bool,
+    },
+    Reassign {
+        roles: Vec<String>,
+    },
+    AlterTable {
+        kind: String,
+        name: Name,
+        changes: Vec<Change>,
+    },
+    Rename {
+        kind: String,
+        name: Name,
+        part: Option<String>,
+        new_name: String,
+    },
+    SetSchema {
+        kind: String,
+        name: Name,
+        schema: String,
+    },
+    Owner {
+        kind: String,
+        name: Name,
+        role: String,
+    },
     /// ALTER TYPE … for composite types arrives as [`Command::AlterTable`].
-    AddEnumValue { name: Name, value: String },
-    RenameEnumValue { name: Name, value: String },
-    AlterDomain { name: Name, what: &'static str, scans: bool },
-    Create { kind: String, name: Name, replace: bool },
-    CreateIndex { table: Name, name: String, concurrently: bool },
-    Truncate { names: Vec<Name>, cascade: bool },
-    Delete { name: Name, filtered: bool },
-    Grant { what: String, revoke: bool },
-    Role { tag: String },
-    System { tag: String },
-    Rewrite { tag: String, name: Option<Name> },
+    AddEnumValue {
+        name: Name,
+        value: String,
+    },
+    RenameEnumValue {
+        name: Name,
+        value: String,
+    },
+    AlterDomain {
+        name: Name,
+        what: &'static str,
+        scans: bool,
+    },
+    Create {
+        kind: String,
+        name: Name,
+        replace: bool,
+    },
+    CreateIndex {
+        table: Name,
+        name: String,
+        concurrently: bool,
+    },
+    Truncate {
+        names: Vec<Name>,
+        cascade: bool,
+    },
+    Delete {
+        name: Name,
+        filtered: bool,
+    },
+    Grant {
+        what: String,
+        revoke: bool,
+    },
+    Role {
+        tag: String,
+    },
+    System {
+        tag: String,
+    },
+    Rewrite {
+        tag: String,
+        name: Option<Name>,
+    },
     /// INSERT, UPDATE, MERGE, COPY FROM, filtered DELETE: data, not schema.
-    Data { tag: String },
+    Data {
+        tag: String,
+    },
     /// Ends, opens or nests transactions.
-    Transaction { tag: String },
+    Transaction {
+        tag: String,
+    },
     /// SET ROLE and SET SESSION AUTHORIZATION.
-    SwitchRole { setting: String },
+    SwitchRole {
+        setting: String,
+    },
     /// Anything whose effects only show when it runs (DO, CALL, SELECT, EXECUTE), or that has none on objects.
-    Opaque { tag: String },
+    Opaque {
+        tag: String,
+    },
     /// Everything else that changes the catalog.
-    Other { tag: String },
+    Other {
+        tag: String,
+    },
 }

@@ -65,7 +65,9 @@ impl Error {
         match self {
             Self::File { .. } | Self::Submission { .. } | Self::TooLarge { .. } | Self::RevisionId { .. } => Kind::Input,
             Self::Duplicate { .. } | Self::MissingParent { .. } | Self::Cycle { .. } | Self::LabelTaken { .. } => Kind::Graph,
-            Self::NoSuchRevision { .. } | Self::NotOnBranch { .. } | Self::TooFar { .. } | Self::NotOnTheWay { .. } => Kind::NotFound,
+            Self::NoSuchRevision { .. } | Self::NotOnBranch { .. } | Self::TooFar { .. } | Self::NotOnTheWay { .. } => {
+                Kind::NotFound
+            }
             Self::AmbiguousPrefix { .. } | Self::MultipleHeads { .. } | Self::AmbiguousWalk { .. } | Self::Overlap { .. } => {
                 Kind::Ambiguous
             }
@@ -81,7 +83,9 @@ impl Error {
             Self::Cycle { .. } => "42P17",
             Self::MissingParent { .. } | Self::NoSuchRevision { .. } | Self::NotOnBranch { .. } => "42704",
             Self::TooFar { .. } | Self::NotOnTheWay { .. } => "22023",
-            Self::AmbiguousPrefix { .. } | Self::MultipleHeads { .. } | Self::AmbiguousWalk { .. } | Self::Overlap { .. } => "42P08",
+            Self::AmbiguousPrefix { .. } | Self::MultipleHeads { .. } | Self::AmbiguousWalk { .. } | Self::Overlap { .. } => {
+                "42P08"
+            }
         }
     }
 
@@ -99,7 +103,9 @@ impl Error {
             } else {
                 format!("The database is at {}.", current.join(", "))
             }),
-            Self::NoSuchRevision { nearest, .. } if !nearest.is_empty() => Some(format!("Names like it: {}.", nearest.join(", "))),
+            Self::NoSuchRevision { nearest, .. } if !nearest.is_empty() => {
+                Some(format!("Names like it: {}.", nearest.join(", ")))
+            }
             _ => None,
         }
     }
@@ -110,11 +116,15 @@ impl Error {
             Self::File { fix, .. } | Self::Submission { fix, .. } => fix.clone(),
             Self::TooLarge { .. } => "Load bulk data with COPY outside the revision, or split the revision.".into(),
             Self::RevisionId { .. } => "Let \"runbook revision -m MESSAGE\" choose an id.".into(),
-            Self::Duplicate { .. } => "Give one of them a new id with \"runbook revision\", and repeat it in its children's parents.".into(),
+            Self::Duplicate { .. } => {
+                "Give one of them a new id with \"runbook revision\", and repeat it in its children's parents.".into()
+            }
             Self::MissingParent { parent, .. } => format!("Submit revision {parent} first, or correct the header."),
             Self::Cycle { .. } => "Correct the parents of one of them so that every revision leads back to base.".into(),
             Self::LabelTaken { .. } => "Choose another branch_label.".into(),
-            Self::NoSuchRevision { .. } => "List what exists with \"runbook history\" or SELECT * FROM runbook.revisions.".into(),
+            Self::NoSuchRevision { .. } => {
+                "List what exists with \"runbook history\" or SELECT * FROM runbook.revisions.".into()
+            }
             Self::AmbiguousPrefix { .. } => "Type more of the revision id.".into(),
             Self::MultipleHeads { heads, .. } => format!(
                 "Name one of them, use \"heads\" for all, or join them with \"runbook merge -m MESSAGE {}\".",
@@ -137,7 +147,9 @@ impl fmt::Display for Error {
         match self {
             Self::File { file, line, problem, .. } => write!(f, "{file}:{line}: {problem}"),
             Self::Submission { problem, .. } => write!(f, "invalid revision: {problem}"),
-            Self::TooLarge { what, bytes, limit } => write!(f, "{what} has {bytes} bytes, more than the {limit} a revision may have"),
+            Self::TooLarge { what, bytes, limit } => {
+                write!(f, "{what} has {bytes} bytes, more than the {limit} a revision may have")
+            }
             Self::RevisionId { id, why } => write!(f, "invalid revision id \"{}\": {why}", id.escape_debug()),
             Self::Duplicate { id, .. } => write!(f, "revision \"{id}\" is present more than once"),
             Self::MissingParent { revision, parent, relation } => {
@@ -150,7 +162,9 @@ impl fmt::Display for Error {
             Self::NoSuchRevision { target, .. } => write!(f, "no such revision or branch \"{}\"", target.escape_debug()),
             Self::AmbiguousPrefix { prefix, .. } => write!(f, "several revisions start with \"{prefix}\""),
             Self::MultipleHeads { target, .. } => write!(f, "target \"{target}\" is ambiguous: there are several heads"),
-            Self::NotOnBranch { revision, branch } => write!(f, "revision \"{revision}\" is not a member of branch \"{branch}\""),
+            Self::NotOnBranch { revision, branch } => {
+                write!(f, "revision \"{revision}\" is not a member of branch \"{branch}\"")
+            }
             Self::AmbiguousWalk { target, .. } => write!(f, "target \"{target}\" is ambiguous: the path forks"),
             Self::TooFar { target } => write!(f, "target \"{target}\" walks past the end of the graph"),
             Self::Overlap { revision, other } => {

@@ -39,7 +39,11 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Revision> {
     };
     let line_of = |offset: usize| 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count();
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        at(line_of(error.valid_up_to()), "the file is not UTF-8", "Save it as UTF-8, for example with iconv -f latin1 -t utf-8.")
+        at(
+            line_of(error.valid_up_to()),
+            "the file is not UTF-8",
+            "Save it as UTF-8, for example with iconv -f latin1 -t utf-8.",
+        )
     })?;
     if let Some(offset) = text.find('\0') {
         return Err(at(line_of(offset), "the file contains a NUL byte", "PostgreSQL text can't hold NUL; remove it."));
@@ -102,14 +106,22 @@ impl Parser<'_> {
             ));
         };
         let Some((key, value)) = comment.split_once(':') else {
-            return Err(self.error(number, "a header line without \"key: value\"", "Move free comments below \"-- runbook: upgrade\"."));
+            return Err(self.error(
+                number,
+                "a header line without \"key: value\"",
+                "Move free comments below \"-- runbook: upgrade\".",
+            ));
         };
         let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
         if !KEYS.split(", ").any(|known| known == key) {
             return Err(self.error(number, format!("unknown header \"{key}\""), format!("The headers are {KEYS}.")));
         }
         if self.headers.iter().any(|(other, ..)| *other == key) {
-            return Err(self.error(number, format!("header \"{key}\" stands twice"), "Keep one; lists are separated by commas."));
+            return Err(self.error(
+                number,
+                format!("header \"{key}\" stands twice"),
+                "Keep one; lists are separated by commas.",
+            ));
         }
         self.headers.push((key, value, number));
         Ok(())
@@ -131,9 +143,7 @@ impl Parser<'_> {
     }
 
     fn id(&self, id: &str, line: usize) -> Result<RevisionId> {
-        RevisionId::new(id).map_err(|error| {
-            self.error(line, error.to_string(), error.hint().unwrap_or_default())
-        })
+        RevisionId::new(id).map_err(|error| self.error(line, error.to_string(), error.hint().unwrap_or_default()))
     }
 
     fn build(self) -> Result<Revision> {
@@ -202,7 +212,11 @@ pub fn write(revision: &Revision) -> String {
     header("requires_release", revision.requires_release.clone().unwrap_or_default());
     header("unused_for", revision.unused_for.clone().unwrap_or_default());
     header("backfill", revision.backfill.clone().unwrap_or_default());
-    let sections = [("upgrade", Some(&revision.upgrade)), ("downgrade", revision.downgrade.as_ref()), ("verify", revision.verify.as_ref())];
+    let sections = [
+        ("upgrade", Some(&revision.upgrade)),
+        ("downgrade", revision.downgrade.as_ref()),
+        ("verify", revision.verify.as_ref()),
+    ];
     for (name, sql) in sections {
         if let Some(sql) = sql {
             let _ = write!(out, "\n-- runbook: {name}\n{}", sql.trim_matches('\n'));

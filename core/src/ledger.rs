@@ -68,9 +68,23 @@ impl Kind {
     pub fn parse(text: &str) -> Option<Self> {
         use Kind::*;
         let all = [
-            RevisionSubmitted, RevisionApproved, RevisionRejected, RevisionRevoked, RevisionApplied, RevisionReverted,
-            RevisionStamped, ApplyStarted, ApplyStatement, ApplyFailed, ApplyFinished, DdlExecuted, DdlBlocked, DdlWouldBlock,
-            PolicyChanged, GuardActivated, GuardDeactivated,
+            RevisionSubmitted,
+            RevisionApproved,
+            RevisionRejected,
+            RevisionRevoked,
+            RevisionApplied,
+            RevisionReverted,
+            RevisionStamped,
+            ApplyStarted,
+            ApplyStatement,
+            ApplyFailed,
+            ApplyFinished,
+            DdlExecuted,
+            DdlBlocked,
+            DdlWouldBlock,
+            PolicyChanged,
+            GuardActivated,
+            GuardDeactivated,
         ];
         all.into_iter().find(|kind| kind.as_str() == text)
     }
@@ -161,7 +175,8 @@ mod tests {
     #[test]
     fn canonical_sorts_keys_by_utf16_and_escapes_like_ecmascript() {
         // RFC 8785, section 3.2.3: sorting is by UTF-16 code units, so U+1F600 comes before U+FB33.
-        let value = json!({"\u{20ac}": "Euro Sign", "\r": "Carriage Return", "\u{fb33}": "Hebrew", "1": "One", "\u{1f600}": "Smiley"});
+        let value =
+            json!({"\u{20ac}": "Euro Sign", "\r": "Carriage Return", "\u{fb33}": "Hebrew", "1": "One", "\u{1f600}": "Smiley"});
         assert_eq!(
             canonical(&value),
             "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u{20ac}\":\"Euro Sign\",\"\u{1f600}\":\"Smiley\",\"\u{fb33}\":\"Hebrew\"}"
@@ -177,7 +192,10 @@ mod tests {
     fn an_entry_hashes_exactly_its_payload() {
         let circumstances = Circumstances { entry_id: "id".into(), session_role: "alice".into(), ..Default::default() };
         let entry = Entry::new(Kind::RevisionApproved, circumstances, json!({"revision": "a", "reason": null}));
-        assert_eq!(entry.payload, r#"{"entry_id":"id","kind":"revision.approved","revision":"a","session_role":"alice","v":1}"#);
+        assert_eq!(
+            entry.payload,
+            r#"{"entry_id":"id","kind":"revision.approved","revision":"a","session_role":"alice","v":1}"#
+        );
         assert_eq!(entry.leaf_hash, leaf_hash(&entry.payload));
     }
 }

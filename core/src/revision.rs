@@ -184,7 +184,8 @@ impl Revision {
     /// [`Error::TooLarge`], [`Error::Submission`].
     pub fn checked(self) -> Result<Self> {
         let id = self.revision.as_str();
-        let texts = [Some(&self.upgrade), self.downgrade.as_ref(), self.verify.as_ref(), Some(&self.message), self.author.as_ref()];
+        let texts =
+            [Some(&self.upgrade), self.downgrade.as_ref(), self.verify.as_ref(), Some(&self.message), self.author.as_ref()];
         let bytes = texts.iter().flatten().map(|text| text.len() as u64).sum();
         if bytes > MAX_BYTES {
             return Err(Error::TooLarge { what: format!("revision \"{id}\""), bytes, limit: MAX_BYTES });

@@ -29,6 +29,7 @@ pub fn internal(problem: impl Into<String>) -> ErrorReport {
 
 /// Five characters packed as elog.h's MAKE_SQLSTATE does.
 fn code(sqlstate: &str) -> PgSqlErrorCode {
-    let packed = sqlstate.bytes().take(5).enumerate().map(|(place, byte)| (i32::from(byte.wrapping_sub(b'0')) & 0x3f) << (6 * place));
+    let packed =
+        sqlstate.bytes().take(5).enumerate().map(|(place, byte)| (i32::from(byte.wrapping_sub(b'0')) & 0x3f) << (6 * place));
     PgSqlErrorCode::from(packed.sum::<i32>())
 }

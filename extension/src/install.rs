@@ -7,8 +7,18 @@ extension_sql_file!("../../sql/tables.sql", name = "tables", requires = ["roles"
 extension_sql_file!("../../sql/ledger.sql", name = "ledger", requires = ["tables"]);
 extension_sql_file!("../../sql/views.sql", name = "views", requires = ["tables"]);
 extension_sql_file!("../../sql/functions.sql", name = "functions", requires = ["tables"]);
-extension_sql_file!("../../sql/guard.sql", name = "guard", requires = ["functions", "views", "ledger", guard::event_triggers::guard_command_start,
-    guard::event_triggers::guard_sql_drop, guard::event_triggers::guard_table_rewrite,
-    guard::event_triggers::guard_command_end]);
+extension_sql_file!(
+    "../../sql/guard.sql",
+    name = "guard",
+    requires = [
+        "functions",
+        "views",
+        "ledger",
+        guard::event_triggers::guard_command_start,
+        guard::event_triggers::guard_sql_drop,
+        guard::event_triggers::guard_table_rewrite,
+        guard::event_triggers::guard_command_end
+    ]
+);
 extension_sql_file!("../../sql/policy.sql", name = "policy", requires = ["tables", api::policy::policy_in_force]);
 extension_sql_file!("../../sql/grants.sql", name = "grants", requires = ["guard", "policy"], finalize);

@@ -127,11 +127,14 @@ fn check_graph(revision: &Revision, again: bool) -> Result<(), ErrorReport> {
         vertices.push(vertex);
         return Graph::new(vertices).map(|_| ()).map_err(from_core);
     }
-    let wanted: Vec<String> =
-        [parents.as_slice(), &revision.depends_on, &revision.branch_labels, &[id.to_owned()]].concat();
+    let wanted: Vec<String> = [parents.as_slice(), &revision.depends_on, &revision.branch_labels, &[id.to_owned()]].concat();
     let found = revisions::named(&wanted)?;
     let missing = |name: &String, relation| Error::MissingParent { revision: id.to_owned(), parent: name.clone(), relation };
-    let taken = |label: &str, owner: &str| Error::LabelTaken { label: label.to_owned(), revision: id.to_owned(), owner: owner.to_owned() };
+    let taken = |label: &str, owner: &str| Error::LabelTaken {
+        label: label.to_owned(),
+        revision: id.to_owned(),
+        owner: owner.to_owned(),
+    };
     let problem = parents
         .iter()
         .find(|name| !found.iter().any(|(known, owner)| known == *name && owner == *name))

@@ -37,7 +37,16 @@ fn revoke(revision: &str, comment: default!(Option<&str>, "NULL")) -> Result<boo
         let left = approvals::decisions(&[id.to_owned()], &database())?;
         let rejected = left.iter().any(|one| !one.approved && one.digest == stored.digest);
         let approved = left.iter().any(|one| one.approved && one.digest == stored.digest);
-        revisions::set_status(id, if rejected { "rejected" } else if approved { "approved" } else { "pending" })?;
+        revisions::set_status(
+            id,
+            if rejected {
+                "rejected"
+            } else if approved {
+                "approved"
+            } else {
+                "pending"
+            },
+        )?;
         ledger::record(Kind::RevisionRevoked, By::Caller, json!({"revision": id, "digest": stored.digest, "reason": comment}))?;
     }
     Ok(voided > 0)

@@ -44,8 +44,10 @@ fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
-fn guard_status()
--> Result<TableIterator<'static, (name!(layer, String), name!(active, bool), name!(covers, String), name!(detail, String))>, ErrorReport> {
+fn guard_status() -> Result<
+    TableIterator<'static, (name!(layer, String), name!(active, bool), name!(covers, String), name!(detail, String))>,
+    ErrorReport,
+> {
     let rows = status::layers()?;
     Ok(TableIterator::new(rows.into_iter().map(|one| (one.layer.to_owned(), one.active, one.covers.to_owned(), one.detail))))
 }

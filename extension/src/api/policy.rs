@@ -34,7 +34,12 @@ fn set_policy(class: &str, verdict: &str, approvals: default!(i32, 1)) -> Result
         refusal("22023", format!("unknown verdict \"{verdict}\""), None, names(all))
     })?;
     let count = u32::try_from(approvals).ok().filter(|count| *count <= 100).ok_or_else(|| {
-        refusal("22023", format!("invalid number of approvals: {approvals}"), None, Some("Give a number from 0 to 100.".to_owned()))
+        refusal(
+            "22023",
+            format!("invalid number of approvals: {approvals}"),
+            None,
+            Some("Give a number from 0 to 100.".to_owned()),
+        )
     })?;
     let old = stored::policy()?.rule(parsed_class);
     stored::set_rule(parsed_class, Rule { verdict: parsed_verdict, approvals: count })?;

@@ -36,8 +36,10 @@ fn show(revision: &str) -> Result<JsonB, ErrorReport> {
     json["digest"] = stored.digest.into();
     json["status"] = stored.status.into();
     json["submitted_by"] = stored.submitted_by.into();
-    json["upgrade_actions"] = stored.upgrade_actions.iter().map(|action| json!({"action": action.to_string(), "class": action.class})).collect();
-    json["downgrade_actions"] = stored.downgrade_actions.iter().map(|action| json!({"action": action.to_string(), "class": action.class})).collect();
+    json["upgrade_actions"] =
+        stored.upgrade_actions.iter().map(|action| json!({"action": action.to_string(), "class": action.class})).collect();
+    json["downgrade_actions"] =
+        stored.downgrade_actions.iter().map(|action| json!({"action": action.to_string(), "class": action.class})).collect();
     json["children"] = graph.ids(graph.children(node)).into();
     Ok(JsonB(json))
 }
@@ -64,7 +66,12 @@ fn plan(
     ErrorReport,
 > {
     let way = Direction::parse(direction).ok_or_else(|| {
-        refusal("22023", format!("unknown direction \"{direction}\""), None, Some("The directions are upgrade and downgrade.".into()))
+        refusal(
+            "22023",
+            format!("unknown direction \"{direction}\""),
+            None,
+            Some("The directions are upgrade and downgrade.".into()),
+        )
     })?;
     let graph = revisions::graph()?;
     let heads = apply::nodes(&graph, &revisions::heads_seen()?)?;
@@ -163,7 +170,18 @@ fn history(
         let (children, merged) = (graph.children(node).len(), graph.parents(node).len() > 1);
         let point = (children == 0, children > 1, merged);
         let (is_head, is_branch_point, is_merge_point) = point;
-        (one.revision, one.parents, one.phase, one.message, one.status, one.applied_at, is_head, is_branch_point, is_merge_point, one.branch_labels)
+        (
+            one.revision,
+            one.parents,
+            one.phase,
+            one.message,
+            one.status,
+            one.applied_at,
+            is_head,
+            is_branch_point,
+            is_merge_point,
+            one.branch_labels,
+        )
     };
     Ok(TableIterator::new(rows.into_iter().zip(nodes).map(row).collect::<Vec<_>>()))
 }
@@ -172,7 +190,8 @@ fn history(
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn branches()
--> Result<TableIterator<'static, (name!(revision, String), name!(children, Vec<String>), name!(message, String))>, ErrorReport> {
+-> Result<TableIterator<'static, (name!(revision, String), name!(children, Vec<String>), name!(message, String))>, ErrorReport>
+{
     let graph = revisions::graph()?;
     let points: Vec<usize> = graph.nodes().filter(|&node| graph.children(node).len() > 1).collect();
     let rows = revisions::summaries(&graph.ids(&points))?;

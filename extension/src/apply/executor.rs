@@ -73,7 +73,11 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         let one = stored.get(id).ok_or_else(|| internal(format!("revision \"{id}\" has no row")))?;
         run.refuse_if_needy(one)?;
     }
-    ledger::record(Kind::ApplyStarted, By::Caller, json!({"direction": direction.as_str(), "target": target, "revisions": ids}))?;
+    ledger::record(
+        Kind::ApplyStarted,
+        By::Caller,
+        json!({"direction": direction.as_str(), "target": target, "revisions": ids}),
+    )?;
     let trouble = RefCell::new(Trouble::default());
     let result = subtransaction::within(|| {
         for (at, (&node, id)) in plan.iter().zip(&ids).enumerate() {
@@ -101,7 +105,11 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         recorder::record(Kind::ApplyFailed, By::Caller, facts);
         return Err(failure);
     }
-    ledger::record(Kind::ApplyFinished, By::Caller, json!({"direction": direction.as_str(), "target": target, "revisions": ids}))?;
+    ledger::record(
+        Kind::ApplyFinished,
+        By::Caller,
+        json!({"direction": direction.as_str(), "target": target, "revisions": ids}),
+    )?;
     Ok(ids)
 }
 
@@ -112,7 +120,8 @@ impl Run {
             return Err(internal(format!("the stored content of revision \"{id}\" does not have its digest")).into());
         }
         let Some(need) = need(stored, self.direction, self.policy.as_ref(), &self.approvals) else { return Ok(()) };
-        let facts = json!({"revision": id, "direction": self.direction.as_str(), "reason": need.text, "verdict": "require_approval"});
+        let facts =
+            json!({"revision": id, "direction": self.direction.as_str(), "reason": need.text, "verdict": "require_approval"});
         if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
             ledger::record(Kind::DdlWouldBlock, By::Caller, facts)?;
             return Ok(());
@@ -124,7 +133,14 @@ impl Run {
     }
 
     /// Runs one revision and records it.
-    fn step(&self, stored: &Stored, gone: &[String], come: &[String], more: bool, trouble: &RefCell<Trouble>) -> Result<(), Failure> {
+    fn step(
+        &self,
+        stored: &Stored,
+        gone: &[String],
+        come: &[String],
+        more: bool,
+        trouble: &RefCell<Trouble>,
+    ) -> Result<(), Failure> {
         let id = stored.revision.revision.as_str();
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         let start = Instant::now();
@@ -196,7 +212,8 @@ impl Run {
             let start = Instant::now();
             statements::run(&statement.sql).map_err(|error| with_context(error, &place))?;
             let declared = classify(&statement.command);
-            let observed = session::with(|applying| applying.map(|applying| std::mem::take(&mut applying.observed))).unwrap_or_default();
+            let observed =
+                session::with(|applying| applying.map(|applying| std::mem::take(&mut applying.observed))).unwrap_or_default();
             let actions = if declared.is_empty() { observed } else { declared };
             let facts = json!({
                 "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,

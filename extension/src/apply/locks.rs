@@ -26,7 +26,10 @@ pub fn take(patience: Duration) -> store::Result<()> {
                 "55P03",
                 "another migrator is at work in this database",
                 holder,
-                Some("Try again when it has finished, or wait longer: SELECT runbook.configure('migrator_wait', '600');".to_owned()),
+                Some(
+                    "Try again when it has finished, or wait longer: SELECT runbook.configure('migrator_wait', '600');"
+                        .to_owned(),
+                ),
             ));
         }
         lock::pause(PAUSE);

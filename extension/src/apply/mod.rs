@@ -18,11 +18,18 @@ use runbook_core::graph::{Graph, Node};
 
 /// The nodes of ids that the database says are applied.
 pub fn nodes(graph: &Graph, ids: &[String]) -> store::Result<Vec<Node>> {
-    let find = |id: &String| graph.find(id).ok_or_else(|| internal(format!("applied revision \"{id}\" is not among the submitted ones")));
+    let find = |id: &String| {
+        graph.find(id).ok_or_else(|| internal(format!("applied revision \"{id}\" is not among the submitted ones")))
+    };
     ids.iter().map(find).collect()
 }
 
 /// The steps to `target` as ids.
-pub fn steps(graph: &Graph, heads: &[Node], target: &str, direction: runbook_core::plan::Direction) -> store::Result<Vec<Node>> {
+pub fn steps(
+    graph: &Graph,
+    heads: &[Node],
+    target: &str,
+    direction: runbook_core::plan::Direction,
+) -> store::Result<Vec<Node>> {
     runbook_core::plan::steps(graph, heads, target, direction).map_err(from_core)
 }

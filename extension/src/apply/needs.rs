@@ -1,9 +1,9 @@
 //! What a step still needs before it may run.
 
 use crate::pg::identity::database;
+use crate::store;
 use crate::store::approvals::{self, Decision};
 use crate::store::revisions::Stored;
-use crate::store;
 use runbook_core::plan::Direction;
 use runbook_core::policy::{Policy, Verdict};
 use std::collections::{HashMap, HashSet};
@@ -22,7 +22,8 @@ impl Approvals {
     /// Who approved this content, its submitter left out, in alphabetical order.
     pub fn by(&self, stored: &Stored) -> Vec<String> {
         let key = (stored.revision.revision.as_str().to_owned(), stored.digest.clone());
-        let mut by: Vec<String> = self.0.get(&key).into_iter().flatten().filter(|who| **who != stored.submitted_by).cloned().collect();
+        let mut by: Vec<String> =
+            self.0.get(&key).into_iter().flatten().filter(|who| **who != stored.submitted_by).cloned().collect();
         by.sort();
         by
     }

@@ -75,7 +75,12 @@ fn text(text: &str) -> CString {
 pub fn configure(key: &str, value: Option<&str>) -> store::Result<Option<String>> {
     if !KEYS.iter().any(|(known, ..)| *known == key) {
         let keys: Vec<&str> = KEYS.iter().map(|(known, ..)| *known).collect();
-        return Err(refusal("22023", format!("unknown setting \"{key}\""), None, Some(format!("The settings are {}.", keys.join(", ")))));
+        return Err(refusal(
+            "22023",
+            format!("unknown setting \"{key}\""),
+            None,
+            Some(format!("The settings are {}.", keys.join(", "))),
+        ));
     }
     if let Some(value) = value {
         check(key, value)?;
@@ -86,7 +91,9 @@ pub fn configure(key: &str, value: Option<&str>) -> store::Result<Option<String>
 }
 
 fn check(key: &str, value: &str) -> store::Result<()> {
-    let wrong = |fix: &str| Err(refusal("22023", format!("invalid value for setting \"{key}\": \"{value}\""), None, Some(fix.to_owned())));
+    let wrong = |fix: &str| {
+        Err(refusal("22023", format!("invalid value for setting \"{key}\": \"{value}\""), None, Some(fix.to_owned())))
+    };
     match key {
         "alembic_version" if !["on", "off"].contains(&value) => wrong("The values are on and off."),
         "migrator_wait" if value.parse::<u32>().is_err() => wrong("Give a number of seconds."),

@@ -77,7 +77,8 @@ fn outside_manifest(
         return ledger::record(Kind::DdlWouldBlock, By::Running, facts);
     }
     recorder::record(Kind::DdlBlocked, By::Running, facts);
-    let hint = format!("Write it as a statement of its own in the revision, as in \"{} …\", and have it approved.", tag_of(action));
+    let hint =
+        format!("Write it as a statement of its own in the revision, as in \"{} …\", and have it approved.", tag_of(action));
     let message = format!("{action} is {} and outside the manifest of revision \"{revision}\"", action.class.as_str());
     Err(refusal("42501", message, Some(detail), Some(hint)))
 }

@@ -16,15 +16,19 @@ use runbook_core::action::{Action, Class, classify};
 use runbook_core::command::Name;
 use runbook_core::ledger::Kind;
 
-#[pg_extern(sql = "CREATE FUNCTION runbook.guard_command_start() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does not allow, before any lock.';")]
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.guard_command_start() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does not allow, before any lock.';"
+)]
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     decide(&event.tag, &classify(&event.command()))
 }
 
-#[pg_extern(sql = "CREATE FUNCTION runbook.guard_sql_drop() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_sql_drop() IS 'Checks what was really dropped, cascades included.';")]
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.guard_sql_drop() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_sql_drop() IS 'Checks what was really dropped, cascades included.';"
+)]
 fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     if is_unguarded()? {
@@ -33,14 +37,17 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let dropped = catalog::dropped_objects()?;
     // What goes along with an object that is covered itself (its indexes, its owned sequences, its partitions) is no
     // decision of its own; what a CASCADE reached is.
-    let decided: Vec<Action> = dropped.iter().filter(|object| object.original || object.normal).map(|object| object.action.clone()).collect();
+    let decided: Vec<Action> =
+        dropped.iter().filter(|object| object.original || object.normal).map(|object| object.action.clone()).collect();
     decide(&event.tag, &decided)?;
     let lasting: Vec<Action> = dropped.into_iter().map(|object| object.action).filter(|action| !action.temporary).collect();
     record(&event.tag, &lasting)
 }
 
-#[pg_extern(sql = "CREATE FUNCTION runbook.guard_table_rewrite() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_table_rewrite() IS 'Checks tables that are about to be rewritten.';")]
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.guard_table_rewrite() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_table_rewrite() IS 'Checks tables that are about to be rewritten.';"
+)]
 fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     if session::with(|applying| applying.is_some()) || is_unguarded()? {
@@ -52,8 +59,10 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     decide(&event.tag, &[Action::on("rewrite", Class::Blocking, "table", &name)])
 }
 
-#[pg_extern(sql = "CREATE FUNCTION runbook.guard_command_end() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_command_end() IS 'Records DDL outside revisions in the ledger.';")]
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.guard_command_end() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_command_end() IS 'Records DDL outside revisions in the ledger.';"
+)]
 fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     if session::with(|applying| applying.is_some()) || is_unguarded()? {

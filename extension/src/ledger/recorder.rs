@@ -24,6 +24,7 @@ pub fn write(line: &str) -> store::Result<()> {
     let [entry_id, recorded_at, kind, payload] = &parts[..] else {
         return Err(crate::error::internal("a record handed to the recorder is malformed"));
     };
-    let kind = Kind::parse(kind).ok_or_else(|| crate::error::internal("a record handed to the recorder has an unknown kind"))?;
+    let kind =
+        Kind::parse(kind).ok_or_else(|| crate::error::internal("a record handed to the recorder has an unknown kind"))?;
     store::ledger::append(&[Entry::restore(entry_id, recorded_at, kind, payload)])
 }

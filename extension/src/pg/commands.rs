@@ -4,7 +4,9 @@
 
 use crate::pg::caught::text;
 use crate::pg::kinds::{is_relation, word};
-use crate::pg::nodes::{NodePtr, items, name_of, new_relation, parts, relation, relation_from_parts, role, roles, string, strings, tag};
+use crate::pg::nodes::{
+    NodePtr, items, name_of, new_relation, parts, relation, relation_from_parts, role, roles, string, strings, tag,
+};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{AlterTableType, ConstrType, NodeTag, ObjectType};
 use runbook_core::command::{Change, Command, Name};
@@ -131,8 +133,13 @@ fn rename(statement: &pg_sys::RenameStmt) -> Command {
     let name = either(statement.relation, statement.object);
     let has_part = matches!(
         statement.renameType,
-        ObjectType::OBJECT_COLUMN | ObjectType::OBJECT_ATTRIBUTE | ObjectType::OBJECT_TABCONSTRAINT
-            | ObjectType::OBJECT_DOMCONSTRAINT | ObjectType::OBJECT_TRIGGER | ObjectType::OBJECT_RULE | ObjectType::OBJECT_POLICY
+        ObjectType::OBJECT_COLUMN
+            | ObjectType::OBJECT_ATTRIBUTE
+            | ObjectType::OBJECT_TABCONSTRAINT
+            | ObjectType::OBJECT_DOMCONSTRAINT
+            | ObjectType::OBJECT_TRIGGER
+            | ObjectType::OBJECT_RULE
+            | ObjectType::OBJECT_POLICY
     );
     let name = if name.name.is_empty() { Name::bare(part.as_str()) } else { name };
     Command::Rename { kind: word(statement.renameType).into(), name, part: has_part.then_some(part), new_name }
@@ -181,8 +188,18 @@ fn change(command: &pg_sys::AlterTableCmd) -> Change {
             AT_SetAccessMethod => Change::Rewrite { what: "set access method of" },
             AT_SetTableSpace => Change::Rewrite { what: "set tablespace of" },
             AT_ReplicaIdentity => Change::ReplicaIdentity,
-            AT_SetStatistics | AT_SetOptions | AT_ResetOptions | AT_SetStorage | AT_SetCompression | AT_ClusterOn
-            | AT_DropCluster | AT_SetRelOptions | AT_ResetRelOptions | AT_AddIdentity | AT_SetIdentity | AT_AddInherit
+            AT_SetStatistics
+            | AT_SetOptions
+            | AT_ResetOptions
+            | AT_SetStorage
+            | AT_SetCompression
+            | AT_ClusterOn
+            | AT_DropCluster
+            | AT_SetRelOptions
+            | AT_ResetRelOptions
+            | AT_AddIdentity
+            | AT_SetIdentity
+            | AT_AddInherit
             | AT_AddIndexConstraint => Change::Tuning,
             subtype => Change::Unknown { subtype },
         }
@@ -191,7 +208,11 @@ fn change(command: &pg_sys::AlterTableCmd) -> Change {
 
 unsafe fn column_name(definition: NodePtr) -> String {
     // SAFETY: AT_AddColumn and AT_AlterColumnType carry a ColumnDef.
-    if tag(definition) == NodeTag::T_ColumnDef { unsafe { text((*definition.cast::<pg_sys::ColumnDef>()).colname) } } else { String::new() }
+    if tag(definition) == NodeTag::T_ColumnDef {
+        unsafe { text((*definition.cast::<pg_sys::ColumnDef>()).colname) }
+    } else {
+        String::new()
+    }
 }
 
 unsafe fn partition(definition: NodePtr) -> Name {
@@ -208,7 +229,8 @@ unsafe fn add_constraint(definition: NodePtr) -> Change {
     }
     // SAFETY: the tag says so.
     let constraint = unsafe { &*definition.cast::<pg_sys::Constraint>() };
-    let needs_no_scan = constraint.skip_validation || (constraint.contype != ConstrType::CONSTR_CHECK && !constraint.indexname.is_null());
+    let needs_no_scan =
+        constraint.skip_validation || (constraint.contype != ConstrType::CONSTR_CHECK && !constraint.indexname.is_null());
     // SAFETY: null or NUL-terminated.
     Change::AddConstraint { name: unsafe { text(constraint.conname) }, scans: !needs_no_scan }
 }
@@ -302,11 +324,20 @@ fn by_tag(node_tag: NodeTag, tag: String) -> Command {
         T_TransactionStmt => Command::Transaction { tag },
         T_VacuumStmt | T_ClusterStmt | T_ReindexStmt | T_RefreshMatViewStmt => Command::Rewrite { tag, name: None },
         T_CreateRoleStmt | T_AlterRoleStmt | T_AlterRoleSetStmt | T_DropRoleStmt | T_GrantRoleStmt => Command::Role { tag },
-        T_AlterSystemStmt | T_CreatedbStmt | T_AlterDatabaseStmt | T_AlterDatabaseSetStmt | T_CreateTableSpaceStmt
-        | T_AlterTableSpaceOptionsStmt | T_CreateEventTrigStmt | T_AlterEventTrigStmt | T_LoadStmt => Command::System { tag },
-        T_SelectStmt | T_DoStmt | T_CallStmt | T_ExecuteStmt | T_PrepareStmt | T_DeallocateStmt | T_ExplainStmt | T_LockStmt
-        | T_NotifyStmt | T_ListenStmt | T_UnlistenStmt | T_DiscardStmt | T_FetchStmt | T_DeclareCursorStmt
-        | T_ClosePortalStmt | T_ConstraintsSetStmt | T_CheckPointStmt | T_VariableShowStmt | T_CommentStmt => Command::Opaque { tag },
+        T_AlterSystemStmt
+        | T_CreatedbStmt
+        | T_AlterDatabaseStmt
+        | T_AlterDatabaseSetStmt
+        | T_CreateTableSpaceStmt
+        | T_AlterTableSpaceOptionsStmt
+        | T_CreateEventTrigStmt
+        | T_AlterEventTrigStmt
+        | T_LoadStmt => Command::System { tag },
+        T_SelectStmt | T_DoStmt | T_CallStmt | T_ExecuteStmt | T_PrepareStmt | T_DeallocateStmt | T_ExplainStmt
+        | T_LockStmt | T_NotifyStmt | T_ListenStmt | T_UnlistenStmt | T_DiscardStmt | T_FetchStmt | T_DeclareCursorStmt
+        | T_ClosePortalStmt | T_ConstraintsSetStmt | T_CheckPointStmt | T_VariableShowStmt | T_CommentStmt => {
+            Command::Opaque { tag }
+        }
         _ => match tag.strip_prefix("CREATE ") {
             Some(kind) => Command::Create { kind: kind.to_lowercase(), name: Name::default(), replace: false },
             None => Command::Other { tag },

@@ -97,8 +97,10 @@ pub fn migrator() -> Result<Option<String>> {
 
 /// Whether a role of that name exists.
 pub fn role_exists(name: &str) -> Result<bool> {
-    let rows = read("SELECT true FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name", &[name.into()], |row| {
-        row.get::<bool>(1)
-    })?;
+    let rows = read(
+        "SELECT true FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name",
+        &[name.into()],
+        |row| row.get::<bool>(1),
+    )?;
     Ok(!rows.is_empty())
 }

@@ -76,8 +76,8 @@ fn run<T>(
                 plan
             }
         };
-        let table =
-            if mutable { client.update(&*plan, None, parameters) } else { client.select(&*plan, None, parameters) }.map_err(spi)?;
+        let table = if mutable { client.update(&*plan, None, parameters) } else { client.select(&*plan, None, parameters) }
+            .map_err(spi)?;
         table.map(|tuple| each(&Row(tuple))).collect()
     })
 }

@@ -2,8 +2,8 @@
 
 use super::{Result, execute, read, write};
 use crate::error::{from_core, internal};
-use pgrx::datum::TimestampWithTimeZone;
 use pgrx::JsonB;
+use pgrx::datum::TimestampWithTimeZone;
 use runbook_core::Revision;
 use runbook_core::action::Action;
 use runbook_core::graph::{Graph, Vertex};
@@ -94,12 +94,16 @@ pub fn bump_graph() -> Result<i64> {
 
 /// Ids of the applied heads, with a snapshot taken now.
 pub fn heads() -> Result<Vec<String>> {
-    write("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| row.get(1))
+    write("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| {
+        row.get(1)
+    })
 }
 
 /// Ids of the applied heads, as the calling statement sees them; works on a standby.
 pub fn heads_seen() -> Result<Vec<String>> {
-    read("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| row.get(1))
+    read("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| {
+        row.get(1)
+    })
 }
 
 /// Replaces the heads `gone` by `come`.

@@ -40,9 +40,9 @@ pub fn deactivate() -> Result<()> {
 pub fn policy() -> Result<Policy> {
     let rows = read("SELECT p.class, p.verdict, p.approvals FROM runbook.policy_rule AS p", &[], |row| {
         let (class, verdict, approvals) = (row.get::<String>(1)?, row.get::<String>(2)?, row.get::<i32>(3)?);
-        Ok(Class::parse(&class).zip(Verdict::parse(&verdict)).map(|(class, verdict)| {
-            (class, Rule { verdict, approvals: u32::try_from(approvals).unwrap_or(0) })
-        }))
+        Ok(Class::parse(&class)
+            .zip(Verdict::parse(&verdict))
+            .map(|(class, verdict)| (class, Rule { verdict, approvals: u32::try_from(approvals).unwrap_or(0) })))
     })?;
     Ok(Policy::new(rows.into_iter().flatten()))
 }

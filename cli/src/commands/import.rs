@@ -1,0 +1,152 @@
+//! `runbook import alembic`: runs an Alembic environment on a scratch database and writes down what it sent.
+//!
+//! The Python helper does the running; here are the scratch database, the files and the report.
+
+use crate::args::{Alembic, Format};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::{connect, files, output};
+use runbook_core::{Revision, RevisionId, file};
+use serde::Deserialize;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+const HELPER: &str = include_str!("import_alembic.py");
+
+/// One line of the helper.
+#[derive(Debug, Deserialize)]
+struct Recorded {
+    revision: String,
+    parents: Vec<String>,
+    depends_on: Vec<String>,
+    branch_labels: Vec<String>,
+    message: String,
+    transaction: bool,
+    upgrade: Vec<String>,
+    downgrade: Option<Vec<String>>,
+    irreversible_reason: Option<String>,
+    reads: Vec<String>,
+    notes: Vec<String>,
+}
+
+pub fn alembic(args: &Alembic, context: &Context) -> Result<()> {
+    let scratch_server = args.scratch.clone().or(context.url()?);
+    let directory = args.out.clone().unwrap_or_else(|| context.revisions());
+    let mut admin = connect::connect(scratch_server.as_deref())?;
+    let name = format!("runbook_import_{}", std::process::id());
+    admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))?;
+    let result = record(args, scratch_server.as_deref(), &name);
+    admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))?;
+    let recorded = result?;
+
+    let mut written = Vec::new();
+    for one in &recorded {
+        let (revision, body) = render(one)?;
+        written.push((revision, body));
+    }
+    files::arrange(written.iter().map(|(revision, _)| (revision.clone(), directory.clone())).collect())?;
+    for (revision, body) in &written {
+        files::write(&directory, revision, body)?;
+    }
+    report(context, &recorded, &directory.display().to_string())
+}
+
+fn record(args: &Alembic, server: Option<&str>, database: &str) -> Result<Vec<Recorded>> {
+    let script = tempfile::Builder::new().suffix(".py").tempfile()?;
+    script.as_file().write_all(HELPER.as_bytes())?;
+    let settings = json!({
+        "ini": args.ini, "script_location": args.script_location, "initial": args.initial,
+        "server": server.unwrap_or_default(), "database": database,
+    });
+    let mut child =
+        Command::new(&args.python).arg(script.path()).arg(settings.to_string()).stdout(Stdio::piped()).spawn().map_err(
+            |error| {
+                let hint = "Name a Python that has alembic and the project's packages with --python.";
+                Error::new(Kind::Failed, format!("{}: {error}", args.python.display()), hint)
+            },
+        )?;
+    let mut recorded = Vec::new();
+    if let Some(lines) = child.stdout.take() {
+        for line in BufReader::new(lines).lines() {
+            let line = line?;
+            // A project's own code may print; our lines say so.
+            if let Some(json) = line.strip_prefix("runbook-import ") {
+                let one: Recorded =
+                    serde_json::from_str(json).map_err(|error| Error::new(Kind::Failed, error.to_string(), ""))?;
+                eprintln!("recorded {} {}", one.revision, one.message);
+                recorded.push(one);
+            }
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        let hint = "The traceback stands above; try the same with alembic itself on an empty database.";
+        return Err(Error::new(Kind::Failed, "the Alembic environment could not be run", hint));
+    }
+    Ok(recorded)
+}
+
+fn render(one: &Recorded) -> Result<(Revision, String)> {
+    let mut upgrade = String::new();
+    for note in &one.notes {
+        upgrade.push_str(&format!("-- {}\n", note.replace('\n', " ")));
+    }
+    for read in &one.reads {
+        upgrade.push_str(&format!(
+            "-- CHECK: the Python code read rows here and may have acted on them: {}\n",
+            read.replace('\n', " ")
+        ));
+    }
+    upgrade.push_str(&script(&one.upgrade));
+    let parents: runbook_core::Result<Vec<RevisionId>> = one.parents.iter().map(|id| RevisionId::new(id.as_str())).collect();
+    let revision = Revision {
+        revision: RevisionId::new(one.revision.as_str())?,
+        parents: parents?,
+        depends_on: one.depends_on.clone(),
+        branch_labels: one.branch_labels.clone(),
+        message: one.message.clone(),
+        phase: None,
+        author: None,
+        transaction: one.transaction,
+        upgrade,
+        downgrade: one.downgrade.as_deref().map(script),
+        irreversible_reason: one.irreversible_reason.clone(),
+        verify: None,
+        requires_release: None,
+        unused_for: None,
+        backfill: None,
+    };
+    let body = file::write(&revision.checked()?);
+    Ok((file::parse(&one.revision, body.as_bytes())?, body))
+}
+
+fn script(statements: &[String]) -> String {
+    statements.iter().map(|statement| format!("{};\n\n", statement.trim().trim_end_matches(';').trim_end())).collect()
+}
+
+fn report(context: &Context, recorded: &[Recorded], directory: &str) -> Result<()> {
+    if context.format() == Format::Json {
+        let rows: Vec<_> = recorded
+            .iter()
+            .map(|one| {
+                json!({"revision": one.revision, "statements": one.upgrade.len(), "irreversible_reason": one.irreversible_reason,
+                       "reads": one.reads, "notes": one.notes, "transaction": one.transaction})
+            })
+            .collect();
+        return output::message(context.format(), "imported", json!(rows), "");
+    }
+    println!("imported {} revisions into {directory}", recorded.len());
+    for one in recorded.iter().filter(|one| one.irreversible_reason.is_some()) {
+        let reason = one.irreversible_reason.as_deref().unwrap_or_default();
+        println!("  {}: no way back: {}", one.revision, reason.lines().next().unwrap_or_default());
+    }
+    for one in recorded.iter().filter(|one| !one.reads.is_empty()) {
+        println!("  {}: read rows that a scratch database doesn't have; look for CHECK in the file", one.revision);
+    }
+    for one in recorded.iter().filter(|one| !one.transaction) {
+        println!("  {}: has statements outside a transaction (transaction: off)", one.revision);
+    }
+    println!("next: runbook submit");
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! `runbook init`: a configuration file and a directory.
+
+use crate::args::Init;
+use crate::config::{NAME, TEMPLATE};
+use crate::error::{Error, Kind, Result};
+use std::fs;
+use std::io::Write;
+
+pub fn run(args: &Init) -> Result<()> {
+    let mut file = fs::File::create_new(NAME).map_err(|error| {
+        Error::new(Kind::Input, format!("{NAME}: {error}"), "Here is a runbook already; edit it, or remove it first.")
+    })?;
+    file.write_all(TEMPLATE.replace("DIRECTORY", &args.directory.display().to_string()).as_bytes())?;
+    fs::create_dir_all(&args.directory)?;
+    println!("wrote {NAME} and {}/", args.directory.display());
+    println!("next: runbook revision -m \"what it does\"");
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! One file per verb.
+
+mod branches;
+mod current;
+mod decide;
+mod downgrade;
+mod edit;
+mod heads;
+mod history;
+mod import;
+mod init;
+mod log;
+mod man;
+mod merge;
+mod plan;
+mod revision;
+mod show;
+mod sql;
+mod stamp;
+mod status;
+mod submit;
+mod upgrade;
+
+use crate::args::{Command, Import};
+use crate::context::Context;
+use crate::error::Result;
+
+/// Runs a command.
+pub fn run(command: Command, context: &Context) -> Result<()> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Revision(args) => revision::run(&args, context),
+        Command::Merge(args) => merge::run(&args, context),
+        Command::Edit(args) => edit::run(&args, context),
+        Command::Submit(args) => submit::run(&args, context),
+        Command::Approve(args) => decide::run("approve", &args, context),
+        Command::Reject(args) => decide::run("reject", &args, context),
+        Command::Revoke(args) => decide::run("revoke", &args, context),
+        Command::Plan(args) => plan::run(&args, context),
+        Command::Upgrade(args) => upgrade::run(&args, context),
+        Command::Downgrade(args) => downgrade::run(&args, context),
+        Command::Current(args) => current::run(&args, context),
+        Command::Heads(args) => heads::run(&args, context),
+        Command::Branches(args) => branches::run(&args, context),
+        Command::History(args) => history::run(&args, context),
+        Command::Show(args) => show::run(&args, context),
+        Command::Stamp(args) => stamp::run(&args, context),
+        Command::Log(args) => log::run(&args, context),
+        Command::Status => status::run(context),
+        Command::Import(Import::Alembic(args)) => import::alembic(&args, context),
+        Command::Completions { shell } => man::completions(shell),
+        Command::Man => man::page(),
+    }
+}
