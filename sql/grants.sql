@@ -15,7 +15,7 @@ GRANT EXECUTE ON FUNCTION
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin;
 
 GRANT EXECUTE ON FUNCTION runbook.submit(jsonb) TO runbook_author;
-GRANT EXECUTE ON FUNCTION runbook.approve(text, text), runbook.reject(text, text), runbook.revoke(text, text)
+GRANT EXECUTE ON FUNCTION runbook.approve(text, text, text), runbook.reject(text, text), runbook.revoke(text, text)
     TO runbook_approver;
 GRANT EXECUTE ON FUNCTION runbook.upgrade(text), runbook.downgrade(text), runbook.stamp(text, boolean) TO runbook_operator;
 GRANT EXECUTE ON FUNCTION runbook.activate(), runbook.deactivate(text), runbook.configure(text, text),
@@ -23,7 +23,7 @@ GRANT EXECUTE ON FUNCTION runbook.activate(), runbook.deactivate(text), runbook.
 
 -- The ledger may hold what others typed: auditors and admins read it.
 GRANT SELECT ON runbook.ledger TO runbook_auditor, runbook_admin;
-GRANT EXECUTE ON FUNCTION runbook.verify_ledger() TO runbook_auditor, runbook_admin;
+GRANT EXECUTE ON FUNCTION runbook.verify_ledger(), runbook.payload_or_null(text) TO runbook_auditor, runbook_admin;
 
 -- The library declares these functions; their comments stand here, since the library can't write them.
 COMMENT ON FUNCTION runbook.show(text) IS 'Everything stored of one revision.';
@@ -34,7 +34,7 @@ COMMENT ON FUNCTION runbook.history(text) IS 'Revisions of a range (lower:upper)
 COMMENT ON FUNCTION runbook.branches() IS 'Revisions that more than one other follows.';
 COMMENT ON FUNCTION runbook.require(text) IS 'True if the revision is applied, an error otherwise; for applications to call when they start.';
 COMMENT ON FUNCTION runbook.stamp(text, boolean) IS 'Says where the database stands without running anything; purge forgets the present heads first.';
-COMMENT ON FUNCTION runbook.approve(text, text) IS 'Approves a revision as the session''s login; returns the digest approved.';
+COMMENT ON FUNCTION runbook.approve(text, text, text) IS 'Approves a revision as the session''s login; returns the digest approved.';
 COMMENT ON FUNCTION runbook.reject(text, text) IS 'Rejects a revision as the session''s login; returns the digest rejected.';
 COMMENT ON FUNCTION runbook.revoke(text, text) IS 'Takes the login''s own decision back; false if there was none.';
 COMMENT ON FUNCTION runbook.activate() IS 'Activates the guard in this very database; false if it was active.';

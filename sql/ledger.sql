@@ -19,6 +19,24 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON runbook.entry
 ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER append_only;
 COMMENT ON TRIGGER append_only ON runbook.entry IS 'Keeps the ledger append-only.';
 
+-- Statement triggers of a child don't fire when its parent is changed; row triggers do.
+CREATE TRIGGER append_only_row BEFORE UPDATE OR DELETE ON runbook.entry
+    FOR EACH ROW EXECUTE FUNCTION runbook.refuse_change();
+ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER append_only_row;
+COMMENT ON TRIGGER append_only_row ON runbook.entry IS 'Keeps the ledger append-only when it is reached through inheritance.';
+
+CREATE FUNCTION runbook.payload_or_null(payload text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN payload::jsonb;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION runbook.payload_or_null(text) IS 'A payload as jsonb; NULL if it is not JSON.';
+
 CREATE FUNCTION runbook.verify_ledger(
     OUT ok boolean, OUT entries bigint, OUT bad bigint, OUT first_bad uuid, OUT problem text
 )
@@ -30,14 +48,17 @@ AS $$
             CASE
                 WHEN pg_catalog.sha256('\x00'::bytea || pg_catalog.convert_to(e.payload, 'UTF8')) <> e.leaf_hash
                     THEN 'the payload does not match its leaf hash'
-                WHEN e.payload::jsonb ->> 'entry_id' IS DISTINCT FROM e.entry_id::text
+                WHEN j.payload IS NULL
+                    THEN 'the payload is not JSON'
+                WHEN j.payload ->> 'entry_id' IS DISTINCT FROM e.entry_id::text
                     THEN 'column entry_id differs from the payload'
-                WHEN e.payload::jsonb ->> 'kind' IS DISTINCT FROM e.kind
+                WHEN j.payload ->> 'kind' IS DISTINCT FROM e.kind
                     THEN 'column kind differs from the payload'
-                WHEN (e.payload::jsonb ->> 'recorded_at')::timestamptz IS DISTINCT FROM e.recorded_at
+                WHEN (j.payload ->> 'recorded_at')::timestamptz IS DISTINCT FROM e.recorded_at
                     THEN 'column recorded_at differs from the payload'
             END AS problem
         FROM runbook.entry AS e
+        CROSS JOIN LATERAL (SELECT runbook.payload_or_null(e.payload) AS payload) AS j
     ), worst AS (
         SELECT c.entry_id, c.problem FROM checked AS c WHERE c.problem IS NOT NULL
         ORDER BY c.recorded_at, c.entry_id LIMIT 1

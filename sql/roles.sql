@@ -12,6 +12,17 @@ BEGIN
                                        pg_catalog.getdatabaseencoding()),
             HINT = 'Create the database with ENCODING ''UTF8'' TEMPLATE template0.';
     END IF;
+    -- Somebody may have made a schema of our name beforehand, to own what we put into it.
+    IF EXISTS (SELECT FROM pg_catalog.pg_namespace AS n
+               WHERE n.nspname OPERATOR(pg_catalog.=) 'runbook'
+                 AND n.nspowner OPERATOR(pg_catalog.<>) (SELECT r.oid FROM pg_catalog.pg_roles AS r
+                                                        WHERE r.rolname OPERATOR(pg_catalog.=) current_user)) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_schema_name',
+            MESSAGE = 'schema "runbook" exists and belongs to somebody else',
+            DETAIL = 'Its owner could change what the extension installs there.',
+            HINT = 'Look at it, then DROP SCHEMA runbook, or make it yours with ALTER SCHEMA runbook OWNER TO CURRENT_USER.';
+    END IF;
     FOR wanted IN
         SELECT * FROM (VALUES
             ('runbook_author', 'submits revisions'),

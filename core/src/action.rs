@@ -85,6 +85,9 @@ pub struct Action {
     /// Whether the object is temporary, so that nobody else can lose it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub temporary: bool,
+    /// Whether the object did not exist when the statement was looked at, so that nothing can be lost by it yet.
+    #[serde(skip)]
+    pub missing: bool,
 }
 
 impl fmt::Display for Action {
@@ -97,7 +100,7 @@ impl Action {
     /// An action on the object of `kind` called `name`.
     pub fn on(verb: &str, class: Class, kind: &str, name: &Name) -> Self {
         let object = Object { kind: kind.to_owned(), path: name.path(), qualified: name.schema.is_some() };
-        Self { verb: verb.to_owned(), class, object, temporary: name.temporary }
+        Self { verb: verb.to_owned(), class, object, temporary: name.temporary, missing: name.missing }
     }
 
     fn on_part(verb: &str, class: Class, kind: &str, name: &Name, part: &str) -> Self {
@@ -108,16 +111,21 @@ impl Action {
 
     /// The action that `sql_drop` reports for an object that went: `kind` and `path` as PostgreSQL gives them.
     pub fn dropped(kind: &str, path: Vec<String>, temporary: bool) -> Self {
-        let kind = if kind.ends_with(" column") { "column" } else { kind };
+        let kind = match kind {
+            _ if kind.ends_with(" column") => "column",
+            "table constraint" => "constraint",
+            "domain" => "type",
+            _ => kind,
+        };
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary }
+        Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary, missing: false }
     }
 
     /// What `ddl_command_end` reports: a command of kind `tag` touched the object at `path`.
     pub fn executed(tag: &str, kind: &str, path: Vec<String>) -> Self {
         let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self { verb, class: Class::Additive, object, temporary: false }
+        Self { verb, class: Class::Additive, object, temporary: false, missing: false }
     }
 }
 
@@ -128,7 +136,7 @@ pub fn drop_class(kind: &str) -> Class {
         | "large object" => Class::Destructive,
         "policy" => Class::Security,
         "role" | "event trigger" | "user mapping" => Class::Control,
-        "statistics object" | "statistics" => Class::Additive,
+        "statistics object" | "statistics" | "default value" => Class::Additive,
         _ => Class::Breaking,
     }
 }
@@ -137,9 +145,11 @@ pub fn drop_class(kind: &str) -> Class {
 pub fn classify(command: &Command) -> Vec<Action> {
     match command {
         Command::Drop { kind, names, .. } => {
+            let kind = if kind == "domain" { "type" } else { kind };
             names.iter().map(|name| Action::on("drop", drop_class(kind), kind, name)).collect()
         }
-        Command::DropColumnLike { kind, name } => vec![Action::on("drop", drop_class(kind), kind, name)],
+        Command::DropOne { kind, name } => vec![Action::on("drop", drop_class(kind), kind, name)],
+        Command::DropPart { kind, name, part } => vec![Action::on_part("drop", drop_class(kind), kind, name, part)],
         Command::DropOwned { roles, .. } => named("drop owned by", Class::Destructive, "role", roles),
         Command::Reassign { roles } => named("reassign owned by", Class::Security, "role", roles),
         Command::AlterTable { kind, name, changes } => changes.iter().map(|change| alter_table(kind, name, change)).collect(),
@@ -165,7 +175,7 @@ pub fn classify(command: &Command) -> Vec<Action> {
         }
         Command::CreateIndex { table, name, concurrently } => {
             let class = if *concurrently { Class::Additive } else { Class::Blocking };
-            let index = Name { schema: table.schema.clone(), name: name.clone(), temporary: table.temporary };
+            let index = Name { name: name.clone(), missing: false, ..table.clone() };
             vec![Action::on("create", class, "index", &index)]
         }
         Command::Truncate { names, .. } => {
@@ -244,7 +254,7 @@ mod tests {
     use super::*;
 
     fn orders() -> Name {
-        Name { schema: Some("public".into()), name: "orders".into(), temporary: false }
+        Name { schema: Some("public".into()), ..Name::bare("orders") }
     }
 
     #[test]

@@ -12,12 +12,14 @@ pub struct Name {
     pub name: String,
     /// Whether it lies in a temporary schema.
     pub temporary: bool,
+    /// Whether name resolution looked for it in vain.
+    pub missing: bool,
 }
 
 impl Name {
     /// A name without a schema.
     pub fn bare(name: impl Into<String>) -> Self {
-        Self { schema: None, name: name.into(), temporary: false }
+        Self { name: name.into(), ..Self::default() }
     }
 
     /// The parts, schema first if there is one.
@@ -107,9 +109,15 @@ pub enum Command {
         names: Vec<Name>,
         cascade: bool,
     },
-    DropColumnLike {
+    DropOne {
         kind: String,
         name: Name,
+    },
+    /// DROP TRIGGER, RULE, POLICY … ON a relation.
+    DropPart {
+        kind: String,
+        name: Name,
+        part: String,
     },
     DropOwned {
         roles: Vec<String>,

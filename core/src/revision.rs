@@ -170,6 +170,9 @@ impl Revision {
         const SHAPE: &str = "The keys are revision, parents, depends_on, branch_labels, message, phase, author, transaction, \
                              upgrade, downgrade, irreversible_reason, verify, requires_release, unused_for and backfill; \
                              \"runbook submit FILE\" builds them from a revision file.";
+        if !json.is_object() {
+            return Err(Error::Submission { problem: "it is not a JSON object".into(), fix: SHAPE.into() });
+        }
         if let Some(id) = json.get("revision").and_then(|id| id.as_str()) {
             RevisionId::new(id)?;
         }
@@ -206,6 +209,14 @@ impl Revision {
             return Err(Error::Submission {
                 problem: format!("\"{}\" can't be a branch label", label.escape_debug()),
                 fix: "Labels follow the rules of revision ids: no white space and none of @ - + :".into(),
+            });
+        }
+        let mut names: Vec<&str> = self.branch_labels.iter().map(String::as_str).chain([id]).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::Submission {
+                problem: format!("\"{}\" stands twice among the id and the branch labels of revision \"{id}\"", twice[0]),
+                fix: "Every name means one thing: choose another label.".into(),
             });
         }
         Ok(self)

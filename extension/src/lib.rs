@@ -5,6 +5,7 @@
 
 mod api;
 mod apply;
+mod caller;
 mod error;
 mod guard;
 mod install;
@@ -22,6 +23,7 @@ pgrx::pg_module_magic!();
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     guard::enforcement::define_parameters();
+    pg::identity::reserve_parameters();
     pg::entry::register(pg::entry::Bodies {
         submit: api::revisions::submit,
         upgrade: api::apply::upgrade,

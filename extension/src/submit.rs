@@ -2,7 +2,7 @@
 
 use crate::apply::settings::Settings;
 use crate::error::{from_core, refusal};
-use crate::ledger::{self, By};
+use crate::ledger;
 use crate::pg::entry::Failure;
 use crate::pg::identity::session_role;
 use crate::pg::session::Pinned;
@@ -28,7 +28,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     let pinned = Pinned::enter(&settings.pinned(), settings.migration_role())?;
     let upgrade = parse(&revision.upgrade, &id, "upgrade")?;
     let downgrade = parse(revision.downgrade.as_deref().unwrap_or_default(), &id, "downgrade")?;
-    parse(revision.verify.as_deref().unwrap_or_default(), &id, "verify")?;
+    let verify = parse(revision.verify.as_deref().unwrap_or_default(), &id, "verify")?;
     drop(pinned);
 
     let ordinal = revisions::bump_graph()?;
@@ -47,7 +47,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     if voided > 0 {
         pgrx::notice!("revision \"{id}\" has other content now: {voided} decision(s) on it are void");
     }
-    let upgrade_actions = actions(&upgrade);
+    let upgrade_actions = actions(upgrade.iter().chain(&verify));
     let stored = Stored {
         phase: revision.phase.unwrap_or_else(|| phase_of(&upgrade, &upgrade_actions)).as_str().to_owned(),
         author: revision.author.clone().unwrap_or_else(session_role),
@@ -64,7 +64,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
         "author": stored.author, "parents": stored.revision.parents, "resubmitted": known.is_some(), "voided": voided,
         "objects": stored.upgrade_actions.iter().map(crate::guard::object).collect::<Vec<_>>(),
     });
-    ledger::record(Kind::RevisionSubmitted, By::Caller, facts)?;
+    ledger::record(Kind::RevisionSubmitted, facts)?;
     Ok(id)
 }
 
@@ -95,8 +95,8 @@ fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> 
     Ok(statements)
 }
 
-fn actions(statements: &[Statement]) -> Vec<Action> {
-    statements.iter().flat_map(|statement| classify(&statement.command)).collect()
+fn actions<'a>(statements: impl IntoIterator<Item = &'a Statement>) -> Vec<Action> {
+    statements.into_iter().flat_map(|statement| classify(&statement.command)).collect()
 }
 
 /// The phase that the actions suggest.

@@ -1,6 +1,7 @@
 //! `upgrade`, `downgrade`, `stamp`, `require`.
 
 use crate::apply;
+use crate::caller::must_be_the_login;
 use crate::error::{from_core, refusal};
 use crate::pg::entry::Failure;
 use crate::store::revisions;
@@ -11,18 +12,21 @@ use runbook_core::target::Resolver;
 
 /// Behind `runbook.upgrade(text)`.
 pub fn upgrade(target: &str) -> Result<Vec<String>, Failure> {
+    must_be_the_login("upgrade", "runbook_operator")?;
     apply::migrate(Direction::Upgrade, target)
 }
 
 /// Behind `runbook.downgrade(text)`.
 pub fn downgrade(target: &str) -> Result<Vec<String>, Failure> {
+    must_be_the_login("downgrade", "runbook_operator")?;
     apply::migrate(Direction::Downgrade, target)
 }
 
 /// Says where the database stands without running anything.
-#[pg_extern(security_definer)]
+#[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn stamp(target: &str, purge: default!(bool, false)) -> Result<Vec<String>, ErrorReport> {
+    must_be_the_login("stamp", "runbook_operator")?;
     apply::stamp(target, purge).map_err(|failure| match failure {
         Failure::Report(report) => report,
         Failure::Caught(caught) => refusal(&caught.sqlstate(), caught.message(), None, None),

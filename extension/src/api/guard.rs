@@ -1,8 +1,9 @@
 //! `activate`, `deactivate`, `guard_status`.
 
+use crate::caller::must_be_the_login;
 use crate::error::refusal;
 use crate::guard::status;
-use crate::ledger::{self, By};
+use crate::ledger;
 use crate::pg::identity::{database, session_role};
 use crate::store::settings;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -11,23 +12,25 @@ use runbook_core::ledger::Kind;
 use serde_json::json;
 
 /// Activates the guard in this database; false if it was active already.
-#[pg_extern(security_definer)]
+#[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn activate() -> Result<bool, ErrorReport> {
+    must_be_the_login("activate", "runbook_admin")?;
     if settings::is_active()? {
         return Ok(false);
     }
     settings::activate(&session_role())?;
     let here = database();
     let facts = json!({"system_identifier": here.system_identifier, "database_oid": here.oid});
-    ledger::record(Kind::GuardActivated, By::Caller, facts)?;
+    ledger::record(Kind::GuardActivated, facts)?;
     Ok(true)
 }
 
 /// Deactivates the guard, for a reason that the ledger keeps; false if it was not active.
-#[pg_extern(security_definer)]
+#[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
+    must_be_the_login("deactivate", "runbook_admin")?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.deactivate('why, and until when');";
         return Err(refusal("22023", "deactivating needs a reason", None, Some(hint.to_owned())));
@@ -36,7 +39,7 @@ fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
         return Ok(false);
     }
     settings::deactivate()?;
-    ledger::record(Kind::GuardDeactivated, By::Caller, json!({"reason": reason}))?;
+    ledger::record(Kind::GuardDeactivated, json!({"reason": reason}))?;
     Ok(true)
 }
 

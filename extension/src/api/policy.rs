@@ -1,8 +1,9 @@
 //! `configure`, `set_policy`, and the function behind view `policy`.
 
 use crate::apply::settings;
+use crate::caller::must_be_the_login;
 use crate::error::refusal;
-use crate::ledger::{self, By};
+use crate::ledger;
 use crate::store::settings as stored;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -12,18 +13,20 @@ use runbook_core::policy::{Rule, Verdict};
 use serde_json::json;
 
 /// Sets a setting, NULL for its default; returns the value it had.
-#[pg_extern(security_definer)]
+#[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn configure(key: &str, value: Option<&str>) -> Result<Option<String>, ErrorReport> {
+    must_be_the_login("configure", "runbook_admin")?;
     let old = settings::configure(key, value)?;
-    ledger::record(Kind::PolicyChanged, By::Caller, json!({"setting": key, "old": old, "new": value}))?;
+    ledger::record(Kind::PolicyChanged, json!({"setting": key, "old": old, "new": value}))?;
     Ok(old)
 }
 
 /// Sets what is done about a class of actions.
-#[pg_extern(security_definer)]
+#[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn set_policy(class: &str, verdict: &str, approvals: default!(i32, 1)) -> Result<(), ErrorReport> {
+    must_be_the_login("set_policy", "runbook_admin")?;
     let names = |names: Vec<&str>| Some(format!("The values are {}.", names.join(", ")));
     let parsed_class = Class::parse(class).ok_or_else(|| {
         let all = Class::ALL.iter().map(|class| class.as_str()).collect();
@@ -47,7 +50,7 @@ fn set_policy(class: &str, verdict: &str, approvals: default!(i32, 1)) -> Result
         "class": class, "old": {"verdict": old.verdict.as_str(), "approvals": old.approvals},
         "new": {"verdict": verdict, "approvals": count},
     });
-    ledger::record(Kind::PolicyChanged, By::Caller, facts)
+    ledger::record(Kind::PolicyChanged, facts)
 }
 
 /// What is done about each class of actions.

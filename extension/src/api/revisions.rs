@@ -2,6 +2,7 @@
 
 use crate::apply::needs::{Approvals, need};
 use crate::apply::{self, settings::Settings};
+use crate::caller::must_be_the_login;
 use crate::error::{from_core, internal, refusal};
 use crate::guard::enforcement::Enforcement;
 use crate::pg::entry::Failure;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 /// Behind `runbook.submit(jsonb)`.
 pub fn submit(json: Value) -> Result<String, Failure> {
+    must_be_the_login("submit", "runbook_author")?;
     submit::submit(&json, &Settings::load()?)
 }
 
@@ -82,7 +84,7 @@ fn plan(
     let place = |id: &str| ids.iter().position(|other| other == id);
     stored.sort_by_cached_key(|one| place(one.revision.revision.as_str()));
     let rows = stored.into_iter().enumerate().map(move |(at, one)| {
-        let needs = need(&one, way, policy.as_ref(), &approvals).map(|need| need.text);
+        let needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals).map(|need| need.text);
         let id = one.revision.revision.as_str().to_owned();
         (i32::try_from(at + 1).unwrap_or(i32::MAX), way.as_str().to_owned(), id, one.phase, needs, one.revision.message)
     });

@@ -6,23 +6,24 @@ use crate::apply::{locks, nodes, stamp, steps};
 use crate::error::{internal, refusal};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::object;
-use crate::ledger::{self, By, recorder};
+use crate::ledger::{self, recorder};
 use crate::pg::caught::Caught;
 use crate::pg::entry::Failure;
+use crate::pg::identity::{AsOwner, transaction_has_id};
 use crate::pg::session::{Pinned, search_path};
 use crate::pg::statements::{self, Statement};
 use crate::pg::subtransaction;
 use crate::session::{self, Applying};
 use crate::store::revisions::{self, Stored};
 use crate::store::{self, catalog, settings};
-use runbook_core::action::classify;
+use runbook_core::action::{Action, classify};
 use runbook_core::command::Command;
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::{Direction, heads_after};
 use runbook_core::policy::Policy;
 use serde_json::json;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -53,6 +54,8 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         let hint = "Let the caller apply both, in the order of their parents.";
         return Err(refusal("55000", "a revision can't apply other revisions", None, Some(hint.to_owned())).into());
     }
+    // Without a transaction id nothing was written, so nothing can be pending.
+    let caller_has_written = transaction_has_id();
     let settings = Settings::load()?;
     locks::take(settings.migrator_wait())?;
     // The heads come first: reading them takes a snapshot of its own, newer than that of a caller who has waited.
@@ -71,21 +74,19 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
     let run = Run { direction, settings, enforcement, policy, approvals: Approvals::of(&ids)? };
     for id in &ids {
         let one = stored.get(id).ok_or_else(|| internal(format!("revision \"{id}\" has no row")))?;
-        run.refuse_if_needy(one)?;
+        run.refuse_if_needy(one, one.actions(direction))?;
     }
-    ledger::record(
-        Kind::ApplyStarted,
-        By::Caller,
-        json!({"direction": direction.as_str(), "target": target, "revisions": ids}),
-    )?;
+    ledger::record(Kind::ApplyStarted, json!({"direction": direction.as_str(), "target": target, "revisions": ids}))?;
     let trouble = RefCell::new(Trouble::default());
+    let restore = DeferredConstraints::settle(caller_has_written)?;
     let result = subtransaction::within(|| {
-        for (at, (&node, id)) in plan.iter().zip(&ids).enumerate() {
+        for (&node, id) in plan.iter().zip(&ids) {
             let after = heads_after(&graph, &heads, node, direction);
             let gone: Vec<String> = graph.ids(heads.iter().filter(|head| !after.contains(head)));
             let come: Vec<String> = graph.ids(after.iter().filter(|head| !heads.contains(head)));
             let one = stored.remove(id).ok_or_else(|| internal(format!("revision \"{id}\" stands twice in a plan")))?;
-            run.step(&one, &gone, &come, at + 1 < plan.len(), &trouble)?;
+            run.step(&one, &gone, &come, &trouble)?;
+            restore.after(&one)?;
             revisions::move_heads(&gone, &come)?;
             revisions::mark(id, direction)?;
             heads = after;
@@ -102,45 +103,34 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
             "direction": direction.as_str(), "target": target, "revision": trouble.revision, "statement_number": trouble.statement,
             "line": trouble.line, "sqlstate": sqlstate, "reason": message,
         });
-        recorder::record(Kind::ApplyFailed, By::Caller, facts);
+        recorder::record(Kind::ApplyFailed, facts);
         return Err(failure);
     }
-    ledger::record(
-        Kind::ApplyFinished,
-        By::Caller,
-        json!({"direction": direction.as_str(), "target": target, "revisions": ids}),
-    )?;
+    ledger::record(Kind::ApplyFinished, json!({"direction": direction.as_str(), "target": target, "revisions": ids}))?;
     Ok(ids)
 }
 
 impl Run {
-    fn refuse_if_needy(&self, stored: &Stored) -> Result<(), Failure> {
+    fn refuse_if_needy(&self, stored: &Stored, actions: &[Action]) -> Result<(), Failure> {
         let id = stored.revision.revision.as_str();
         if stored.revision.digest().as_str() != stored.digest {
             return Err(internal(format!("the stored content of revision \"{id}\" does not have its digest")).into());
         }
-        let Some(need) = need(stored, self.direction, self.policy.as_ref(), &self.approvals) else { return Ok(()) };
+        let Some(need) = need(stored, self.direction, actions, self.policy.as_ref(), &self.approvals) else { return Ok(()) };
         let facts =
             json!({"revision": id, "direction": self.direction.as_str(), "reason": need.text, "verdict": "require_approval"});
         if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
-            ledger::record(Kind::DdlWouldBlock, By::Caller, facts)?;
+            ledger::record(Kind::DdlWouldBlock, facts)?;
             return Ok(());
         }
-        recorder::record(Kind::DdlBlocked, By::Caller, facts);
+        recorder::record(Kind::DdlBlocked, facts);
         let message = format!("revision \"{id}\" ({}) needs {}", self.direction.as_str(), need.text);
         let detail = "Nothing was changed.".to_owned();
         Err(refusal(need.sqlstate, message, Some(detail), Some(need.hint)).into())
     }
 
     /// Runs one revision and records it.
-    fn step(
-        &self,
-        stored: &Stored,
-        gone: &[String],
-        come: &[String],
-        more: bool,
-        trouble: &RefCell<Trouble>,
-    ) -> Result<(), Failure> {
+    fn step(&self, stored: &Stored, gone: &[String], come: &[String], trouble: &RefCell<Trouble>) -> Result<(), Failure> {
         let id = stored.revision.revision.as_str();
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         let start = Instant::now();
@@ -151,19 +141,19 @@ impl Run {
         let mut entries = Vec::new();
         let pinned = Pinned::enter(&self.settings.pinned(), self.settings.migration_role())?;
         let parsed = self.parse(sql, id, self.direction.as_str())?;
-        let scope = self.permit(id, &parsed);
+        let checks = match (self.direction, stored.revision.verify.as_deref()) {
+            (Direction::Upgrade, Some(verify)) => self.parse(verify, id, "verify")?,
+            _ => vec![],
+        };
+        // What was classified at submission looked at another catalog; what counts is what runs now.
+        let actions: Vec<Action> = parsed.iter().chain(&checks).flat_map(|statement| classify(&statement.command)).collect();
+        self.refuse_if_needy(stored, &actions)?;
+        let scope = self.permit(id, actions);
         self.run(&parsed, id, self.direction.as_str(), trouble, &mut entries)?;
-        if let (Direction::Upgrade, Some(verify)) = (self.direction, stored.revision.verify.as_deref()) {
-            let checks = self.parse(verify, id, "verify")?;
-            self.run(&checks, id, "verify", trouble, &mut entries)?;
-        }
-        if may_defer(&parsed) {
-            *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
-            statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
-            if more {
-                defer_again()?;
-            }
-        }
+        self.run(&checks, id, "verify", trouble, &mut entries)?;
+        *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
+        statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
+        refuse_leftovers(id)?;
         if self.settings.alembic_version() {
             stamp::alembic_version(gone, come)?;
         }
@@ -175,7 +165,7 @@ impl Run {
             "revision": id, "digest": stored.digest, "direction": self.direction.as_str(), "phase": stored.phase,
             "approved_by": approved_by, "statements": parsed.len(), "duration_us": micros(start), "heads": come,
         });
-        entries.push(ledger::entry(kind, By::Caller, facts)?);
+        entries.push(ledger::entry(kind, facts)?);
         store::ledger::append(&entries)?;
         Ok(())
     }
@@ -184,8 +174,7 @@ impl Run {
         statements::parse(sql).map_err(|error| Failure::Caught(with_context(error, &format!("revision {id} ({section})"))))
     }
 
-    fn permit(&self, id: &str, parsed: &[Statement]) -> session::Scope {
-        let actions = parsed.iter().flat_map(|statement| classify(&statement.command)).collect();
+    fn permit(&self, id: &str, actions: Vec<Action>) -> session::Scope {
         session::enter(Applying {
             revision: id.to_owned(),
             direction: self.direction.as_str(),
@@ -210,7 +199,7 @@ impl Run {
             let place = format!("revision {id} ({section}), statement {number}, line {}", statement.line);
             refuse_switch(statement, &place)?;
             let start = Instant::now();
-            statements::run(&statement.sql).map_err(|error| with_context(error, &place))?;
+            statements::run(&statement.sql).map_err(|error| explained(with_context(error, &place)))?;
             let declared = classify(&statement.command);
             let observed =
                 session::with(|applying| applying.map(|applying| std::mem::take(&mut applying.observed))).unwrap_or_default();
@@ -219,7 +208,7 @@ impl Run {
                 "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,
                 "objects": actions.iter().map(object).collect::<Vec<_>>(), "statement": statement.sql, "duration_us": micros(start),
             });
-            entries.push(ledger::entry(Kind::ApplyStatement, By::Running, facts)?);
+            entries.push(ledger::entry(Kind::ApplyStatement, facts)?);
         }
         Ok(())
     }
@@ -234,36 +223,72 @@ fn with_context(mut error: Caught, place: &str) -> Caught {
     error
 }
 
-/// SET ROLE would fail anyway under the security-restricted switch; here it fails with a reason.
+/// What can't run inside a function gets the hint that PostgreSQL, which doesn't know why, can't give.
+fn explained(mut error: Caught) -> Caught {
+    if error.sqlstate() == "25001" {
+        error.suggest(
+            "upgrade() runs in a transaction. Leave CONCURRENTLY out, or run the statement by hand and then \
+             SELECT runbook.stamp('REVISION').",
+        );
+    }
+    error
+}
+
+/// SET ROLE would fail anyway under the security-restricted switch; here it fails with a reason. The other settings would
+/// change what the statements mean that an approver has read.
 fn refuse_switch(statement: &Statement, place: &str) -> Result<(), Failure> {
-    match &statement.command {
-        Command::SwitchRole { setting } => Err(refusal(
-            "42501",
-            format!("a revision can't change \"{setting}\""),
-            Some(format!("At {place}.")),
-            Some("Revisions run as the migration role; remove the statement.".to_owned()),
-        )
-        .into()),
-        _ => Ok(()),
-    }
+    let setting = match &statement.command {
+        Command::SwitchRole { setting } => setting.as_str(),
+        _ if !statements::strings_conform() => "standard_conforming_strings",
+        _ => return Ok(()),
+    };
+    let hint = "Revisions run as the migration role, in a pinned session; remove the statement that changes it.";
+    let message = format!("a revision can't change \"{setting}\"");
+    Err(refusal("42501", message, Some(format!("At {place}.")), Some(hint.to_owned())).into())
 }
 
-/// Whether statements may have queued deferred constraint checks. Pure DDL validates at once.
-fn may_defer(parsed: &[Statement]) -> bool {
-    parsed.iter().any(|statement| {
-        matches!(
-            statement.command,
-            Command::Data { .. } | Command::Delete { .. } | Command::Opaque { .. } | Command::Create { .. }
-        ) && !statement.tag.starts_with("CREATE ")
-            && !statement.tag.starts_with("COMMENT")
-    })
+/// A cursor WITH HOLD would run its query when the caller commits, as the caller.
+fn refuse_leftovers(id: &str) -> Result<(), Failure> {
+    let Some(cursor) = catalog::holdable_cursor()? else { return Ok(()) };
+    let message = format!("revision \"{id}\" leaves cursor \"{cursor}\" WITH HOLD open");
+    let hint = "Declare it WITHOUT HOLD, or CLOSE it in the revision.";
+    Err(refusal("0A000", message, None, Some(hint.to_owned())).into())
 }
 
-/// After [`statements::check_constraints`], initially deferred constraints wait again, for the next revision.
-fn defer_again() -> Result<(), Failure> {
-    let names = catalog::deferred_constraints()?;
-    if !names.is_empty() {
-        statements::run(&format!("SET CONSTRAINTS {} DEFERRED", names.join(", ")))?;
+/// Constraints that wait for the end of the transaction. What the caller had pending runs before the first revision, as the
+/// caller; what a revision leaves pending runs at its end, as the migration role. Afterwards they wait again.
+struct DeferredConstraints {
+    exist: Cell<bool>,
+}
+
+impl DeferredConstraints {
+    fn settle(caller_has_written: bool) -> Result<Self, Failure> {
+        let known = Self { exist: Cell::new(true) };
+        if caller_has_written {
+            statements::check_constraints()?;
+            known.defer()?;
+        }
+        Ok(known)
     }
-    Ok(())
+
+    /// After a revision. A constraint that is INITIALLY DEFERRED was made by a text that says so, or by code that might.
+    fn after(&self, stored: &Stored) -> Result<(), Failure> {
+        let sql =
+            format!("{}{}", stored.revision.upgrade, stored.revision.downgrade.as_deref().unwrap_or_default()).to_uppercase();
+        let may_make = ["DEFERRED", "DO", "CALL", "SELECT", "EXECUTE"].iter().any(|word| sql.contains(word));
+        if self.exist.get() || may_make {
+            self.defer()?;
+        }
+        Ok(())
+    }
+
+    fn defer(&self) -> Result<(), Failure> {
+        let names = catalog::deferred_constraints()?;
+        self.exist.set(!names.is_empty());
+        if !names.is_empty() {
+            let _owner = AsOwner::enter();
+            statements::run(&format!("SET CONSTRAINTS {} DEFERRED", names.join(", ")))?;
+        }
+        Ok(())
+    }
 }

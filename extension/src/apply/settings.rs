@@ -1,6 +1,8 @@
 //! What `configure(key, value)` knows: keys, defaults, checks, and the parameters that every revision runs under.
 
 use crate::error::refusal;
+use crate::pg::identity::{session_is_member, session_role};
+use crate::pg::session::Pinned;
 use crate::store::{self, catalog, settings};
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -49,8 +51,9 @@ impl Settings {
 
     /// The parameters that every revision runs under, so that the same text means the same everywhere.
     pub fn pinned(&self) -> Vec<(CString, CString)> {
+        let path = temporary_last(self.get("search_path"));
         let pins = [
-            ("search_path", self.get("search_path")),
+            ("search_path", path.as_str()),
             ("lock_timeout", self.get("lock_timeout")),
             ("DateStyle", "ISO, MDY"),
             ("IntervalStyle", "postgres"),
@@ -59,9 +62,22 @@ impl Settings {
             ("check_function_bodies", "on"),
             ("transform_null_equals", "off"),
             ("session_replication_role", "origin"),
+            ("array_nulls", "on"),
+            ("extra_float_digits", "1"),
+            ("bytea_output", "hex"),
+            ("xmloption", "content"),
+            ("default_tablespace", ""),
+            ("default_table_access_method", "heap"),
         ];
         pins.iter().map(|(name, value)| (text(name), text(value))).collect()
     }
+}
+
+/// PostgreSQL looks into the temporary schema first unless the path names it; then a caller's temporary table would stand
+/// in for a real one.
+fn temporary_last(path: &str) -> String {
+    let named = path.split(',').any(|schema| schema.trim().trim_matches('"') == "pg_temp");
+    if named { path.to_owned() } else { format!("{path}, pg_temp") }
 }
 
 fn text(text: &str) -> CString {
@@ -82,10 +98,21 @@ pub fn configure(key: &str, value: Option<&str>) -> store::Result<Option<String>
             Some(format!("The settings are {}.", keys.join(", "))),
         ));
     }
-    if let Some(value) = value {
-        check(key, value)?;
+    let mut all = settings::all()?;
+    let old = all.get(key).cloned();
+    match value {
+        Some(value) => {
+            check(key, value)?;
+            all.insert(key.to_owned(), value.to_owned());
+        }
+        None => drop(all.remove(key)),
     }
-    let old = settings::all()?.remove(key);
+    // PostgreSQL itself says whether revisions can run under these settings.
+    let settings = Settings { configured: all };
+    drop(Pinned::enter(&settings.pinned(), settings.migration_role()).map_err(|error| {
+        let hint = Some("Revisions could not run with it; nothing was changed.".to_owned());
+        refusal(&error.sqlstate(), format!("invalid value for setting \"{key}\": {}", error.message()), None, hint)
+    })?);
     settings::set(key, value)?;
     Ok(old)
 }
@@ -103,6 +130,12 @@ fn check(key: &str, value: &str) -> store::Result<()> {
             format!("role \"{value}\" does not exist"),
             None,
             Some(format!("Create it first: CREATE ROLE {} NOLOGIN;", runbook_core::action::quote(value))),
+        )),
+        "migration_role" if !value.is_empty() && !session_is_member(value) => Err(refusal(
+            "42501",
+            format!("login \"{}\" can't let revisions run as \"{value}\"", session_role()),
+            Some("It is not a member of that role, and would gain its privileges.".to_owned()),
+            Some("Let a member of the role, or a superuser, configure it.".to_owned()),
         )),
         _ => Ok(()),
     }

@@ -3,7 +3,7 @@
 use crate::apply::settings::Settings;
 use crate::apply::{locks, nodes};
 use crate::error::{from_core, refusal};
-use crate::ledger::{self, By};
+use crate::ledger;
 use crate::pg::entry::Failure;
 use crate::pg::session::{Pinned, relation_exists};
 use crate::pg::statements;
@@ -42,7 +42,7 @@ pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
         alembic_version(&gone, &come)?;
         drop(pinned);
     }
-    ledger::record(Kind::RevisionStamped, By::Caller, json!({"target": target, "purge": purge, "from": old, "to": new}))?;
+    ledger::record(Kind::RevisionStamped, json!({"target": target, "purge": purge, "from": old, "to": new}))?;
     Ok(new)
 }
 

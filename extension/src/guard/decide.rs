@@ -2,7 +2,7 @@
 
 use crate::error::refusal;
 use crate::guard::enforcement::Enforcement;
-use crate::ledger::{self, By, recorder};
+use crate::ledger::{self, recorder};
 use crate::pg::events;
 use crate::session;
 use crate::store::{self, settings};
@@ -54,9 +54,9 @@ pub fn decide(tag: &str, actions: &[Action]) -> store::Result<()> {
     };
     let facts = facts(tag, actions, verdict.as_str(), &detail, None);
     if enforcement == Enforcement::Record {
-        return ledger::record(Kind::DdlWouldBlock, By::Running, facts);
+        return ledger::record(Kind::DdlWouldBlock, facts);
     }
-    recorder::record(Kind::DdlBlocked, By::Running, facts);
+    recorder::record(Kind::DdlBlocked, facts);
     Err(refusal("42501", format!("{action} is {class} and not approved"), Some(detail), Some(hint)))
 }
 
@@ -74,9 +74,9 @@ fn outside_manifest(
     );
     let facts = facts(tag, actions, "outside_manifest", &detail, Some(revision));
     if record_only {
-        return ledger::record(Kind::DdlWouldBlock, By::Running, facts);
+        return ledger::record(Kind::DdlWouldBlock, facts);
     }
-    recorder::record(Kind::DdlBlocked, By::Running, facts);
+    recorder::record(Kind::DdlBlocked, facts);
     let hint =
         format!("Write it as a statement of its own in the revision, as in \"{} …\", and have it approved.", tag_of(action));
     let message = format!("{action} is {} and outside the manifest of revision \"{revision}\"", action.class.as_str());
@@ -124,7 +124,7 @@ pub fn statement_text(tag: &str) -> Option<String> {
     let statements = crate::pg::statements::parse(&query).ok()?;
     let secretive = |tag: &str| SECRETIVE.iter().any(|word| tag.contains(word));
     match &statements[..] {
-        [only] if !secretive(&only.tag) => Some(only.sql.clone()),
+        [only] if only.tag == tag && !secretive(&only.tag) => Some(only.sql.clone()),
         _ => None,
     }
 }

@@ -6,10 +6,10 @@
 use crate::error::refusal;
 use crate::guard::decide::{decide, facts};
 use crate::guard::enforcement::Enforcement;
-use crate::ledger::{self, By};
+use crate::ledger;
 use crate::pg::events::{self, Event};
 use crate::session;
-use crate::store::catalog;
+use crate::store::catalog::{self, Dropped};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::action::{Action, Class, classify};
@@ -22,7 +22,9 @@ COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does n
 )]
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
-    decide(&event.tag, &classify(&event.command()))
+    // What doesn't exist can't be lost; PostgreSQL says so better, or IF EXISTS asks for silence.
+    let actions: Vec<Action> = classify(&event.command()).into_iter().filter(|action| !action.missing).collect();
+    decide(&event.tag, &actions)
 }
 
 #[pg_extern(
@@ -37,8 +39,11 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let dropped = catalog::dropped_objects()?;
     // What goes along with an object that is covered itself (its indexes, its owned sequences, its partitions) is no
     // decision of its own; what a CASCADE reached is.
-    let decided: Vec<Action> =
-        dropped.iter().filter(|object| object.original || object.normal).map(|object| object.action.clone()).collect();
+    let decided: Vec<Action> = dropped
+        .iter()
+        .filter(|object| (object.original || object.normal) && !is_inherited(object, &dropped))
+        .map(|object| object.action.clone())
+        .collect();
     decide(&event.tag, &decided)?;
     let lasting: Vec<Action> = dropped.into_iter().map(|object| object.action).filter(|action| !action.temporary).collect();
     record(&event.tag, &lasting)
@@ -55,7 +60,7 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     }
     let Some((schema, name)) = catalog::rewritten_table()? else { return Ok(()) };
     let temporary = schema.starts_with("pg_temp");
-    let name = Name { schema: Some(schema), name, temporary };
+    let name = Name { schema: Some(schema), temporary, ..Name::bare(name) };
     decide(&event.tag, &[Action::on("rewrite", Class::Blocking, "table", &name)])
 }
 
@@ -69,6 +74,14 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
         return Ok(());
     }
     record(&event.tag, &catalog::created_objects(&event.tag)?)
+}
+
+/// Whether a column goes only because the statement drops the column of that name from a parent table: PostgreSQL takes
+/// it from all descendants, and refuses to drop it from one of them.
+fn is_inherited(object: &Dropped, all: &[Dropped]) -> bool {
+    let path = &object.action.object.path;
+    let same_name = |other: &Dropped| other.action.object.kind == "column" && other.action.object.path.last() == path.last();
+    object.action.object.kind == "column" && !object.original && all.iter().any(|other| other.original && same_name(other))
 }
 
 fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {
@@ -87,5 +100,5 @@ fn record(tag: &str, actions: &[Action]) -> Result<(), ErrorReport> {
     if actions.is_empty() || session::with(|applying| applying.is_some()) {
         return Ok(());
     }
-    ledger::record(Kind::DdlExecuted, By::Running, facts(tag, actions, "record", "", None))
+    ledger::record(Kind::DdlExecuted, facts(tag, actions, "record", "", None))
 }

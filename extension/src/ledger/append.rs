@@ -10,17 +10,8 @@ thread_local! {
     static CLIENT_ADDRESS: OnceCell<String> = const { OnceCell::new() };
 }
 
-/// On whose behalf something happens, besides the login.
-#[derive(Clone, Copy, Debug)]
-pub enum By {
-    /// The caller of one of our SECURITY DEFINER functions.
-    Caller,
-    /// The role whose statement is running.
-    Running,
-}
-
 /// Builds an entry; stores nothing.
-pub fn entry(kind: Kind, by: By, facts: Value) -> store::Result<Entry> {
+pub fn entry(kind: Kind, facts: Value) -> store::Result<Entry> {
     let address = CLIENT_ADDRESS.with(|known| match known.get() {
         Some(address) => Ok(address.clone()),
         None => store::ledger::client_address().map(|address| known.get_or_init(|| address).clone()),
@@ -29,10 +20,7 @@ pub fn entry(kind: Kind, by: By, facts: Value) -> store::Result<Entry> {
         entry_id: uuid::Uuid::now_v7().to_string(),
         recorded_at: clock::now(),
         session_role: identity::session_role(),
-        current_role: match by {
-            By::Caller => identity::outer_role(),
-            By::Running => identity::current_role(),
-        },
+        current_role: identity::current_role(),
         client_addr: address,
         application: identity::application_name(),
         xid: identity::transaction_id().to_string(),
@@ -41,6 +29,6 @@ pub fn entry(kind: Kind, by: By, facts: Value) -> store::Result<Entry> {
 }
 
 /// Appends one entry in the transaction at hand.
-pub fn record(kind: Kind, by: By, facts: Value) -> store::Result<()> {
-    store::ledger::append(&[entry(kind, by, facts)?])
+pub fn record(kind: Kind, facts: Value) -> store::Result<()> {
+    store::ledger::append(&[entry(kind, facts)?])
 }

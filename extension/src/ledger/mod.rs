@@ -3,4 +3,4 @@
 mod append;
 pub mod recorder;
 
-pub use append::{By, entry, record};
+pub use append::{entry, record};

@@ -3,15 +3,15 @@
 //! A background worker of its own writes them and commits before the error is raised. If no worker can be had, the
 //! server log gets the payload, and the statement is blocked all the same.
 
-use crate::ledger::{By, entry};
+use crate::ledger::entry;
 use crate::pg;
 use crate::store;
 use runbook_core::ledger::{Entry, Kind};
 use serde_json::{Value, json};
 
 /// Records outside the transaction; never fails.
-pub fn record(kind: Kind, by: By, facts: Value) {
-    let Ok(entry) = entry(kind, by, facts) else { return };
+pub fn record(kind: Kind, facts: Value) {
+    let Ok(entry) = entry(kind, facts) else { return };
     let line = json!([entry.entry_id, entry.recorded_at, entry.kind, entry.payload]).to_string();
     if let Err(problem) = pg::recorder::hand_over(&line) {
         pgrx::log!("pg_runbook: could not record in the ledger ({problem}): {}", entry.payload);

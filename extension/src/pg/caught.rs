@@ -36,6 +36,16 @@ impl Caught {
         data.cursorpos = 0;
     }
 
+    /// Gives the error a hint if it has none.
+    pub fn suggest(&mut self, hint: &str) {
+        // SAFETY: self.0 is a live ErrorData, and `keep` returns memory that lives as long.
+        unsafe {
+            if (*self.0).hint.is_null() {
+                (*self.0).hint = keep(hint);
+            }
+        }
+    }
+
     /// The primary message.
     pub fn message(&self) -> String {
         // SAFETY: self.0 is a live ErrorData.

@@ -5,7 +5,8 @@
 use crate::pg::caught::text;
 use crate::pg::kinds::{is_relation, word};
 use crate::pg::nodes::{
-    NodePtr, items, name_of, new_relation, parts, relation, relation_from_parts, role, roles, string, strings, tag,
+    NodePtr, items, name_of, new_relation, parts, relation, relation_from_parts, relation_named, role, roles, schema, string,
+    strings, tag,
 };
 use pgrx::pg_sys;
 use pgrx::pg_sys::{AlterTableType, ConstrType, NodeTag, ObjectType};
@@ -85,7 +86,9 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
             NodeTag::T_VariableSetStmt => {
                 let setting = text((*node.cast::<pg_sys::VariableSetStmt>()).name);
                 match setting.as_str() {
-                    "role" | "session_authorization" => Command::SwitchRole { setting },
+                    "role" | "session_authorization" | "standard_conforming_strings" | "session_replication_role" => {
+                        Command::SwitchRole { setting }
+                    }
                     _ => Command::Opaque { tag: command_tag },
                 }
             }
@@ -99,7 +102,7 @@ fn cascades(behavior: pg_sys::DropBehavior::Type) -> bool {
 }
 
 fn dropped(kind: &str, name: &str) -> Command {
-    Command::DropColumnLike { kind: kind.to_owned(), name: Name::bare(name) }
+    Command::DropOne { kind: kind.to_owned(), name: Name::bare(name) }
 }
 
 fn either(variable: *mut pg_sys::RangeVar, object: NodePtr) -> Name {
@@ -108,20 +111,16 @@ fn either(variable: *mut pg_sys::RangeVar, object: NodePtr) -> Name {
 
 fn drop_objects(statement: &pg_sys::DropStmt) -> Command {
     let kind = statement.removeType;
-    let name = |object: NodePtr| {
-        if is_relation(kind) {
-            return relation_from_parts(object.cast());
-        }
-        match kind {
-            // A trigger, rule or policy: the table's name, then its own.
-            ObjectType::OBJECT_TRIGGER | ObjectType::OBJECT_RULE | ObjectType::OBJECT_POLICY => {
-                let mut path = parts(object);
-                let own = path.pop().unwrap_or_default();
-                let table = name_of(path);
-                Name { schema: table.schema, name: format!("{}.{own}", table.name), temporary: false }
-            }
-            _ => name_of(parts(object)),
-        }
+    if matches!(kind, ObjectType::OBJECT_TRIGGER | ObjectType::OBJECT_RULE | ObjectType::OBJECT_POLICY) {
+        // The table's name, then its own; the grammar allows one object only.
+        let mut path = items(statement.objects).first().map(|object| parts(*object)).unwrap_or_default();
+        let part = path.pop().unwrap_or_default();
+        return Command::DropPart { kind: word(kind).into(), name: relation_named(path), part };
+    }
+    let name = |object: NodePtr| match kind {
+        _ if is_relation(kind) => relation_from_parts(object.cast()),
+        ObjectType::OBJECT_SCHEMA => schema(&string(object)),
+        _ => name_of(parts(object)),
     };
     let names = items(statement.objects).into_iter().map(name).collect();
     Command::Drop { kind: word(kind).into(), names, cascade: cascades(statement.behavior) }
@@ -235,19 +234,15 @@ unsafe fn add_constraint(definition: NodePtr) -> Change {
     Change::AddConstraint { name: unsafe { text(constraint.conname) }, scans: !needs_no_scan }
 }
 
-/// Whether a USING expression is more than the column itself or a cast of it.
+/// Whether a USING expression is more than the column itself. Explicit casts count: they cut strings and numbers short.
 unsafe fn is_lossy(definition: NodePtr, column: &str) -> bool {
     if tag(definition) != NodeTag::T_ColumnDef {
         return false;
     }
     // SAFETY: the tag says so.
-    let mut expression = unsafe { (*definition.cast::<pg_sys::ColumnDef>()).raw_default };
+    let expression = unsafe { (*definition.cast::<pg_sys::ColumnDef>()).raw_default };
     if expression.is_null() {
         return false;
-    }
-    while tag(expression) == NodeTag::T_TypeCast {
-        // SAFETY: the tag says so.
-        expression = unsafe { (*expression.cast::<pg_sys::TypeCast>()).arg };
     }
     if tag(expression) != NodeTag::T_ColumnRef {
         return true;

@@ -2,7 +2,7 @@
 
 use crate::pg::caught::text;
 use pgrx::pg_sys;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// The login: what SET ROLE and SECURITY DEFINER can't change.
 pub fn session_role() -> String {
@@ -10,10 +10,31 @@ pub fn session_role() -> String {
     role_name(unsafe { pg_sys::GetSessionUserId() })
 }
 
-/// The role that the login has chosen, as seen from inside one of our SECURITY DEFINER functions.
-pub fn outer_role() -> String {
-    // SAFETY: reads a static of miscinit.c.
-    role_name(unsafe { pg_sys::GetOuterUserId() })
+/// Whether the privileges in force are those that the login has chosen itself, and not lent by a SECURITY DEFINER
+/// function, an index build or a maintenance command.
+pub fn acts_for_itself() -> bool {
+    // SAFETY: reads statics of miscinit.c.
+    unsafe {
+        pg_sys::GetUserId() == pg_sys::GetOuterUserId()
+            && !pg_sys::InLocalUserIdChange()
+            && !pg_sys::InSecurityRestrictedOperation()
+    }
+}
+
+/// Whether the login itself is a member of `role`, or a superuser.
+pub fn session_is_member(role: &str) -> bool {
+    let Ok(role) = CString::new(role) else { return false };
+    // SAFETY: NUL-terminated; missing_ok; membership is read from the role cache.
+    unsafe {
+        let role = pg_sys::get_role_oid(role.as_ptr(), true);
+        role != pg_sys::InvalidOid && pg_sys::is_member_of_role(pg_sys::GetSessionUserId(), role)
+    }
+}
+
+/// How many triggers are running around the call at hand.
+pub fn trigger_depth() -> i32 {
+    // SAFETY: pg_trigger_depth() takes no argument and reads a static of trigger.c.
+    unsafe { pgrx::direct_function_call::<i32>(pg_sys::pg_trigger_depth, &[]) }.unwrap_or(0)
 }
 
 /// The role whose privileges are in force.
@@ -49,6 +70,12 @@ pub fn transaction_id() -> u64 {
     unsafe { pg_sys::GetTopFullTransactionId().value }
 }
 
+/// Whether the transaction has an id, which it gets when it first writes.
+pub fn transaction_has_id() -> bool {
+    // SAFETY: called inside a transaction.
+    unsafe { pg_sys::GetTopFullTransactionIdIfAny().value != 0 }
+}
+
 /// `application_name`, as the client claims it.
 pub fn application_name() -> String {
     config("application_name").unwrap_or_default()
@@ -68,7 +95,13 @@ pub fn config(name: &str) -> Option<String> {
 pub struct AsOwner {
     role: pg_sys::Oid,
     context: i32,
+    nest_level: Option<i32>,
 }
+
+/// The search path of our own SQL. It is qualified throughout; this is the second lock on the same door.
+const OWN_SEARCH_PATH: &CStr = c"pg_catalog, pg_temp";
+/// The one that our functions declare, which is as good.
+const DECLARED_SEARCH_PATH: &CStr = c"pg_catalog, runbook, pg_temp";
 
 impl AsOwner {
     /// Switches.
@@ -80,13 +113,48 @@ impl AsOwner {
             let restricted = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
             pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID), restricted);
         }
-        Self { role, context }
+        Self { role, context, nest_level: pin_search_path() }
     }
 }
 
 impl Drop for AsOwner {
     fn drop(&mut self) {
         // SAFETY: restores what `enter` read.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
+        unsafe {
+            if let Some(nest_level) = self.nest_level {
+                pg_sys::AtEOXact_GUC(false, nest_level);
+            }
+            pg_sys::SetUserIdAndSecContext(self.role, self.context);
+        }
     }
+}
+
+/// Pins the search path unless it is ours already, as inside the functions that declare it.
+fn pin_search_path() -> Option<i32> {
+    // SAFETY: namespace_search_path is the parameter's string, never null once a backend runs SQL; the nest level is closed
+    // by the guard's drop or by the transaction's abort.
+    unsafe {
+        let current = pg_sys::namespace_search_path;
+        if !current.is_null() && [OWN_SEARCH_PATH, DECLARED_SEARCH_PATH].contains(&CStr::from_ptr(current)) {
+            return None;
+        }
+        let nest_level = pg_sys::NewGUCNestLevel();
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            OWN_SEARCH_PATH.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        Some(nest_level)
+    }
+}
+
+/// Makes misspelt parameters of ours an error instead of a silent placeholder.
+pub fn reserve_parameters() {
+    // SAFETY: a static string; called once, at library load.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"runbook".as_ptr()) }
 }

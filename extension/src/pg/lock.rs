@@ -1,17 +1,23 @@
 //! The lock that keeps two migrators apart.
 //!
-//! It is a heavyweight lock on the extension itself (`LockDatabaseObject` on pg_extension), which no role but the
-//! extension's owner can take: unlike an advisory lock, nobody can block migrations with it from outside.
+//! It is a heavyweight lock on a sub-object of `runbook.state` that nothing else locks (`LockDatabaseObject` with a number
+//! of our own): unlike an advisory lock or a lock on the extension, no SQL can take it from outside.
 
 use pgrx::pg_sys;
 use std::time::Duration;
 
-/// OID of pg_extension, from catalog/pg_extension.h.
-const EXTENSION_CATALOG: u32 = 3079;
+/// OID of pg_class, from catalog/pg_class.h.
+const CLASS_CATALOG: u32 = 1259;
 
-fn extension() -> pg_sys::Oid {
-    // SAFETY: the name is NUL-terminated; missing_ok.
-    unsafe { pg_sys::get_extension_oid(c"pg_runbook".as_ptr(), true) }
+/// The sub-object's number, as pg_locks shows it in `objsubid`.
+pub const SUBOBJECT: u16 = 4242;
+
+fn state_table() -> pg_sys::Oid {
+    // SAFETY: the names are NUL-terminated; missing_ok.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
+        pg_sys::get_relname_relid(c"state".as_ptr(), schema)
+    }
 }
 
 /// Takes the migrator's lock until the end of the transaction, if it is free.
@@ -19,9 +25,9 @@ pub fn try_migrator() -> bool {
     // SAFETY: ExclusiveLock on an object of this database; held to the end of the transaction like any lock.
     unsafe {
         pg_sys::ConditionalLockDatabaseObject(
-            pg_sys::Oid::from(EXTENSION_CATALOG),
-            extension(),
-            0,
+            pg_sys::Oid::from(CLASS_CATALOG),
+            state_table(),
+            SUBOBJECT,
             pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
         )
     }

@@ -4,6 +4,7 @@ use crate::pg::caught::text;
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::command::Name;
+use std::ffi::CString;
 
 /// A pointer to a node; null is allowed and reads as nothing.
 pub type NodePtr = *mut pg_sys::Node;
@@ -67,7 +68,7 @@ pub fn role(role: *mut pg_sys::RoleSpec) -> String {
 /// A name from its parts, schema before name.
 pub fn name_of(mut parts: Vec<String>) -> Name {
     let name = parts.pop().unwrap_or_default();
-    Name { schema: parts.pop(), name, temporary: false }
+    Name { schema: parts.pop(), ..Name::bare(name) }
 }
 
 /// The name of a relation, with the schema that the search path finds it in and whether that is temporary.
@@ -94,7 +95,7 @@ pub fn relation(variable: *mut pg_sys::RangeVar) -> Name {
             let namespace = pg_sys::get_rel_namespace(found);
             (Some(text(pg_sys::get_namespace_name(namespace))), pg_sys::isAnyTempNamespace(namespace))
         };
-        Name { schema, name, temporary }
+        Name { schema, name, temporary, missing: found == pg_sys::InvalidOid }
     }
 }
 
@@ -107,7 +108,7 @@ pub fn new_relation(variable: *mut pg_sys::RangeVar) -> Name {
     unsafe {
         let schema = text((*variable).schemaname);
         let temporary = (*variable).relpersistence == pg_sys::RELPERSISTENCE_TEMP as std::ffi::c_char || schema == "pg_temp";
-        Name { schema: (!schema.is_empty()).then_some(schema), name: text((*variable).relname), temporary }
+        Name { schema: (!schema.is_empty()).then_some(schema), name: text((*variable).relname), temporary, missing: false }
     }
 }
 
@@ -118,6 +119,23 @@ pub fn relation_from_parts(list: *mut pg_sys::List) -> Name {
     }
     // SAFETY: one to three String nodes, as the grammar makes for relation names.
     relation(unsafe { pg_sys::makeRangeVarFromNameList(list) })
+}
+
+/// The relation that name parts stand for.
+pub fn relation_named(mut path: Vec<String>) -> Name {
+    let c = |text: String| CString::new(text).unwrap_or_default();
+    let (name, schema) = (c(path.pop().unwrap_or_default()), path.pop().map(c));
+    let schema_pointer = schema.as_ref().map_or(std::ptr::null_mut(), |schema| schema.as_ptr().cast_mut());
+    // SAFETY: makeRangeVar keeps the pointers in a node that `relation` reads before the strings go.
+    relation(unsafe { pg_sys::makeRangeVar(schema_pointer, name.as_ptr().cast_mut(), -1) })
+}
+
+/// A schema by name.
+pub fn schema(name: &str) -> Name {
+    let text = CString::new(name).unwrap_or_default();
+    // SAFETY: NUL-terminated; missing_ok.
+    let missing = unsafe { pg_sys::get_namespace_oid(text.as_ptr(), true) } == pg_sys::InvalidOid;
+    Name { missing, ..Name::bare(name) }
 }
 
 /// The parts of an object's name, whatever kind of node holds them.

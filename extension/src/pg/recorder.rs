@@ -95,6 +95,8 @@ pub unsafe extern "C-unwind" fn runbook_recorder_main(handle: pg_sys::Datum) {
             (String::from_utf8_lossy(&bytes).into_owned(), address as usize)
         };
         DONE.set(done);
+        // The waiting session may itself hold a lock on the ledger: nobody would ever notice that deadlock.
+        let _ = pgrx::Spi::run("SET LOCAL lock_timeout = '2s'");
         if let Err(report) = entry::record(&line) {
             report.report(pgrx::PgLogLevel::ERROR);
         }

@@ -25,8 +25,8 @@ impl Pinned {
         let target = match &name {
             // SAFETY: NUL-terminated; raises an error if there is no such role, which `trap` catches.
             Some(name) => trap(|| unsafe { raw::get_role_oid(name.as_ptr(), false) })?,
-            // SAFETY: reads a static of miscinit.c.
-            None => unsafe { pg_sys::GetOuterUserId() },
+            // SAFETY: reads a static of miscinit.c. Functions that get here run with the privileges of their caller.
+            None => unsafe { pg_sys::GetUserId() },
         };
         let (mut role, mut context) = (pg_sys::InvalidOid, 0);
         // SAFETY: the nest level is closed on drop, or by PostgreSQL when the transaction aborts.

@@ -33,6 +33,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
         error
     })?;
     let mut statements = Vec::new();
+    let (mut line, mut counted) = (1, 0);
     for node in nodes::items(trees) {
         let raw = node.cast::<pg_sys::RawStmt>();
         // SAFETY: pg_parse_query returns a list of RawStmt.
@@ -42,7 +43,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
         let end = if length == 0 { sql.len() } else { (start + length).min(sql.len()) };
         let whole = sql.get(start..end).unwrap_or_default();
         let lead = whole.len() - skip_blank(whole).len();
-        let line = line_at(sql, start + lead);
+        line += line_at(&sql[counted..], start + lead - counted) - 1;
+        counted = start + lead;
         // SAFETY: `tree` is the node of a raw statement.
         let tag = unsafe { tag_of(tree) };
         let command = commands::read(tree, &tag);
@@ -82,7 +84,7 @@ fn refuse(code: i32, sql: &str) -> Result<u64, Caught> {
             c"Remove BEGIN, COMMIT and ROLLBACK: a revision is a transaction of its own.",
         ),
         pg_sys::SPI_ERROR_COPY => {
-            (c"COPY from the client is not allowed in a revision", c"Use INSERT, or COPY from a server-side file or program.")
+            (c"COPY from or to the client is not allowed in a revision", c"Use INSERT, or COPY from a server-side file.")
         }
         _ => (c"the statement can't run inside a function", c"Set \"transaction: off\" in the revision's header."),
     };
@@ -97,6 +99,12 @@ fn refuse(code: i32, sql: &str) -> Result<u64, Caught> {
         }
         0
     })
+}
+
+/// Whether string literals mean what they meant when the text was parsed.
+pub fn strings_conform() -> bool {
+    // SAFETY: reads a parameter's static.
+    unsafe { pg_sys::standard_conforming_strings }
 }
 
 /// Makes deferred constraints speak now, as the role in force.

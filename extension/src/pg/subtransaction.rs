@@ -3,6 +3,7 @@
 
 use crate::pg::entry::Failure;
 use pgrx::pg_sys;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `body` in a subtransaction, which is rolled back if it fails.
 ///
@@ -10,19 +11,20 @@ use pgrx::pg_sys;
 /// Those of `body`, unchanged.
 pub fn within<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     // SAFETY: the protocol of PL/pgSQL's exec_stmt_block: begin, restore the memory context, and after the end restore
-    // context and resource owner. A panic that passes through leaves the subtransaction to the transaction's abort.
+    // context and resource owner. pgrx raises PostgreSQL's errors as panics: one that passed through without ending the
+    // subtransaction would leave the session inside of it for ever.
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::CurrentMemoryContext = context;
-        let result = body();
+        let result = catch_unwind(AssertUnwindSafe(body));
         match &result {
-            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
-            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+            Ok(Ok(_)) => pg_sys::ReleaseCurrentSubTransaction(),
+            _ => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
         }
         pg_sys::CurrentMemoryContext = context;
         pg_sys::CurrentResourceOwner = owner;
-        result
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }

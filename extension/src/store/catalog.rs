@@ -17,17 +17,18 @@ pub struct Dropped {
 /// What the statement at hand dropped; inside `sql_drop` only.
 pub fn dropped_objects() -> Result<Vec<Dropped>> {
     read(
-        "SELECT d.object_type, d.address_names, d.is_temporary, d.original, d.normal \
+        "SELECT d.object_type, d.address_names, d.is_temporary, d.original, d.normal, d.schema_name, d.object_name \
          FROM pg_catalog.pg_event_trigger_dropped_objects() AS d",
         &[],
         |row| {
             let path: Vec<Option<String>> = row.maybe(2)?.unwrap_or_default();
-            let path = path.into_iter().flatten().collect();
-            Ok(Dropped {
-                action: Action::dropped(&row.get::<String>(1)?, path, row.get(3)?),
-                original: row.get(4)?,
-                normal: row.get(5)?,
-            })
+            let kind: String = row.get(1)?;
+            let path = match kind.as_str() {
+                // A type's address is one quoted word.
+                "type" | "domain" => [row.maybe(6)?, row.maybe(7)?].into_iter().flatten().collect(),
+                _ => path.into_iter().flatten().collect(),
+            };
+            Ok(Dropped { action: Action::dropped(&kind, path, row.get(3)?), original: row.get(4)?, normal: row.get(5)? })
         },
     )
 }
@@ -37,7 +38,7 @@ pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
     let rows = read(
         "SELECT COALESCE(c.object_type, ''), a.object_names FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
          LEFT JOIN LATERAL pg_catalog.pg_identify_object_as_address(c.classid, c.objid, c.objsubid) AS a ON c.objid IS NOT NULL \
-         WHERE c.schema_name IS DISTINCT FROM 'pg_temp'",
+         WHERE c.schema_name IS NULL OR c.schema_name OPERATOR(pg_catalog.<>) 'pg_temp'",
         &[],
         |row| Ok((row.get::<String>(1)?, row.maybe::<Vec<Option<String>>>(2)?.unwrap_or_default())),
     )?;
@@ -78,15 +79,20 @@ pub fn deferred_constraints() -> Result<Vec<String>> {
     )
 }
 
+/// A cursor WITH HOLD of this session, if there is one.
+pub fn holdable_cursor() -> Result<Option<String>> {
+    let rows = read("SELECT c.name FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable", &[], |row| row.get(1))?;
+    Ok(rows.into_iter().next())
+}
+
 /// Who holds the migrator's lock, for a message: `pid 123 (alice, psql), for 00:00:12`.
 pub fn migrator() -> Result<Option<String>> {
     let rows = read(
         "SELECT pg_catalog.format('pid %s (%s, %s), for %s', a.pid, a.usename, a.application_name, \
              pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.xact_start)) \
          FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid \
-         JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) l.objid \
-         WHERE l.granted AND l.locktype OPERATOR(pg_catalog.=) 'object' AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' \
-         AND l.classid OPERATOR(pg_catalog.=) 3079 AND e.extname OPERATOR(pg_catalog.=) 'pg_runbook' \
+         WHERE l.granted AND l.locktype OPERATOR(pg_catalog.=) 'object' AND l.classid OPERATOR(pg_catalog.=) 1259 \
+         AND l.objsubid OPERATOR(pg_catalog.=) 4242 \
          AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d \
              WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())",
         &[],

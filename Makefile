@@ -1,0 +1,47 @@
+# Thin, each line readable. `make demo` and `make test` install whatever they need.
+
+PG_MAJOR  ?= 15
+PG_CONFIG ?= /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
+SUDO      := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PYTHON    := $(CURDIR)/target/venv/bin/python
+
+unexport RUST_BACKTRACE
+export PG_MAJOR PG_CONFIG
+export RUNBOOK_TEST_PYTHON = $(PYTHON)
+export RUNBOOK_TEST_BIN    = $(CURDIR)/target/release
+
+.PHONY: help setup build install demo test installcheck bench lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install Debian packages and cargo-pgrx where they are missing
+	@tests/setup.sh
+
+build: setup ## build the extension and the runbook command
+	cd extension && cargo pgrx package --pg-config $(PG_CONFIG) --no-default-features --features pg$(PG_MAJOR) --out-dir ../target/package
+	cargo build --release --package runbook
+
+install: build ## install the extension into PostgreSQL
+	$(SUDO) tests/install.sh target/package $(PG_CONFIG)
+
+demo: install ## the main job on a throw-away cluster
+	@tests/demo.sh
+
+test: install ## all tests
+	@tests/setup.sh --python
+	cargo test --workspace --exclude pg_runbook
+
+installcheck: install ## only what psql users see
+	cargo test --package runbook-tests --test pg_regress
+
+bench: install ## the benchmarks, each against a baseline in the same run
+	@tests/setup.sh --python
+	cargo run --release --package runbook-tests --bin bench
+
+lint: setup ## formatting and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --no-deps -- --deny warnings
+
+clean: ## forget what was built
+	cargo clean

@@ -1,0 +1,136 @@
+//! Benchmarks, each against a baseline in the same run, contenders alternating; `make bench` prints what
+//! docs/BENCHMARKS.md quotes. Only ratios within one run mean anything.
+#![allow(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
+
+use runbook_tests::{Server, python, revision, succeed};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+fn main() {
+    let count: usize = std::env::var("RUNBOOK_BENCH_REVISIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
+    let rounds: usize = std::env::var("RUNBOOK_BENCH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
+    chain(count, rounds);
+}
+
+/// The statements of revision `at`, and how to undo them: create table, add column, create index, add check.
+fn statements(at: usize) -> (String, String) {
+    let table = format!("t{}", at / 4);
+    match at % 4 {
+        0 => (format!("CREATE TABLE {table} (id bigint PRIMARY KEY, name text NOT NULL)"), format!("DROP TABLE {table}")),
+        1 => (format!("ALTER TABLE {table} ADD COLUMN note text"), format!("ALTER TABLE {table} DROP COLUMN note")),
+        2 => (format!("CREATE INDEX {table}_name ON {table} (name)"), format!("DROP INDEX {table}_name")),
+        _ => (
+            format!("ALTER TABLE {table} ADD CONSTRAINT {table}_name_short CHECK (length(name) < 100)"),
+            format!("ALTER TABLE {table} DROP CONSTRAINT {table}_name_short"),
+        ),
+    }
+}
+
+fn id(at: usize) -> String {
+    format!("r{at:05}")
+}
+
+/// A chain of small revisions, one transaction each: psql, the runbook command, one SQL call, Alembic.
+fn chain(count: usize, rounds: usize) {
+    let work = tempfile::tempdir().unwrap();
+    let mut script = String::new();
+    for at in 0..count {
+        let _ = writeln!(script, "BEGIN;\n{};\nCOMMIT;", statements(at).0);
+    }
+    let file = work.path().join("chain.sql");
+    std::fs::write(&file, script).unwrap();
+    alembic_project(work.path(), count);
+
+    let server = Server::start_with(&["shared_buffers=256MB"]);
+    let mut times: Vec<(&str, Vec<f64>)> =
+        ["psql", "runbook upgrade", "SELECT runbook.upgrade('head')", "alembic"].map(|name| (name, vec![])).to_vec();
+    for round in 0..rounds {
+        for (contender, (name, seconds)) in times.iter_mut().enumerate() {
+            let database = format!("chain_{contender}_{round}");
+            let mut client = prepare(&server, &database, count, contender == 1 || contender == 2);
+            client.batch_execute("CHECKPOINT").unwrap();
+            let start = Instant::now();
+            match contender {
+                0 => drop(succeed(
+                    server.program("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &database, "-f"]).arg(&file),
+                )),
+                1 => drop(succeed(server.runbook(&database, "postgres", work.path()).args(["upgrade", "head"]))),
+                2 => drop(client.query_one("SELECT runbook.upgrade('head')", &[]).unwrap()),
+                _ => {
+                    let mut command = std::process::Command::new(python());
+                    server.point(&mut command);
+                    command
+                        .env("PGDATABASE", &database)
+                        .current_dir(work.path())
+                        .args(["-m", "alembic", "-q", "upgrade", "head"]);
+                    drop(succeed(&mut command));
+                }
+            }
+            seconds.push(start.elapsed().as_secs_f64());
+            let tables: i64 = client
+                .query_one("SELECT count(*) FROM pg_class WHERE relname ~ '^t[0-9]+$' AND relkind = 'r'", &[])
+                .unwrap()
+                .get(0);
+            assert_eq!(tables as usize, count.div_ceil(4), "{name} did the work");
+            drop(client);
+            server.connect("postgres", "postgres").batch_execute(&format!("DROP DATABASE {database}")).unwrap();
+        }
+    }
+    println!("chain of {count} revisions, one transaction each (one call: all in one), {rounds} rounds, median seconds");
+    println!("{:<34} {:>8} {:>8} {:>8} {:>8}", "", "median", "min", "max", "ratio");
+    let baseline = median(&times[0].1);
+    for (name, seconds) in &times {
+        let (low, high) = (seconds.iter().copied().fold(f64::MAX, f64::min), seconds.iter().copied().fold(0.0, f64::max));
+        println!("{name:<34} {:>8.3} {low:>8.3} {high:>8.3} {:>8.2}", median(seconds), median(seconds) / baseline);
+    }
+}
+
+fn prepare(server: &Server, database: &str, count: usize, ours: bool) -> postgres::Client {
+    if !ours {
+        server.connect("postgres", "postgres").batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
+        return server.connect(database, "postgres");
+    }
+    let mut client = server.database(database);
+    let mut transaction = client.transaction().unwrap();
+    let submit = transaction.prepare("SELECT runbook.submit($1)").unwrap();
+    for at in 0..count {
+        let (up, down) = statements(at);
+        let parents: Vec<String> = (at > 0).then(|| id(at - 1)).into_iter().collect();
+        let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
+        transaction.query_one(&submit, &[&revision(&id(at), &parents, &up, &down)]).unwrap();
+    }
+    transaction.commit().unwrap();
+    client.batch_execute("SELECT runbook.configure('migration_role', NULL); SELECT runbook.activate(); ANALYZE").unwrap();
+    client
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn alembic_project(directory: &Path, count: usize) {
+    let versions = directory.join("alembic/versions");
+    std::fs::create_dir_all(&versions).unwrap();
+    std::fs::write(directory.join("alembic.ini"), "[alembic]\nscript_location = alembic\n").unwrap();
+    std::fs::write(
+        directory.join("alembic/env.py"),
+        "from alembic import context\nfrom sqlalchemy import create_engine\n\
+         with create_engine('postgresql+psycopg2://').connect() as connection:\n    \
+         context.configure(connection=connection, transaction_per_migration=True)\n    \
+         with context.begin_transaction():\n        context.run_migrations()\n",
+    )
+    .unwrap();
+    for at in 0..count {
+        let (up, down) = statements(at);
+        let parent = if at == 0 { "None".to_owned() } else { format!("'{}'", id(at - 1)) };
+        let text = format!(
+            "from alembic import op\nrevision = '{}'\ndown_revision = {parent}\ndef upgrade():\n    op.execute('{up}')\n\
+             def downgrade():\n    op.execute('{down}')\n",
+            id(at)
+        );
+        std::fs::write(versions.join(format!("{}.py", id(at))), text).unwrap();
+    }
+}
