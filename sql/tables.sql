@@ -24,7 +24,16 @@ CREATE TABLE runbook.revision (
     CONSTRAINT revision_phase_known CHECK (phase IN ('expand', 'migrate', 'contract')),
     CONSTRAINT revision_status_known CHECK (status IN ('pending', 'approved', 'rejected', 'applied', 'reverted'))
 );
+CREATE INDEX revision_ordinal_idx ON runbook.revision (ordinal);
 COMMENT ON TABLE runbook.revision IS 'Submitted revisions. "source" is the canonical JSON that the digest covers, and message and author besides.';
+
+CREATE TABLE runbook.branch_label (
+    label text NOT NULL,
+    revision text NOT NULL,
+    CONSTRAINT branch_label_pkey PRIMARY KEY (label)
+);
+CREATE INDEX branch_label_revision_idx ON runbook.branch_label (revision);
+COMMENT ON TABLE runbook.branch_label IS 'Which revision starts which branch.';
 
 CREATE TABLE runbook.applied_head (
     revision text NOT NULL,
@@ -34,12 +43,11 @@ COMMENT ON TABLE runbook.applied_head IS 'Where this database stands: applied re
 
 CREATE TABLE runbook.state (
     only_row boolean NOT NULL DEFAULT true,
-    graph_generation bigint NOT NULL,
     graph_token uuid NOT NULL,
     CONSTRAINT state_pkey PRIMARY KEY (only_row),
     CONSTRAINT state_has_one_row CHECK (only_row)
 );
-COMMENT ON TABLE runbook.state IS 'Counts the changes of the revision graph. The token differs after every change, rolled back ones included, so that sessions know when to read it again.';
+COMMENT ON TABLE runbook.state IS 'Marks changes of the revision graph. The token differs after every change, rolled back ones included, so that sessions know when to read it again.';
 
 CREATE TABLE runbook.setting (
     key text NOT NULL,
@@ -101,6 +109,7 @@ COMMENT ON TABLE runbook.entry IS 'The ledger. "payload" is canonical JSON (RFC 
 
 -- pg_dump carries the rows of all of them.
 SELECT pg_catalog.pg_extension_config_dump('runbook.revision', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.branch_label', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.applied_head', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.state', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.setting', '');

@@ -121,6 +121,19 @@ impl Action {
         Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary, missing: false }
     }
 
+    /// The action with `schema` in front of an unqualified name of a kind of object that lives in schemas.
+    pub fn at_home(mut self, schema: Option<&String>) -> Self {
+        const HOMELESS: [&str; 7] = ["schema", "extension", "role", "command", "database", "event trigger", "publication"];
+        let bare = self.object.path.iter().all(String::is_empty);
+        if let (Some(schema), false, false) =
+            (schema, self.object.qualified, HOMELESS.contains(&self.object.kind.as_str()) || bare)
+        {
+            self.object.path.insert(0, schema.clone());
+            self.object.qualified = true;
+        }
+        self
+    }
+
     /// What `ddl_command_end` reports: a command of kind `tag` touched the object at `path`.
     pub fn executed(tag: &str, kind: &str, path: Vec<String>) -> Self {
         let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();

@@ -127,25 +127,21 @@ fn check_graph(revision: &Revision, again: bool) -> Result<(), ErrorReport> {
         vertices.push(vertex);
         return Graph::new(vertices).map(|_| ()).map_err(from_core);
     }
-    let wanted: Vec<String> = [parents.as_slice(), &revision.depends_on, &revision.branch_labels, &[id.to_owned()]].concat();
-    let found = revisions::named(&wanted)?;
-    let missing = |name: &String, relation| Error::MissingParent { revision: id.to_owned(), parent: name.clone(), relation };
-    let taken = |label: &str, owner: &str| Error::LabelTaken {
-        label: label.to_owned(),
-        revision: id.to_owned(),
-        owner: owner.to_owned(),
-    };
-    let problem = parents
-        .iter()
-        .find(|name| !found.iter().any(|(known, owner)| known == *name && owner == *name))
-        .map(|name| missing(name, "parent"))
-        .or_else(|| {
-            let unknown = revision.depends_on.iter().find(|name| !found.iter().any(|(known, _)| known == *name))?;
-            Some(missing(unknown, "dependency"))
-        })
-        .or_else(|| {
-            let (label, owner) = found.iter().find(|(known, _)| known == id || revision.branch_labels.contains(known))?;
-            Some(taken(label, owner))
-        });
-    problem.map_or(Ok(()), |problem| Err(from_core(problem)))
+    let missing = |name: &str, relation| Error::MissingParent { revision: id.to_owned(), parent: name.to_owned(), relation };
+    for parent in &parents {
+        if revisions::named(parent)?.as_deref() != Some(parent) {
+            return Err(from_core(missing(parent, "parent")));
+        }
+    }
+    for dependency in &revision.depends_on {
+        if revisions::named(dependency)?.is_none() {
+            return Err(from_core(missing(dependency, "dependency")));
+        }
+    }
+    for label in revision.branch_labels.iter().map(String::as_str).chain([id]) {
+        if let Some(owner) = revisions::named(label)? {
+            return Err(from_core(Error::LabelTaken { label: label.to_owned(), revision: id.to_owned(), owner }));
+        }
+    }
+    Ok(())
 }

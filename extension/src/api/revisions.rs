@@ -80,9 +80,7 @@ fn plan(
     let ids = graph.ids(&apply::steps(&graph, &heads, target, way)?);
     let policy = (Enforcement::current()? == Enforcement::Enforce).then(settings::policy).transpose()?;
     let approvals = Approvals::of(&ids)?;
-    let mut stored = revisions::load(&ids)?;
-    let place = |id: &str| ids.iter().position(|other| other == id);
-    stored.sort_by_cached_key(|one| place(one.revision.revision.as_str()));
+    let stored = revisions::load(&ids)?;
     let rows = stored.into_iter().enumerate().map(move |(at, one)| {
         let needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals).map(|need| need.text);
         let id = one.revision.revision.as_str().to_owned();

@@ -82,14 +82,22 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
     let result = subtransaction::within(|| {
         for (&node, id) in plan.iter().zip(&ids) {
             let after = heads_after(&graph, &heads, node, direction);
-            let gone: Vec<String> = graph.ids(heads.iter().filter(|head| !after.contains(head)));
             let come: Vec<String> = graph.ids(after.iter().filter(|head| !heads.contains(head)));
             let one = stored.remove(id).ok_or_else(|| internal(format!("revision \"{id}\" stands twice in a plan")))?;
-            run.step(&one, &gone, &come, &trouble)?;
+            run.step(&one, &come, &trouble)?;
             restore.after(&one)?;
-            revisions::move_heads(&gone, &come)?;
             revisions::mark(id, direction)?;
             heads = after;
+        }
+        // Once for the whole call: updating one row a thousand times in one transaction makes a chain of a thousand versions.
+        let after = graph.ids(&heads);
+        let gone: Vec<String> = applied.iter().filter(|id| !after.contains(id)).cloned().collect();
+        let come: Vec<String> = after.iter().filter(|id| !applied.contains(id)).cloned().collect();
+        revisions::move_heads(&gone, &come)?;
+        if run.settings.alembic_version() {
+            let pinned = Pinned::enter(&run.settings.pinned(), run.settings.migration_role())?;
+            stamp::alembic_version(&gone, &come)?;
+            drop(pinned);
         }
         Ok(())
     });
@@ -130,7 +138,7 @@ impl Run {
     }
 
     /// Runs one revision and records it.
-    fn step(&self, stored: &Stored, gone: &[String], come: &[String], trouble: &RefCell<Trouble>) -> Result<(), Failure> {
+    fn step(&self, stored: &Stored, come: &[String], trouble: &RefCell<Trouble>) -> Result<(), Failure> {
         let id = stored.revision.revision.as_str();
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         let start = Instant::now();
@@ -154,9 +162,6 @@ impl Run {
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
         refuse_leftovers(id)?;
-        if self.settings.alembic_version() {
-            stamp::alembic_version(gone, come)?;
-        }
         drop(scope);
         drop(pinned);
         let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
@@ -193,6 +198,7 @@ impl Run {
         trouble: &RefCell<Trouble>,
         entries: &mut Vec<Entry>,
     ) -> Result<(), Failure> {
+        let home = search_path().into_iter().next();
         for (at, statement) in parsed.iter().enumerate() {
             let number = at + 1;
             *trouble.borrow_mut() = Trouble { revision: id.to_owned(), statement: number, line: statement.line };
@@ -204,6 +210,7 @@ impl Run {
             let observed =
                 session::with(|applying| applying.map(|applying| std::mem::take(&mut applying.observed))).unwrap_or_default();
             let actions = if declared.is_empty() { observed } else { declared };
+            let actions: Vec<Action> = actions.into_iter().map(|action| action.at_home(home.as_ref())).collect();
             let facts = json!({
                 "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,
                 "objects": actions.iter().map(object).collect::<Vec<_>>(), "statement": statement.sql, "duration_us": micros(start),

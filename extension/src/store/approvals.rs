@@ -1,6 +1,6 @@
 //! Table `approval`.
 
-use super::{Result, execute, read, write};
+use super::{Result, Row, execute, read, write};
 use crate::pg::identity::Database;
 use std::collections::{HashMap, HashSet};
 
@@ -19,12 +19,25 @@ pub struct Decision {
 
 /// The decisions that count in `database` for these revisions.
 pub fn decisions(ids: &[String], database: &Database) -> Result<Vec<Decision>> {
+    let decision =
+        |row: &Row| Ok(Decision { revision: row.get(1)?, digest: row.get(2)?, approved: row.get(3)?, approver: row.get(4)? });
+    let (system, oid) = (database.system_identifier.as_str(), pgrx::pg_sys::Oid::from(database.oid));
+    // A statement of its own for one id: it always takes the index, however small the table was when it was planned.
+    if let [id] = ids {
+        return read(
+            "SELECT a.revision, a.digest, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver FROM runbook.approval AS a \
+             WHERE a.revision OPERATOR(pg_catalog.=) $1 AND a.void_reason IS NULL \
+             AND a.system_identifier OPERATOR(pg_catalog.=) $2 AND a.database_oid OPERATOR(pg_catalog.=) $3",
+            &[id.as_str().into(), system.into(), oid.into()],
+            decision,
+        );
+    }
     read(
         "SELECT a.revision, a.digest, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver FROM runbook.approval AS a \
          WHERE a.revision OPERATOR(pg_catalog.=) ANY ($1) AND a.void_reason IS NULL \
          AND a.system_identifier OPERATOR(pg_catalog.=) $2 AND a.database_oid OPERATOR(pg_catalog.=) $3",
-        &[ids.to_vec().into(), database.system_identifier.as_str().into(), pgrx::pg_sys::Oid::from(database.oid).into()],
-        |row| Ok(Decision { revision: row.get(1)?, digest: row.get(2)?, approved: row.get(3)?, approver: row.get(4)? }),
+        &[ids.to_vec().into(), system.into(), oid.into()],
+        decision,
     )
 }
 

@@ -1,7 +1,8 @@
 //! Tables `revision`, `applied_head` and `state`.
 
-use super::{Result, execute, read, write};
+use super::{Result, Row, execute, read, write};
 use crate::error::{from_core, internal};
+use crate::pg::identity::transaction_id;
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use runbook_core::Revision;
@@ -44,6 +45,8 @@ impl Stored {
 
 thread_local! {
     static GRAPH: RefCell<Option<(String, Rc<Graph>)>> = const { RefCell::new(None) };
+    /// The transaction that last changed the graph here, and the token that it wrote.
+    static BUMPED: RefCell<Option<(u64, String)>> = const { RefCell::new(None) };
 }
 
 /// The graph of all revisions. Read again only when it has changed.
@@ -69,27 +72,42 @@ pub fn vertices() -> Result<Vec<Vertex>> {
     )
 }
 
-/// Revisions that have one of these names as id or as label: name and owner.
-pub fn named(names: &[String]) -> Result<Vec<(String, String)>> {
-    read(
-        "SELECT r.revision, r.revision FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) ANY ($1) UNION ALL \
-         SELECT l.label, r.revision FROM runbook.revision AS r, pg_catalog.unnest(r.branch_labels) AS l (label) \
-         WHERE l.label OPERATOR(pg_catalog.=) ANY ($1)",
-        &[names.to_vec().into()],
-        |row| Ok((row.get(1)?, row.get(2)?)),
-    )
+/// The revision that has `name` as its id or as a label.
+pub fn named(name: &str) -> Result<Option<String>> {
+    let rows = read(
+        "SELECT r.revision FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) $1 UNION ALL \
+         SELECT l.revision FROM runbook.branch_label AS l WHERE l.label OPERATOR(pg_catalog.=) $1",
+        &[name.into()],
+        |row| row.get(1),
+    )?;
+    Ok(rows.into_iter().next())
 }
 
-/// Says that the graph has changed; serialises submitters. Returns a number that grows with every change.
+/// Says that the graph has changed; serialises submitters. Returns the number of the next revision.
+///
+/// A transaction says so once: ten thousand updates of one row in one transaction make a chain of ten thousand versions,
+/// which every one of them would have to walk.
 pub fn bump_graph() -> Result<i64> {
+    let transaction = transaction_id();
+    let token = write("SELECT s.graph_token::pg_catalog.text FROM runbook.state AS s", &[], |row| row.get::<String>(1))?.pop();
+    if token.is_none()
+        || BUMPED.with_borrow(|bumped| bumped.as_ref() != token.as_ref().map(|token| (transaction, token.clone())).as_ref())
+    {
+        let token = write(
+            "INSERT INTO runbook.state AS s (only_row, graph_token) VALUES (true, pg_catalog.gen_random_uuid()) \
+             ON CONFLICT (only_row) DO UPDATE SET graph_token = excluded.graph_token RETURNING s.graph_token::pg_catalog.text",
+            &[],
+            |row| row.get::<String>(1),
+        )?;
+        BUMPED.set(token.into_iter().next().map(|token| (transaction, token)));
+    }
+    GRAPH.set(None);
     let next = write(
-        "INSERT INTO runbook.state AS s (only_row, graph_generation, graph_token) VALUES (true, 1, pg_catalog.gen_random_uuid()) \
-         ON CONFLICT (only_row) DO UPDATE SET graph_generation = s.graph_generation OPERATOR(pg_catalog.+) 1, \
-         graph_token = excluded.graph_token RETURNING s.graph_generation",
+        "SELECT COALESCE(pg_catalog.max(r.ordinal), 0) OPERATOR(pg_catalog.+) 1::bigint FROM runbook.revision AS r",
         &[],
         |row| row.get::<i64>(1),
     )?;
-    next.first().copied().ok_or_else(|| internal("runbook.state returned no row"))
+    next.first().copied().ok_or_else(|| internal("max() returned no row"))
 }
 
 /// Ids of the applied heads, with a snapshot taken now.
@@ -123,31 +141,43 @@ pub fn move_heads(gone: &[String], come: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The revisions with these ids, in no particular order.
+/// The revisions with these ids, in their order.
 pub fn load(ids: &[String]) -> Result<Vec<Stored>> {
+    // A statement of its own for one id: it always takes the index, however small the table was when it was planned.
+    if let [id] = ids {
+        return read(
+            "SELECT r.source, r.digest, r.phase, r.status, r.submitted_by, r.author, r.upgrade_actions::pg_catalog.text, \
+                 r.downgrade_actions::pg_catalog.text FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) $1",
+            &[id.as_str().into()],
+            stored,
+        );
+    }
     read(
-        "SELECT r.source, r.digest, r.phase, r.status, r.submitted_by, r.author, r.upgrade_actions, r.downgrade_actions \
-         FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) ANY ($1)",
+        "SELECT r.source, r.digest, r.phase, r.status, r.submitted_by, r.author, r.upgrade_actions::pg_catalog.text, \
+             r.downgrade_actions::pg_catalog.text \
+         FROM pg_catalog.unnest($1) WITH ORDINALITY AS wanted (id, place) \
+         JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) wanted.id \
+         ORDER BY wanted.place USING OPERATOR(pg_catalog.<)",
         &[ids.to_vec().into()],
-        |row| {
-            let source: String = row.get(1)?;
-            let json = serde_json::from_str(&source).map_err(|error| internal(format!("runbook.revision.source: {error}")))?;
-            Ok(Stored {
-                revision: Revision::from_json(&json).map_err(from_core)?,
-                digest: row.get(2)?,
-                phase: row.get(3)?,
-                status: row.get(4)?,
-                submitted_by: row.get(5)?,
-                author: row.get(6)?,
-                upgrade_actions: actions(row.get::<JsonB>(7)?)?,
-                downgrade_actions: actions(row.get::<JsonB>(8)?)?,
-            })
-        },
+        stored,
     )
 }
 
-fn actions(json: JsonB) -> Result<Vec<Action>> {
-    serde_json::from_value(json.0).map_err(|error| internal(format!("stored actions: {error}")))
+fn stored(row: &Row) -> Result<Stored> {
+    Ok(Stored {
+        revision: parse(&row.get::<String>(1)?)?,
+        digest: row.get(2)?,
+        phase: row.get(3)?,
+        status: row.get(4)?,
+        submitted_by: row.get(5)?,
+        author: row.get(6)?,
+        upgrade_actions: parse(&row.get::<String>(7)?)?,
+        downgrade_actions: parse(&row.get::<String>(8)?)?,
+    })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|error| internal(format!("runbook.revision: {error}")))
 }
 
 /// Stores a revision, in place of the pending one with the same id if there is one.
@@ -156,6 +186,16 @@ pub fn save(stored: &Stored, ordinal: i64) -> Result<()> {
     let ids = |ids: &[runbook_core::RevisionId]| ids.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
     let json = |actions: &[Action]| JsonB(serde_json::to_value(actions).unwrap_or_default());
     let source = serde_json::to_value(revision).map_err(|error| internal(error.to_string()))?;
+    execute(
+        "DELETE FROM runbook.branch_label AS l WHERE l.revision OPERATOR(pg_catalog.=) $1",
+        &[revision.revision.as_str().into()],
+    )?;
+    for label in &revision.branch_labels {
+        execute(
+            "INSERT INTO runbook.branch_label (label, revision) VALUES ($1, $2)",
+            &[label.as_str().into(), revision.revision.as_str().into()],
+        )?;
+    }
     execute(
         "INSERT INTO runbook.revision AS r (revision, ordinal, parents, depends_on, branch_labels, message, phase, author, digest, \
              source, upgrade_actions, downgrade_actions, status, submitted_by, submitted_at) \
