@@ -23,7 +23,7 @@ CREATE TABLE runbook.revision (
     CONSTRAINT revision_pkey PRIMARY KEY (revision),
     CONSTRAINT revision_phase_known CHECK (phase IN ('expand', 'migrate', 'contract')),
     CONSTRAINT revision_status_known CHECK (status IN ('pending', 'approved', 'rejected', 'applied', 'reverted'))
-);
+) WITH (fillfactor = 70);
 CREATE INDEX revision_ordinal_idx ON runbook.revision (ordinal);
 COMMENT ON TABLE runbook.revision IS 'Submitted revisions. "source" is the canonical JSON that the digest covers, and message and author besides.';
 

@@ -74,28 +74,28 @@ fn configure(url: Option<&str>) -> Result<(Config, BTreeMap<String, String>)> {
     if config.get_hosts().is_empty() {
         config.host(&variable("PGHOST").unwrap_or_else(|| "/var/run/postgresql".to_owned()));
     }
-    if config.get_ports().is_empty() {
-        if let Some(port) = variable("PGPORT").and_then(|port| port.parse().ok()) {
-            config.port(port);
-        }
+    if config.get_ports().is_empty()
+        && let Some(port) = variable("PGPORT").and_then(|port| port.parse().ok())
+    {
+        config.port(port);
     }
     if config.get_user().is_none() {
         config.user(&variable("PGUSER").or_else(|| variable("USER")).unwrap_or_else(|| "postgres".to_owned()));
     }
-    if config.get_password().is_none() {
-        if let Some(password) = variable("PGPASSWORD") {
-            config.password(password);
-        }
+    if config.get_password().is_none()
+        && let Some(password) = variable("PGPASSWORD")
+    {
+        config.password(password);
     }
-    if config.get_dbname().is_none() {
-        if let Some(name) = variable("PGDATABASE").or_else(|| config.get_user().map(str::to_owned)) {
-            config.dbname(&name);
-        }
+    if config.get_dbname().is_none()
+        && let Some(name) = variable("PGDATABASE").or_else(|| config.get_user().map(str::to_owned))
+    {
+        config.dbname(&name);
     }
-    if config.get_options().is_none() {
-        if let Some(options) = variable("PGOPTIONS") {
-            config.options(&options);
-        }
+    if config.get_options().is_none()
+        && let Some(options) = variable("PGOPTIONS")
+    {
+        config.options(&options);
     }
     if let Some(name) = variable("PGAPPNAME") {
         config.application_name(&name);

@@ -44,10 +44,9 @@ impl Context {
     /// The connection string in force: --url, then --env or the default environment; nothing leaves it to PG*.
     /// DATABASE_URL counts as --url unless an environment was named.
     pub fn url(&self) -> Result<Option<String>> {
-        if self.global.env.is_some() || self.global.url.is_none() {
-            if let Some(url) = self.config.url(self.global.env.as_deref())? {
-                return Ok(Some(url));
-            }
+        let environment_first = self.global.env.is_some() || self.global.url.is_none();
+        if environment_first && let Some(url) = self.config.url(self.global.env.as_deref())? {
+            return Ok(Some(url));
         }
         Ok(self.global.url.clone())
     }

@@ -285,4 +285,31 @@ mod tests {
         let missing = parse("a", b"-- revision: a\n-- runbook: upgrade\nSELECT 1;\n").unwrap();
         assert_eq!(missing.downgrade, None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_written_is_read_back(
+            id in "[a-z0-9_]{1,12}",
+            parents in proptest::collection::vec("[g-z]{4}", 0..3),
+            message in "[ -~é]{0,30}",
+            sql in "[ -~é\n]{0,80}",
+            has_way_back in proptest::bool::ANY,
+        ) {
+            let Ok(revision) = RevisionId::new(id) else { return Ok(()) };
+            let parents: Vec<RevisionId> = parents.into_iter().map(|parent| RevisionId::new(parent).unwrap()).collect();
+            let text = format!("-- revision: {revision}\n-- parents: {}\n-- message: {message}\n\n-- runbook: upgrade\n{}\n{}",
+                parents.iter().map(RevisionId::as_str).collect::<Vec<_>>().join(","),
+                sql.replace("-- runbook:", "--"),
+                if has_way_back { "-- runbook: downgrade\n" } else { "" });
+            let first = parse("first", text.as_bytes()).unwrap();
+            let again = parse("again", write(&first).as_bytes()).unwrap();
+            proptest::prop_assert_eq!(first.digest(), again.digest());
+            proptest::prop_assert_eq!(first.downgrade.is_some(), has_way_back);
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = parse("noise", &bytes);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::guard::object;
 use crate::ledger::{self, recorder};
 use crate::pg::caught::Caught;
 use crate::pg::entry::Failure;
-use crate::pg::identity::{AsOwner, transaction_has_id};
+use crate::pg::identity::{AsOwner, in_transaction_block, transaction_has_id};
 use crate::pg::session::{Pinned, search_path};
 use crate::pg::statements::{self, Statement};
 use crate::pg::subtransaction;
@@ -26,6 +26,9 @@ use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Instant;
+
+/// Entries that are written together.
+const FLUSH: usize = 500;
 
 /// What all steps of one call share.
 struct Run {
@@ -76,7 +79,8 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         let one = stored.get(id).ok_or_else(|| internal(format!("revision \"{id}\" has no row")))?;
         run.refuse_if_needy(one, one.actions(direction))?;
     }
-    ledger::record(Kind::ApplyStarted, json!({"direction": direction.as_str(), "target": target, "revisions": ids}))?;
+    let mut entries =
+        vec![ledger::entry(Kind::ApplyStarted, json!({"direction": direction.as_str(), "target": target, "revisions": ids}))?];
     let trouble = RefCell::new(Trouble::default());
     let restore = DeferredConstraints::settle(caller_has_written)?;
     let result = subtransaction::within(|| {
@@ -84,7 +88,10 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
             let after = heads_after(&graph, &heads, node, direction);
             let come: Vec<String> = graph.ids(after.iter().filter(|head| !heads.contains(head)));
             let one = stored.remove(id).ok_or_else(|| internal(format!("revision \"{id}\" stands twice in a plan")))?;
-            run.step(&one, &come, &trouble)?;
+            run.step(&one, &come, &trouble, &mut entries)?;
+            if entries.len() >= FLUSH {
+                store::ledger::append(&std::mem::take(&mut entries))?;
+            }
             restore.after(&one)?;
             revisions::mark(id, direction)?;
             heads = after;
@@ -114,7 +121,11 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         recorder::record(Kind::ApplyFailed, facts);
         return Err(failure);
     }
-    ledger::record(Kind::ApplyFinished, json!({"direction": direction.as_str(), "target": target, "revisions": ids}))?;
+    entries.push(ledger::entry(
+        Kind::ApplyFinished,
+        json!({"direction": direction.as_str(), "target": target, "revisions": ids}),
+    )?);
+    store::ledger::append(&entries)?;
     Ok(ids)
 }
 
@@ -138,7 +149,13 @@ impl Run {
     }
 
     /// Runs one revision and records it.
-    fn step(&self, stored: &Stored, come: &[String], trouble: &RefCell<Trouble>) -> Result<(), Failure> {
+    fn step(
+        &self,
+        stored: &Stored,
+        come: &[String],
+        trouble: &RefCell<Trouble>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Failure> {
         let id = stored.revision.revision.as_str();
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         let start = Instant::now();
@@ -146,7 +163,6 @@ impl Run {
             Direction::Upgrade => stored.revision.upgrade.as_str(),
             Direction::Downgrade => stored.revision.downgrade.as_deref().unwrap_or_default(),
         };
-        let mut entries = Vec::new();
         let pinned = Pinned::enter(&self.settings.pinned(), self.settings.migration_role())?;
         let parsed = self.parse(sql, id, self.direction.as_str())?;
         let checks = match (self.direction, stored.revision.verify.as_deref()) {
@@ -157,8 +173,8 @@ impl Run {
         let actions: Vec<Action> = parsed.iter().chain(&checks).flat_map(|statement| classify(&statement.command)).collect();
         self.refuse_if_needy(stored, &actions)?;
         let scope = self.permit(id, actions);
-        self.run(&parsed, id, self.direction.as_str(), trouble, &mut entries)?;
-        self.run(&checks, id, "verify", trouble, &mut entries)?;
+        self.run(&parsed, id, self.direction.as_str(), trouble, entries)?;
+        self.run(&checks, id, "verify", trouble, entries)?;
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
         refuse_leftovers(id)?;
@@ -171,7 +187,6 @@ impl Run {
             "approved_by": approved_by, "statements": parsed.len(), "duration_us": micros(start), "heads": come,
         });
         entries.push(ledger::entry(kind, facts)?);
-        store::ledger::append(&entries)?;
         Ok(())
     }
 
@@ -283,7 +298,8 @@ impl DeferredConstraints {
         let sql =
             format!("{}{}", stored.revision.upgrade, stored.revision.downgrade.as_deref().unwrap_or_default()).to_uppercase();
         let may_make = ["DEFERRED", "DO", "CALL", "SELECT", "EXECUTE"].iter().any(|word| sql.contains(word));
-        if self.exist.get() || may_make {
+        // Where the caller's transaction ends with this statement, nobody is left to wait.
+        if in_transaction_block() && (self.exist.get() || may_make) {
             self.defer()?;
         }
         Ok(())

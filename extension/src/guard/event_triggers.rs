@@ -39,11 +39,12 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let dropped = catalog::dropped_objects()?;
     // What goes along with an object that is covered itself (its indexes, its owned sequences, its partitions) is no
     // decision of its own; what a CASCADE reached is.
-    let decided: Vec<Action> = dropped
-        .iter()
-        .filter(|object| (object.original || object.normal) && !is_inherited(object, &dropped))
-        .map(|object| object.action.clone())
-        .collect();
+    let mut decided: Vec<Action> = Vec::new();
+    for object in dropped.iter().filter(|object| object.original || object.normal) {
+        if !is_inherited(object, &dropped)? {
+            decided.push(object.action.clone());
+        }
+    }
     decide(&event.tag, &decided)?;
     let lasting: Vec<Action> = dropped.into_iter().map(|object| object.action).filter(|action| !action.temporary).collect();
     record(&event.tag, &lasting)
@@ -76,12 +77,24 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     record(&event.tag, &catalog::created_objects(&event.tag)?)
 }
 
-/// Whether a column goes only because the statement drops the column of that name from a parent table: PostgreSQL takes
-/// it from all descendants, and refuses to drop it from one of them.
-fn is_inherited(object: &Dropped, all: &[Dropped]) -> bool {
-    let path = &object.action.object.path;
-    let same_name = |other: &Dropped| other.action.object.kind == "column" && other.action.object.path.last() == path.last();
-    object.action.object.kind == "column" && !object.original && all.iter().any(|other| other.original && same_name(other))
+/// Whether a column goes only because the statement drops the column of that name from a table that this one inherits
+/// from: PostgreSQL takes it from all descendants, and refuses to drop it from one of them.
+fn is_inherited(object: &Dropped, all: &[Dropped]) -> Result<bool, ErrorReport> {
+    let column = |one: &Dropped| -> Option<(String, String, String)> {
+        match &one.action.object.path[..] {
+            [schema, table, column] if one.action.object.kind == "column" => {
+                Some((schema.clone(), table.clone(), column.clone()))
+            }
+            _ => None,
+        }
+    };
+    let Some((schema, table, name)) = column(object) else { return Ok(false) };
+    for (parent_schema, parent, _) in all.iter().filter_map(column).filter(|(.., other)| *other == name) {
+        if catalog::inherits(&schema, &table, &parent_schema, &parent)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {

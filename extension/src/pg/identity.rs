@@ -76,6 +76,12 @@ pub fn transaction_has_id() -> bool {
     unsafe { pg_sys::GetTopFullTransactionIdIfAny().value != 0 }
 }
 
+/// Whether the client has opened a transaction block, so that statements may follow in the transaction.
+pub fn in_transaction_block() -> bool {
+    // SAFETY: reads the transaction state.
+    unsafe { pg_sys::IsTransactionBlock() }
+}
+
 /// `application_name`, as the client claims it.
 pub fn application_name() -> String {
     config("application_name").unwrap_or_default()
