@@ -206,12 +206,11 @@ fn change(command: &pg_sys::AlterTableCmd) -> Change {
 }
 
 unsafe fn column_name(definition: NodePtr) -> String {
-    // SAFETY: AT_AddColumn and AT_AlterColumnType carry a ColumnDef.
-    if tag(definition) == NodeTag::T_ColumnDef {
-        unsafe { text((*definition.cast::<pg_sys::ColumnDef>()).colname) }
-    } else {
-        String::new()
+    if tag(definition) != NodeTag::T_ColumnDef {
+        return String::new();
     }
+    // SAFETY: the tag says so.
+    unsafe { text((*definition.cast::<pg_sys::ColumnDef>()).colname) }
 }
 
 unsafe fn partition(definition: NodePtr) -> Name {
