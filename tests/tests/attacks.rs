@@ -110,11 +110,16 @@ fn a_revision_leaves_nothing_behind_that_runs_as_its_caller() {
     submit(&mut alice, &revision("a001", &[], "DO $$ BEGIN EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'; END $$", ""))
         .unwrap();
     assert_eq!(sqlstate(upgrade(&mut app, "head")), "0A000");
+    submit(&mut alice, &revision("a001", &[], "SELECT 1", "")).unwrap();
+    let mut holder = server.connect("app", "app");
+    holder.batch_execute("BEGIN; DECLARE mine CURSOR WITH HOLD FOR SELECT 1; COMMIT").unwrap();
+    assert_eq!(upgrade(&mut holder, "head").unwrap(), ["a001"], "what the caller has open is the caller's business");
+    submit(&mut alice, &revision("a002", &["a001"], "SELECT 1", "")).unwrap();
     for sql in ["SET standard_conforming_strings = off", "SET session_replication_role = replica", "RESET ROLE"] {
-        assert_eq!(sqlstate(submit(&mut alice, &revision("a001", &[], sql, ""))), "0A000", "{sql}");
+        assert_eq!(sqlstate(submit(&mut alice, &revision("a002", &["a001"], sql, ""))), "0A000", "{sql}");
     }
     let sql = "SELECT set_config('standard_conforming_strings', 'off', false); SELECT '\\', '; CREATE TABLE hidden () --'";
-    submit(&mut alice, &revision("a001", &[], sql, "")).unwrap();
+    submit(&mut alice, &revision("a002", &["a001"], sql, "")).unwrap();
     assert_eq!(sqlstate(upgrade(&mut app, "head")), "42501");
 }
 

@@ -37,6 +37,8 @@ struct Run {
     enforcement: Enforcement,
     policy: Option<Policy>,
     approvals: Approvals,
+    /// Cursors WITH HOLD that the caller has open.
+    cursors: Vec<String>,
 }
 
 /// What failed, for the ledger.
@@ -74,7 +76,14 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         revisions::load(&ids)?.into_iter().map(|one| (one.revision.revision.as_str().to_owned(), one)).collect();
     let enforcement = Enforcement::current()?;
     let policy = (enforcement != Enforcement::Off).then(settings::policy).transpose()?;
-    let run = Run { direction, settings, enforcement, policy, approvals: Approvals::of(&ids)? };
+    let run = Run {
+        direction,
+        settings,
+        enforcement,
+        policy,
+        approvals: Approvals::of(&ids)?,
+        cursors: catalog::holdable_cursors()?,
+    };
     for id in &ids {
         let one = stored.get(id).ok_or_else(|| internal(format!("revision \"{id}\" has no row")))?;
         run.refuse_if_needy(one, one.actions(direction))?;
@@ -92,7 +101,8 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
             if entries.len() >= FLUSH {
                 store::ledger::append(&std::mem::take(&mut entries))?;
             }
-            restore.after(&one)?;
+            let is_last = ids.last() == Some(id);
+            restore.after(&one, is_last)?;
             revisions::mark(id, direction)?;
             heads = after;
         }
@@ -177,7 +187,7 @@ impl Run {
         self.run(&checks, id, "verify", trouble, entries)?;
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
-        refuse_leftovers(id)?;
+        self.refuse_leftovers(id)?;
         drop(scope);
         drop(pinned);
         let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
@@ -192,6 +202,17 @@ impl Run {
 
     fn parse(&self, sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> {
         statements::parse(sql).map_err(|error| Failure::Caught(with_context(error, &format!("revision {id} ({section})"))))
+    }
+
+    /// A cursor WITH HOLD would run its query when the caller commits, as the caller.
+    fn refuse_leftovers(&self, id: &str) -> Result<(), Failure> {
+        let cursors = catalog::holdable_cursors()?;
+        if cursors.iter().all(|cursor| self.cursors.contains(cursor)) {
+            return Ok(());
+        }
+        let message = format!("revision \"{id}\" leaves a cursor WITH HOLD open");
+        let hint = "Declare it WITHOUT HOLD, or CLOSE it in the revision.";
+        Err(refusal("0A000", message, None, Some(hint.to_owned())).into())
     }
 
     fn permit(&self, id: &str, actions: Vec<Action>) -> session::Scope {
@@ -269,14 +290,6 @@ fn refuse_switch(statement: &Statement, place: &str) -> Result<(), Failure> {
     Err(refusal("42501", message, Some(format!("At {place}.")), Some(hint.to_owned())).into())
 }
 
-/// A cursor WITH HOLD would run its query when the caller commits, as the caller.
-fn refuse_leftovers(id: &str) -> Result<(), Failure> {
-    let Some(cursor) = catalog::holdable_cursor()? else { return Ok(()) };
-    let message = format!("revision \"{id}\" leaves cursor \"{cursor}\" WITH HOLD open");
-    let hint = "Declare it WITHOUT HOLD, or CLOSE it in the revision.";
-    Err(refusal("0A000", message, None, Some(hint.to_owned())).into())
-}
-
 /// Constraints that wait for the end of the transaction. What the caller had pending runs before the first revision, as the
 /// caller; what a revision leaves pending runs at its end, as the migration role. Afterwards they wait again.
 struct DeferredConstraints {
@@ -294,12 +307,15 @@ impl DeferredConstraints {
     }
 
     /// After a revision. A constraint that is INITIALLY DEFERRED was made by a text that says so, or by code that might.
-    fn after(&self, stored: &Stored) -> Result<(), Failure> {
+    fn after(&self, stored: &Stored, is_last: bool) -> Result<(), Failure> {
+        // Where the transaction ends with this call, nobody is left to wait.
+        if is_last && !in_transaction_block() {
+            return Ok(());
+        }
         let sql =
             format!("{}{}", stored.revision.upgrade, stored.revision.downgrade.as_deref().unwrap_or_default()).to_uppercase();
         let may_make = ["DEFERRED", "DO", "CALL", "SELECT", "EXECUTE"].iter().any(|word| sql.contains(word));
-        // Where the caller's transaction ends with this statement, nobody is left to wait.
-        if in_transaction_block() && (self.exist.get() || may_make) {
+        if self.exist.get() || may_make {
             self.defer()?;
         }
         Ok(())

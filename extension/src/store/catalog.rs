@@ -95,10 +95,13 @@ pub fn inherits(schema: &str, table: &str, parent_schema: &str, parent: &str) ->
     Ok(!rows.is_empty())
 }
 
-/// A cursor WITH HOLD of this session, if there is one.
-pub fn holdable_cursor() -> Result<Option<String>> {
-    let rows = read("SELECT c.name FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable", &[], |row| row.get(1))?;
-    Ok(rows.into_iter().next())
+/// The cursors WITH HOLD of this session, by name and time of creation.
+pub fn holdable_cursors() -> Result<Vec<String>> {
+    read(
+        "SELECT pg_catalog.format('%s at %s', c.name, c.creation_time) FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable",
+        &[],
+        |row| row.get(1),
+    )
 }
 
 /// Who holds the migrator's lock, for a message: `pid 123 (alice, psql), for 00:00:12`.
