@@ -45,6 +45,7 @@ fn chain(count: usize, rounds: usize) {
     let server = Server::start_with(&["shared_buffers=256MB"]);
     let mut times: Vec<(&str, Vec<f64>)> =
         ["psql", "runbook upgrade", "SELECT runbook.upgrade('head')", "alembic"].map(|name| (name, vec![])).to_vec();
+    let mut spent: [Vec<[f64; 3]>; 2] = [vec![], vec![]];
     for round in 0..rounds {
         for (contender, (name, seconds)) in times.iter_mut().enumerate() {
             let database = format!("chain_{contender}_{round}");
@@ -73,6 +74,9 @@ fn chain(count: usize, rounds: usize) {
                 .unwrap()
                 .get(0);
             assert_eq!(tables as usize, count.div_ceil(4), "{name} did the work");
+            if contender == 1 || contender == 2 {
+                spent[contender - 1].push(breakdown(&mut client, *seconds.last().unwrap()));
+            }
             drop(client);
             server.connect("postgres", "postgres").batch_execute(&format!("DROP DATABASE {database}")).unwrap();
         }
@@ -84,6 +88,25 @@ fn chain(count: usize, rounds: usize) {
         let (low, high) = (seconds.iter().copied().fold(f64::MAX, f64::min), seconds.iter().copied().fold(0.0, f64::max));
         println!("{name:<34} {:>8.3} {low:>8.3} {high:>8.3} {:>8.2}", median(seconds), median(seconds) / baseline);
     }
+    println!(
+        "where the time goes, median seconds: the statements themselves; the rest of a revision (pinning, parsing, guard,"
+    );
+    println!("constraints); the rest of the call (plan, approvals, ledger, commit, network)");
+    for ((name, _), parts) in times[1..3].iter().zip(&spent) {
+        let part = |at: usize| median(&parts.iter().map(|parts| parts[at]).collect::<Vec<_>>());
+        println!("{name:<34} {:>8.3} {:>8.3} {:>8.3}", part(0), part(1), part(2));
+    }
+}
+
+/// Seconds in statements, in the rest of revisions, and elsewhere; the first two as the ledger has them.
+fn breakdown(client: &mut postgres::Client, total: f64) -> [f64; 3] {
+    let sum = |client: &mut postgres::Client, kind: &str| -> f64 {
+        let sql =
+            "SELECT COALESCE(sum((payload::jsonb ->> 'duration_us')::bigint), 0)::bigint FROM runbook.ledger WHERE kind = $1";
+        client.query_one(sql, &[&kind]).unwrap().get::<_, i64>(0) as f64 / 1e6
+    };
+    let (statements, revisions) = (sum(client, "apply.statement"), sum(client, "revision.applied"));
+    [statements, revisions - statements, total - revisions]
 }
 
 fn prepare(server: &Server, database: &str, count: usize, ours: bool) -> postgres::Client {

@@ -50,7 +50,8 @@ class Recorder:
             raise SystemExit("env.py connects to database %s, not to the one that Alembic's sqlalchemy.url names: nothing was run there" % database)
         if not self.active:
             return
-        for one in parameters if executemany else [parameters]:
+        # SQLAlchemy may have merged many rows into one statement already.
+        for one in parameters if executemany and isinstance(parameters, (list, tuple)) else [parameters]:
             sql = literal(cursor, statement, one)
             if CHATTER.match(sql) or VERSION_TABLE.search(sql):
                 continue
