@@ -30,7 +30,7 @@ demo: install ## the main job on a throw-away cluster
 
 test: install ## all tests
 	@tests/setup.sh --python
-	cargo test --workspace --exclude pg_runbook
+	cargo test --workspace --exclude pg_runbook --lib --bins --tests
 
 installcheck: install ## only what psql users see
 	cargo test --package runbook-tests --test pg_regress
