@@ -203,3 +203,39 @@ fn inherited_columns_go_with_their_parent_and_what_is_missing_is_left_to_postgre
     admin.batch_execute("DROP TABLE IF EXISTS nothing_here; DROP SCHEMA IF EXISTS nowhere").unwrap();
     assert_eq!(sqlstate(admin.batch_execute("DROP TABLE nothing_here")), "42P01");
 }
+
+#[test]
+fn a_revision_cannot_change_the_runbook_while_it_is_applied() {
+    let server = Server::start();
+    let mut admin = scene(&server);
+    admin.batch_execute("GRANT runbook_operator, runbook_author, runbook_approver, runbook_admin TO app_owner").unwrap();
+    let mut alice = server.connect("app", "alice");
+    let mut app = server.connect("app", "app");
+    for call in [
+        "upgrade('head')",
+        "stamp('base', true)",
+        "approve('a001')",
+        "deactivate('please')",
+        "set_policy('destructive', 'allow')",
+    ] {
+        submit(&mut alice, &revision("a001", &[], &format!("SELECT runbook.{call}"), "")).unwrap();
+        assert_eq!(sqlstate(upgrade(&mut app, "head")), "55000", "{call}");
+    }
+    assert_eq!(count(&mut admin, "runbook.applied_head"), 0);
+}
+
+#[test]
+fn nobody_can_hold_migrations_up_with_a_lock_on_the_extension() {
+    let server = Server::start();
+    let mut admin = scene(&server);
+    admin.batch_execute("SELECT runbook.configure('migrator_wait', '0')").unwrap();
+    submit(&mut server.connect("app", "alice"), &revision("a001", &[], "SELECT 1", "")).unwrap();
+    let mut mallory = server.connect("app", "mallory");
+    mallory
+        .batch_execute(
+            "CREATE FUNCTION mallory.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+             BEGIN; ALTER FUNCTION mallory.f() DEPENDS ON EXTENSION pg_runbook",
+        )
+        .unwrap();
+    assert_eq!(upgrade(&mut server.connect("app", "app"), "head").unwrap(), ["a001"]);
+}

@@ -52,13 +52,9 @@ struct Trouble {
 /// Applies or reverts revisions up to `target`, in the caller's transaction. Returns their ids in the order applied.
 ///
 /// # Errors
-/// Those of the target; 42501 where an approval is missing; 55P03 where another migrator stays; 55000 for a nested call;
+/// Those of the target; 42501 where an approval is missing; 55P03 where another migrator stays;
 /// and the errors of the revisions' own statements, complete.
 pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failure> {
-    if session::with(|applying| applying.is_some()) {
-        let hint = "Let the caller apply both, in the order of their parents.";
-        return Err(refusal("55000", "a revision can't apply other revisions", None, Some(hint.to_owned())).into());
-    }
     // Without a transaction id nothing was written, so nothing can be pending.
     let caller_has_written = transaction_has_id();
     let settings = Settings::load()?;
