@@ -4,22 +4,28 @@ REVOKE ALL ON ALL TABLES IN SCHEMA runbook FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA runbook FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA runbook
-    TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin;
+    TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
 -- Everybody with a role sees revisions, plans and the guard's state.
-GRANT SELECT ON runbook.revisions, runbook.approvals, runbook.policy, runbook.settings
-    TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin;
+GRANT SELECT ON runbook.revisions, runbook.approvals, runbook.permits, runbook.policy, runbook.maintenance_windows, runbook.settings
+    TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 GRANT EXECUTE ON FUNCTION
     runbook.show(text), runbook.plan(text, text), runbook.heads(), runbook.current(), runbook.history(text),
-    runbook.branches(), runbook.require(text), runbook.guard_status(), runbook.policy_in_force()
-    TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin;
+    runbook.branches(), runbook.require(text), runbook.guard_status(), runbook.policy_in_force(), runbook.permits_in_force(),
+    runbook.approval_void(text, text, text, text, oid, timestamptz, text, oid), runbook.fingerprint()
+    TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
-GRANT EXECUTE ON FUNCTION runbook.submit(jsonb) TO runbook_author;
-GRANT EXECUTE ON FUNCTION runbook.approve(text, text, text), runbook.reject(text, text), runbook.revoke(text, text)
-    TO runbook_approver;
-GRANT EXECUTE ON FUNCTION runbook.upgrade(text), runbook.downgrade(text), runbook.stamp(text, boolean) TO runbook_operator;
-GRANT EXECUTE ON FUNCTION runbook.activate(), runbook.deactivate(text), runbook.configure(text, text),
-    runbook.set_policy(text, text, integer) TO runbook_admin;
+-- What changes the runbook looks at the login itself, and a refusal is an entry in the ledger. Whoever has any role may
+-- call it, so that an attempt with the wrong role is evidence and not just a line in the server log.
+GRANT EXECUTE ON FUNCTION
+    runbook.submit(jsonb), runbook.upgrade(text), runbook.downgrade(text), runbook.stamp(text, boolean),
+    runbook.approve(text, text, text, interval, text), runbook.reject(text, text), runbook.revoke(text, text), runbook.inbox(),
+    runbook.request_permit(text, text, interval), runbook.approve_permit(text, text), runbook.reject_permit(text, text),
+    runbook.break_glass(text, interval), runbook.close_break_glass(),
+    runbook.activate(), runbook.deactivate(text), runbook.configure(text, text),
+    runbook.set_policy(text, text, integer, text, text),
+    runbook.set_maintenance_window(text, text[], text, text, text, text), runbook.drop_maintenance_window(text)
+    TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
 -- The ledger may hold what others typed: auditors and admins read it.
 GRANT SELECT ON runbook.ledger TO runbook_auditor, runbook_admin;
@@ -34,12 +40,22 @@ COMMENT ON FUNCTION runbook.history(text) IS 'Revisions of a range (lower:upper)
 COMMENT ON FUNCTION runbook.branches() IS 'Revisions that more than one other follows.';
 COMMENT ON FUNCTION runbook.require(text) IS 'True if the revision is applied, an error otherwise; for applications to call when they start.';
 COMMENT ON FUNCTION runbook.stamp(text, boolean) IS 'Says where the database stands without running anything; purge forgets the present heads first.';
-COMMENT ON FUNCTION runbook.approve(text, text, text) IS 'Approves a revision as the session''s login; returns the digest approved.';
+COMMENT ON FUNCTION runbook.approve(text, text, text, interval, text) IS 'Approves a revision as the session''s login; returns the digest approved. With a digest, only that content; with a fingerprint, only while the catalog is in that state.';
+COMMENT ON FUNCTION runbook.approval_void(text, text, text, text, oid, timestamptz, text, oid) IS 'Why a decision does not count, apart from who else decided; NULL if it may.';
+COMMENT ON FUNCTION runbook.inbox() IS 'What waits for the session''s login to decide, what it would do, and which call approves it.';
+COMMENT ON FUNCTION runbook.request_permit(text, text, interval) IS 'Asks for a permit to run one statement once, as the session''s login; returns its id.';
+COMMENT ON FUNCTION runbook.approve_permit(text, text) IS 'Approves a permit that somebody else asked for; returns its statement.';
+COMMENT ON FUNCTION runbook.reject_permit(text, text) IS 'Rejects a permit for good; returns its statement.';
+COMMENT ON FUNCTION runbook.permits_in_force() IS 'The rows of view permits.';
+COMMENT ON FUNCTION runbook.break_glass(text, interval) IS 'Sets policy aside in this session, for a reason and for a time; returns when it ends.';
+COMMENT ON FUNCTION runbook.close_break_glass() IS 'Puts policy back in force in this session; false if it was in force.';
+COMMENT ON FUNCTION runbook.set_maintenance_window(text, text[], text, text, text, text) IS 'Sets a maintenance window: actions of these classes run only while one of their windows is open.';
+COMMENT ON FUNCTION runbook.drop_maintenance_window(text) IS 'Removes a maintenance window; false if there was none.';
 COMMENT ON FUNCTION runbook.reject(text, text) IS 'Rejects a revision as the session''s login; returns the digest rejected.';
 COMMENT ON FUNCTION runbook.revoke(text, text) IS 'Takes the login''s own decision back; false if there was none.';
 COMMENT ON FUNCTION runbook.activate() IS 'Activates the guard in this very database; false if it was active.';
 COMMENT ON FUNCTION runbook.deactivate(text) IS 'Deactivates the guard for a reason that the ledger keeps; false if it was not active.';
 COMMENT ON FUNCTION runbook.guard_status() IS 'Which protections are live.';
 COMMENT ON FUNCTION runbook.configure(text, text) IS 'Sets a setting (NULL: its default) and returns the old value.';
-COMMENT ON FUNCTION runbook.set_policy(text, text, integer) IS 'Sets what is done about a class of actions.';
+COMMENT ON FUNCTION runbook.set_policy(text, text, integer, text, text) IS 'Sets what is done about a class of actions, or about those on objects that match a pattern.';
 COMMENT ON FUNCTION runbook.policy_in_force() IS 'The rows of view policy.';

@@ -29,7 +29,8 @@ BEGIN
             ('runbook_approver', 'approves and rejects revisions'),
             ('runbook_operator', 'upgrades, downgrades and stamps'),
             ('runbook_auditor', 'reads the ledger'),
-            ('runbook_admin', 'activates the guard and sets policy')
+            ('runbook_admin', 'activates the guard and sets policy'),
+            ('runbook_break_glass', 'may set policy aside, for a reason and for a time')
         ) AS role (name, purpose)
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) wanted.name::pg_catalog.name) THEN

@@ -17,6 +17,8 @@ CREATE TABLE runbook.revision (
     downgrade_actions jsonb NOT NULL,
     status text NOT NULL,
     submitted_by text NOT NULL,
+    submitter oid NOT NULL,
+    submitter_identities oid[] NOT NULL,
     submitted_at timestamptz NOT NULL,
     applied_at timestamptz,
     reverted_at timestamptz,
@@ -58,15 +60,28 @@ COMMENT ON TABLE runbook.setting IS 'What configure(key, value) set.';
 
 CREATE TABLE runbook.policy_rule (
     class text NOT NULL,
+    objects text NOT NULL DEFAULT '',
     verdict text NOT NULL,
     approvals integer NOT NULL,
-    CONSTRAINT policy_rule_pkey PRIMARY KEY (class),
+    approver_role text,
+    CONSTRAINT policy_rule_pkey PRIMARY KEY (class, objects),
     CONSTRAINT policy_rule_class_known
         CHECK (class IN ('additive', 'blocking', 'breaking', 'security', 'control', 'destructive')),
     CONSTRAINT policy_rule_verdict_known CHECK (verdict IN ('allow', 'record', 'require_approval', 'deny')),
     CONSTRAINT policy_rule_approvals_sane CHECK (approvals BETWEEN 0 AND 100)
 );
-COMMENT ON TABLE runbook.policy_rule IS 'Rules that differ from the built-in policy.';
+COMMENT ON TABLE runbook.policy_rule IS 'Rules set on top of the environment''s. An empty "objects" means all objects of the class.';
+
+CREATE TABLE runbook.maintenance_window (
+    name text NOT NULL,
+    classes text[] NOT NULL,
+    days text NOT NULL,
+    opens time NOT NULL,
+    closes time NOT NULL,
+    time_zone text NOT NULL,
+    CONSTRAINT maintenance_window_pkey PRIMARY KEY (name)
+);
+COMMENT ON TABLE runbook.maintenance_window IS 'When actions of these classes may run: local time of the zone, on the days on which the window opens.';
 
 CREATE TABLE runbook.activation (
     only_row boolean NOT NULL DEFAULT true,
@@ -85,16 +100,65 @@ CREATE TABLE runbook.approval (
     digest text NOT NULL,
     decision text NOT NULL,
     approver text NOT NULL,
+    approver_oid oid NOT NULL,
+    identities oid[] NOT NULL,
     comment text,
     system_identifier text NOT NULL,
     database_oid oid NOT NULL,
     decided_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    upgrade_manifest jsonb NOT NULL,
+    downgrade_manifest jsonb NOT NULL,
+    fingerprint text,
     void_reason text,
     CONSTRAINT approval_pkey PRIMARY KEY (approval_id),
     CONSTRAINT approval_decision_known CHECK (decision IN ('approved', 'rejected'))
 );
 CREATE INDEX approval_revision_idx ON runbook.approval (revision);
-COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that no longer counts keeps its row and says why.';
+COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that no longer counts keeps its row and says why. "identities" are the login roles that the approver was or could become.';
+
+CREATE TABLE runbook.made (
+    classid oid NOT NULL,
+    objid oid NOT NULL,
+    revision text NOT NULL,
+    made_at timestamptz NOT NULL
+);
+CREATE INDEX made_object_idx ON runbook.made (objid, classid);
+COMMENT ON TABLE runbook.made IS 'Objects that revisions created. What was missing when a revision was approved must be among them to be covered.';
+
+CREATE TABLE runbook.permit (
+    permit text NOT NULL,
+    statement text NOT NULL,
+    digest text NOT NULL,
+    manifest jsonb NOT NULL,
+    resolution text[] NOT NULL,
+    reason text NOT NULL,
+    requested_by text NOT NULL,
+    requester oid NOT NULL,
+    identities oid[] NOT NULL,
+    requested_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    system_identifier text NOT NULL,
+    database_oid oid NOT NULL,
+    used_at timestamptz,
+    void_reason text,
+    CONSTRAINT permit_pkey PRIMARY KEY (permit)
+);
+CREATE INDEX permit_digest_idx ON runbook.permit (digest);
+COMMENT ON TABLE runbook.permit IS 'Requests to run one statement once. "digest" is of its normal form, "resolution" the schemas that were searched for its names.';
+
+CREATE TABLE runbook.permit_decision (
+    permit text NOT NULL,
+    decision text NOT NULL,
+    approver text NOT NULL,
+    approver_oid oid NOT NULL,
+    identities oid[] NOT NULL,
+    comment text,
+    decided_at timestamptz NOT NULL,
+    CONSTRAINT permit_decision_pkey PRIMARY KEY (permit, approver_oid),
+    CONSTRAINT permit_decision_known CHECK (decision IN ('approved', 'rejected'))
+);
+COMMENT ON TABLE runbook.permit_decision IS 'Who approved or rejected which permit.';
 
 CREATE TABLE runbook.entry (
     entry_id uuid NOT NULL,
@@ -105,6 +169,8 @@ CREATE TABLE runbook.entry (
     leaf_hash bytea NOT NULL,
     CONSTRAINT entry_pkey PRIMARY KEY (entry_id)
 );
+CREATE INDEX entry_break_glass_idx ON runbook.entry (recorded_at)
+    WHERE kind IN ('break_glass.opened', 'break_glass.closed');
 COMMENT ON TABLE runbook.entry IS 'The ledger. "payload" is canonical JSON (RFC 8785) and exactly what leaf_hash = SHA-256(0x00 || payload) covers.';
 
 -- pg_dump carries the rows of all of them.
@@ -114,6 +180,10 @@ SELECT pg_catalog.pg_extension_config_dump('runbook.applied_head', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.state', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.setting', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.policy_rule', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.maintenance_window', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.made', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.permit', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.permit_decision', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.activation', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.approval', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.entry', '');

@@ -6,22 +6,24 @@ CREATE VIEW runbook.revisions AS
 COMMENT ON VIEW runbook.revisions IS 'All submitted revisions, in order of submission.';
 
 CREATE VIEW runbook.approvals AS
-    SELECT a.revision, a.decision, a.approver, a.comment, a.decided_at,
-        a.void_reason IS NULL AND a.digest = r.digest AND here.it IS NOT NULL AS counts,
-        CASE WHEN a.void_reason IS NOT NULL THEN a.void_reason
-             WHEN here.it IS NULL THEN 'it was given in another database'
-             WHEN a.digest IS DISTINCT FROM r.digest THEN 'the revision was submitted again with other content'
-        END AS void_reason,
-        a.digest, a.approval_id
+    SELECT a.revision, a.decision, a.approver, a.comment, a.decided_at, v.reason IS NULL AS counts, v.reason AS void_reason,
+        a.expires_at, a.fingerprint, a.upgrade_manifest, a.downgrade_manifest, a.digest, a.approval_id
     FROM runbook.approval AS a
     LEFT JOIN runbook.revision AS r ON r.revision = a.revision
-    LEFT JOIN (
-        SELECT s.system_identifier::text AS it, d.oid AS database_oid
-        FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d
-        WHERE d.datname = pg_catalog.current_database()
-    ) AS here ON here.it = a.system_identifier AND here.database_oid = a.database_oid
+    CROSS JOIN LATERAL (
+        SELECT runbook.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at,
+                                     a.approver, a.approver_oid) AS reason
+    ) AS v
     ORDER BY a.decided_at, a.approval_id;
-COMMENT ON VIEW runbook.approvals IS 'Who approved or rejected which revision, and whether that still counts.';
+COMMENT ON VIEW runbook.approvals IS 'Who approved or rejected which revision, what the approval covers, and whether it may still count. Four eyes and moved objects are looked at when the revision runs.';
+
+CREATE VIEW runbook.permits AS
+    SELECT p.permit, p.status, p.requested_by, p.reason, p.statement, p.needs, p.expires_at FROM runbook.permits_in_force() AS p;
+COMMENT ON VIEW runbook.permits IS 'Requests to run one statement once: requested, approved, used, rejected or expired.';
+
+CREATE VIEW runbook.maintenance_windows AS
+    SELECT w.name, w.classes, w.days, w.opens, w.closes, w.time_zone FROM runbook.maintenance_window AS w ORDER BY w.name;
+COMMENT ON VIEW runbook.maintenance_windows IS 'When actions of these classes may run; a class without a window may run at any time.';
 
 CREATE VIEW runbook.settings AS
     SELECT s.key, s.value FROM runbook.setting AS s ORDER BY s.key;

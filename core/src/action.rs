@@ -4,6 +4,7 @@
 //! if this runs? See `docs/guard.md` for the table.
 
 use crate::command::{Change, Command, Name};
+use crate::identity::{Address, Identity};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -85,9 +86,13 @@ pub struct Action {
     /// Whether the object is temporary, so that nobody else can lose it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub temporary: bool,
-    /// Whether the object did not exist when the statement was looked at, so that nothing can be lost by it yet.
-    #[serde(skip)]
-    pub missing: bool,
+    /// Which object that is.
+    #[serde(default, skip_serializing_if = "Identity::is_unknown")]
+    pub identity: Identity,
+    /// Whether no statement says so, but the object goes along with one that a statement names: a partition, a sequence
+    /// that a column owns, an inherited column.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub implied: bool,
 }
 
 impl fmt::Display for Action {
@@ -100,7 +105,7 @@ impl Action {
     /// An action on the object of `kind` called `name`.
     pub fn on(verb: &str, class: Class, kind: &str, name: &Name) -> Self {
         let object = Object { kind: kind.to_owned(), path: name.path(), qualified: name.schema.is_some() };
-        Self { verb: verb.to_owned(), class, object, temporary: name.temporary, missing: name.missing }
+        Self { verb: verb.to_owned(), class, object, temporary: name.temporary, identity: name.identity, implied: false }
     }
 
     fn on_part(verb: &str, class: Class, kind: &str, name: &Name, part: &str) -> Self {
@@ -109,8 +114,14 @@ impl Action {
         action
     }
 
+    /// The action by name only, for people.
+    pub fn unbound(mut self) -> Self {
+        self.identity = Identity::Unknown;
+        self
+    }
+
     /// The action that `sql_drop` reports for an object that went: `kind` and `path` as PostgreSQL gives them.
-    pub fn dropped(kind: &str, path: Vec<String>, temporary: bool) -> Self {
+    pub fn dropped(kind: &str, path: Vec<String>, temporary: bool, address: Address) -> Self {
         let kind = match kind {
             _ if kind.ends_with(" column") => "column",
             "table constraint" => "constraint",
@@ -118,7 +129,9 @@ impl Action {
             _ => kind,
         };
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary, missing: false }
+        // Constraints are bound through their table; their own OIDs are not looked up beforehand.
+        let identity = if kind.ends_with("constraint") { Identity::Unknown } else { Identity::Is(address) };
+        Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary, identity, implied: false }
     }
 
     /// The action with `schema` in front of an unqualified name of a kind of object that lives in schemas.
@@ -134,11 +147,25 @@ impl Action {
         self
     }
 
+    /// What becomes of `path`, which goes along with this action's own object: a column shares its table's fate, anything
+    /// else is dropped.
+    pub fn implying(&self, kind: &str, path: Vec<String>, address: Address) -> Self {
+        let (verb, class) =
+            if kind == "column" { (self.verb.clone(), self.class) } else { ("drop".to_owned(), drop_class(kind)) };
+        let object = Object { kind: kind.to_owned(), qualified: true, path };
+        Self { verb, class, object, identity: Identity::Is(address), implied: true, ..self.clone() }
+    }
+
+    /// Whether the object has another name or schema afterwards.
+    pub fn is_move(&self) -> bool {
+        ["rename", "rename part of", "move"].contains(&self.verb.as_str())
+    }
+
     /// What `ddl_command_end` reports: a command of kind `tag` touched the object at `path`.
-    pub fn executed(tag: &str, kind: &str, path: Vec<String>) -> Self {
+    pub fn executed(tag: &str, kind: &str, path: Vec<String>, identity: Identity) -> Self {
         let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self { verb, class: Class::Additive, object, temporary: false, missing: false }
+        Self { verb, class: Class::Additive, object, temporary: false, identity, implied: false }
     }
 }
 
@@ -188,17 +215,19 @@ pub fn classify(command: &Command) -> Vec<Action> {
         }
         Command::CreateIndex { table, name, concurrently } => {
             let class = if *concurrently { Class::Additive } else { Class::Blocking };
-            let index = Name { name: name.clone(), missing: false, ..table.clone() };
+            let index = Name { name: name.clone(), identity: Identity::Unknown, ..table.clone() };
             vec![Action::on("create", class, "index", &index)]
         }
         Command::Truncate { names, .. } => {
             names.iter().map(|name| Action::on("truncate", Class::Destructive, "table", name)).collect()
         }
         Command::Delete { name, filtered: false } => vec![Action::on("empty", Class::Destructive, "table", name)],
-        Command::Grant { what, revoke } => {
-            let verb = if *revoke { "revoke on" } else { "grant on" };
-            vec![Action::on(verb, Class::Security, what, &Name::bare(""))]
+        Command::Grant { kind, names, privileges, roles, revoke } => {
+            let (verb, to) = if *revoke { ("revoke", "from") } else { ("grant", "to") };
+            let verb = format!("{verb} {} {to} {} on", privileges.join(", "), roles.join(", "));
+            names.iter().map(|name| Action::on(&verb, Class::Security, kind, name)).collect()
         }
+        Command::Control { function } => vec![Action::on("call", Class::Control, "function", function)],
         Command::Role { tag } => vec![Action::on("run", Class::Control, "command", &Name::bare(tag.as_str()))],
         Command::System { tag } => vec![Action::on("run", Class::Control, "command", &Name::bare(tag.as_str()))],
         Command::Rewrite { tag, name } => match name {
@@ -283,7 +312,7 @@ mod tests {
         let changes = vec![Change::DropColumn { column: "note".into() }];
         let declared = classify(&Command::AlterTable { kind: "table".into(), name: orders(), changes });
         let path = ["public", "orders", "note"].map(str::to_owned).to_vec();
-        assert_eq!(declared[0], Action::dropped("table column", path, false));
+        assert_eq!(declared[0], Action::dropped("table column", path, false, Address::relation(1)).unbound());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The extension fills this model from PostgreSQL's raw parse trees (`extension/src/pg/nodes.rs`), so that
 //! classification ([`crate::action`]) is a pure function and comments, quoting and layout can't matter.
 
+use crate::identity::Identity;
+
 /// A name as the parser gives it, with what name resolution found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Name {
@@ -12,8 +14,8 @@ pub struct Name {
     pub name: String,
     /// Whether it lies in a temporary schema.
     pub temporary: bool,
-    /// Whether name resolution looked for it in vain.
-    pub missing: bool,
+    /// What name resolution found; for a part of an object (a column, a trigger), what it found for the whole.
+    pub identity: Identity,
 }
 
 impl Name {
@@ -179,9 +181,17 @@ pub enum Command {
         name: Name,
         filtered: bool,
     },
+    /// GRANT and REVOKE on objects; `ALL` where no privilege is named.
     Grant {
-        what: String,
+        kind: String,
+        names: Vec<Name>,
+        privileges: Vec<String>,
+        roles: Vec<String>,
         revoke: bool,
+    },
+    /// A SELECT that only calls a function which weakens the guard.
+    Control {
+        function: Name,
     },
     Role {
         tag: String,

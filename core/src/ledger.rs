@@ -38,6 +38,13 @@ pub enum Kind {
     PolicyChanged,
     GuardActivated,
     GuardDeactivated,
+    PermitRequested,
+    PermitApproved,
+    PermitRejected,
+    PermitUsed,
+    BreakGlassOpened,
+    BreakGlassClosed,
+    CallRefused,
 }
 
 impl Kind {
@@ -61,6 +68,13 @@ impl Kind {
             Self::PolicyChanged => "policy.changed",
             Self::GuardActivated => "guard.activated",
             Self::GuardDeactivated => "guard.deactivated",
+            Self::PermitRequested => "permit.requested",
+            Self::PermitApproved => "permit.approved",
+            Self::PermitRejected => "permit.rejected",
+            Self::PermitUsed => "permit.used",
+            Self::BreakGlassOpened => "break_glass.opened",
+            Self::BreakGlassClosed => "break_glass.closed",
+            Self::CallRefused => "call.refused",
         }
     }
 
@@ -85,6 +99,13 @@ impl Kind {
             PolicyChanged,
             GuardActivated,
             GuardDeactivated,
+            PermitRequested,
+            PermitApproved,
+            PermitRejected,
+            PermitUsed,
+            BreakGlassOpened,
+            BreakGlassClosed,
+            CallRefused,
         ];
         all.into_iter().find(|kind| kind.as_str() == text)
     }

@@ -7,16 +7,20 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
 
 pub mod action;
+pub mod approval;
 pub mod command;
 pub mod error;
 pub mod file;
 pub mod graph;
+pub mod identity;
 pub mod ledger;
 pub mod manifest;
 pub mod plan;
 pub mod policy;
 pub mod revision;
+pub mod statement;
 pub mod target;
+pub mod window;
 
 pub use error::{Error, Result};
 pub use revision::{Digest, Phase, Revision, RevisionId};

@@ -1,15 +1,33 @@
-//! The manifest: what an approved revision declares it will do, and so may do.
+//! The manifest: what an approved revision or permit may destroy, rewrite, rename or expose.
 //!
-//! Invariant: a manifest is made from the digest-checked text of one revision and one direction; nothing that
-//! runs (a DO block, a trigger, a cascade) can add to it.
+//! Invariant: a manifest is made from the digest-checked text of one statement or one direction of one revision; nothing
+//! that runs (a DO block, a trigger, a cascade) can add to it. It names objects and, where they exist, binds their
+//! addresses, so that another object under the same name is not covered; and it lists what goes along with them, so that a
+//! partition attached later is not.
 
 use crate::action::{Action, Object};
+use crate::identity::{Address, Identity};
+use serde::{Deserialize, Serialize};
 
-/// The declared actions of one direction of one revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Declared actions, and those that they imply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     actions: Vec<Action>,
     search_path: Vec<String>,
+}
+
+/// Whether an action is covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cover {
+    /// It is declared, for this object.
+    Yes,
+    /// Nothing of the kind is declared.
+    Undeclared,
+    /// It is declared for another object that had this name.
+    Another {
+        /// What the name stood for.
+        declared: Identity,
+    },
 }
 
 impl Manifest {
@@ -18,22 +36,38 @@ impl Manifest {
         Self { actions, search_path }
     }
 
-    /// Whether `action` is declared. Unqualified declared names match only in the pinned search path.
-    pub fn covers(&self, action: &Action) -> bool {
-        self.actions.iter().any(|declared| {
+    /// The declared actions.
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// Whether `action` is declared. Unqualified declared names match only in the pinned search path; for `made` see
+    /// [`Identity::admits`].
+    pub fn covers(&self, action: &Action, made: &dyn Fn(Address) -> bool) -> Cover {
+        let declared = self.actions.iter().filter(|declared| {
             declared.verb == action.verb && declared.class >= action.class && self.same(&declared.object, &action.object)
-        })
+        });
+        let mut cover = Cover::Undeclared;
+        for one in declared {
+            if one.identity.admits(action.identity, made) {
+                return Cover::Yes;
+            }
+            cover = Cover::Another { declared: one.identity };
+        }
+        cover
     }
 
     fn same(&self, declared: &Object, actual: &Object) -> bool {
         if declared.kind != actual.kind {
             return false;
         }
+        let in_path = |bare: &Object, full: &Object| {
+            let (schema, rest) = full.path.split_first().map_or(("", &[][..]), |(schema, rest)| (schema.as_str(), rest));
+            bare.path == rest && self.search_path.iter().any(|known| known == schema)
+        };
         match (declared.qualified, actual.qualified) {
-            (false, true) => {
-                let (schema, rest) = actual.path.split_first().map_or(("", &[][..]), |(schema, rest)| (schema.as_str(), rest));
-                declared.path == rest && self.search_path.iter().any(|known| known == schema)
-            }
+            (false, true) => in_path(declared, actual),
+            (true, false) => in_path(actual, declared),
             _ => declared.path == actual.path,
         }
     }
@@ -45,23 +79,37 @@ mod tests {
     use crate::action::Class;
     use crate::command::Name;
 
+    const NOTHING: &dyn Fn(Address) -> bool = &|_| false;
+
     fn dropped(schema: Option<&str>, name: &str) -> Action {
         let name = Name { schema: schema.map(str::to_owned), ..Name::bare(name) };
         Action::on("drop", Class::Destructive, "table", &name)
     }
 
+    fn manifest(actions: Vec<Action>) -> Manifest {
+        Manifest::new(actions, vec!["public".into()])
+    }
+
     #[test]
     fn an_unqualified_declaration_covers_the_search_path_and_nothing_beyond() {
-        let manifest = Manifest::new(vec![dropped(None, "scratch")], vec!["public".into()]);
-        assert!(manifest.covers(&dropped(Some("public"), "scratch")));
-        assert!(!manifest.covers(&dropped(Some("secret"), "scratch")));
-        assert!(!manifest.covers(&dropped(Some("public"), "precious")));
+        let manifest = manifest(vec![dropped(None, "scratch")]);
+        assert_eq!(manifest.covers(&dropped(Some("public"), "scratch"), NOTHING), Cover::Yes);
+        assert_eq!(manifest.covers(&dropped(Some("secret"), "scratch"), NOTHING), Cover::Undeclared);
+        assert_eq!(manifest.covers(&dropped(Some("public"), "precious"), NOTHING), Cover::Undeclared);
     }
 
     #[test]
     fn a_declared_rename_does_not_cover_a_drop() {
         let mut rename = dropped(Some("public"), "t");
         rename.verb = "rename".into();
-        assert!(!Manifest::new(vec![rename], vec![]).covers(&dropped(Some("public"), "t")));
+        assert_eq!(manifest(vec![rename]).covers(&dropped(Some("public"), "t"), NOTHING), Cover::Undeclared);
+    }
+
+    #[test]
+    fn another_table_under_the_declared_name_is_not_covered() {
+        let bound = |oid| Action { identity: Identity::Is(Address::relation(oid)), ..dropped(Some("public"), "scratch") };
+        let manifest = manifest(vec![bound(10)]);
+        assert_eq!(manifest.covers(&bound(10), NOTHING), Cover::Yes);
+        assert_eq!(manifest.covers(&bound(11), NOTHING), Cover::Another { declared: bound(10).identity });
     }
 }

@@ -1,7 +1,13 @@
-//! Policy: what is done about each class of action.
+//! Policy: what is done about each class of action, and about which objects otherwise.
+//!
+//! A policy is data: an environment (a preset for every class) and rules set on top, each for a class or for a class on
+//! objects that match a pattern. The most specific rule decides. Everything here is a pure function.
 
 use crate::action::{Action, Class};
-use std::collections::BTreeMap;
+use crate::approval::Requirement;
+use crate::window::{Closed, Window, closed};
+use chrono::NaiveDateTime;
+use std::fmt;
 
 /// What is done about an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,51 +42,281 @@ impl Verdict {
     }
 }
 
-/// The rule for one class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A preset for every class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Environment {
+    /// A developer's own database: everything is allowed or recorded.
+    Local,
+    /// Data loss needs somebody else's approval. The default.
+    #[default]
+    Staging,
+    /// Whatever can hurt needs an approval, data loss two, and the guard itself is guarded.
+    Production,
+}
+
+impl Environment {
+    /// All environments, mildest first.
+    pub const ALL: [Self; 3] = [Self::Local, Self::Staging, Self::Production];
+
+    /// The environment as `configure('environment', …)` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+
+    /// Reads what [`Environment::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|environment| environment.as_str() == text)
+    }
+
+    /// The preset's rule for `class`.
+    pub fn rule(self, class: Class) -> Rule {
+        use Verdict::{Allow, Record, RequireApproval};
+        let (verdict, approvals) = match (self, class) {
+            (Self::Local, Class::Additive | Class::Blocking) | (Self::Staging, Class::Additive) => (Allow, 0),
+            (Self::Local, _) | (Self::Production, Class::Additive) => (Record, 0),
+            (Self::Staging, Class::Destructive) => (RequireApproval, 1),
+            (Self::Staging, _) => (Record, 0),
+            (Self::Production, Class::Destructive) => (RequireApproval, 2),
+            (Self::Production, _) => (RequireApproval, 1),
+        };
+        Rule { verdict, approvals, approver_role: None }
+    }
+}
+
+/// What is done about actions of a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// What is done.
     pub verdict: Verdict,
-    /// How many approvals by different logins a revision needs.
+    /// How many approvals by different logins are needed.
     pub approvals: u32,
+    /// The role that those logins must be members of; `None`: whoever may approve.
+    pub approver_role: Option<String>,
 }
 
-/// The policy in force: what was set, and defaults for the rest.
+impl Rule {
+    /// Whether this rule lets something pass that `before` would have stopped.
+    pub fn is_weaker_than(&self, before: &Self) -> bool {
+        let asks = |rule: &Self| rule.verdict == Verdict::RequireApproval;
+        self.verdict < before.verdict
+            || (asks(self)
+                && asks(before)
+                && (self.approvals.max(1) < before.approvals.max(1)
+                    || (before.approver_role.is_some() && self.approver_role != before.approver_role)))
+    }
+}
+
+/// Objects by name: parts with `*` and `?`, from the schema down; what lies below a match matches too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pattern(Vec<String>);
+
+impl Pattern {
+    /// Reads `billing`, `billing.*`, `public.audit_*`, `public.orders.legacy_?`, `"My.Schema".t`; `None` if a part is empty.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mut parts, mut quoted) = (vec![String::new()], false);
+        for c in text.chars() {
+            match c {
+                '"' => quoted = !quoted,
+                '.' if !quoted => parts.push(String::new()),
+                _ => parts.last_mut()?.push(c),
+            }
+        }
+        (!quoted && parts.iter().all(|part| !part.is_empty())).then_some(Self(parts))
+    }
+
+    fn matches(&self, path: &[String]) -> bool {
+        self.0.len() <= path.len() && self.0.iter().zip(path).all(|(glob, part)| glob_matches(glob, part))
+    }
+
+    /// Whether it could match an object of which only the last names are known.
+    fn may_match(&self, path: &[String]) -> bool {
+        self.matches(path) || self.0.get(1..).is_none_or(|rest| Self(rest.to_vec()).matches(path) || rest.is_empty())
+    }
+
+    /// Whether some object could match both.
+    fn overlaps(&self, other: &Self) -> bool {
+        let literal = |glob: &str| !glob.contains(['*', '?']);
+        self.0.iter().zip(&other.0).all(|(one, two)| match (literal(one), literal(two)) {
+            (true, true) => one == two,
+            (true, false) => glob_matches(two, one),
+            (false, true) => glob_matches(one, two),
+            (false, false) => true,
+        })
+    }
+
+    /// More parts are more specific, then more literal characters.
+    fn specificity(&self) -> (usize, usize) {
+        (self.0.len(), self.0.iter().flat_map(|part| part.chars()).filter(|c| !"*?".contains(*c)).count())
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |part: &String| if part.contains('.') { format!("\"{part}\"") } else { part.clone() };
+        f.write_str(&self.0.iter().map(quoted).collect::<Vec<_>>().join("."))
+    }
+}
+
+/// Linear in both lengths for the patterns that people write; `*` matches any run of characters, `?` one.
+fn glob_matches(glob: &str, text: &str) -> bool {
+    let (glob, text): (Vec<char>, Vec<char>) = (glob.chars().collect(), text.chars().collect());
+    let (mut g, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        if g < glob.len() && glob[g] == '*' {
+            star = Some((g, t));
+            g += 1;
+        } else if g < glob.len() && (glob[g] == '?' || glob[g] == text[t]) {
+            (g, t) = (g + 1, t + 1);
+        } else if let Some((at, from)) = star {
+            star = Some((at, from + 1));
+            (g, t) = (at + 1, from + 1);
+        } else {
+            return false;
+        }
+    }
+    glob[g..].iter().all(|c| *c == '*')
+}
+
+/// A rule that somebody set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The class it is about.
+    pub class: Class,
+    /// The objects it is about; `None`: all.
+    pub objects: Option<Pattern>,
+    /// What is done.
+    pub rule: Rule,
+}
+
+/// The policy in force.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    overrides: BTreeMap<Class, Rule>,
+    environment: Environment,
+    overrides: Vec<Override>,
+    windows: Vec<(Window, NaiveDateTime)>,
 }
 
 impl Policy {
-    /// The policy with `overrides` in place of the defaults.
-    pub fn new(overrides: impl IntoIterator<Item = (Class, Rule)>) -> Self {
-        Self { overrides: overrides.into_iter().collect() }
+    /// The policy of `environment` with `overrides` on top.
+    pub fn new(environment: Environment, overrides: Vec<Override>) -> Self {
+        Self { environment, overrides, windows: vec![] }
     }
 
-    /// The rule for `class`. By default data loss needs one approval, additions are allowed, the rest is recorded.
-    pub fn rule(&self, class: Class) -> Rule {
-        let default = match class {
-            Class::Additive => Rule { verdict: Verdict::Allow, approvals: 0 },
-            Class::Destructive => Rule { verdict: Verdict::RequireApproval, approvals: 1 },
-            _ => Rule { verdict: Verdict::Record, approvals: 0 },
-        };
-        self.overrides.get(&class).copied().unwrap_or(default)
+    /// The policy with maintenance windows, each with what the clocks of its time zone show now.
+    pub fn with_windows(self, windows: Vec<(Window, NaiveDateTime)>) -> Self {
+        Self { windows, ..self }
     }
 
-    /// The first action that needs an approval or is denied, with its verdict. Temporary objects are nobody's business.
+    /// The maintenance window with this name.
+    pub fn window(&self, name: &str) -> Option<&Window> {
+        self.windows.iter().map(|(window, _)| window).find(|window| window.name == name)
+    }
+
+    /// Whether actions of `class` run inside windows only.
+    pub fn is_windowed(&self, class: Class) -> bool {
+        self.windows.iter().any(|(window, _)| window.classes.contains(&class))
+    }
+
+    /// Whether there are maintenance windows, so that the time of day matters.
+    pub fn has_windows(&self) -> bool {
+        !self.windows.is_empty()
+    }
+
+    /// Why some of `actions` may not run at this time.
+    pub fn closed(&self, actions: &[Action]) -> Option<Closed> {
+        closed(&self.windows, actions.iter().filter(|action| !action.temporary).map(|action| action.class))
+    }
+
+    /// Its environment.
+    pub fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// The rules that were set, in the order given.
+    pub fn overrides(&self) -> &[Override] {
+        &self.overrides
+    }
+
+    /// The rule for `class` where no pattern matches.
+    pub fn class_rule(&self, class: Class) -> Rule {
+        let set = self.overrides.iter().find(|one| one.class == class && one.objects.is_none());
+        set.map_or_else(|| self.environment.rule(class), |one| one.rule.clone())
+    }
+
+    /// The rule for an action: of the patterns that match its object the most specific, and of equals the strictest. Where
+    /// the schema is not known, every pattern that could match counts, and the strictest decides.
+    pub fn rule(&self, action: &Action) -> Rule {
+        let known = action.object.qualified || action.object.kind == "schema";
+        let path = &action.object.path;
+        let matching = self.overrides.iter().filter(|one| one.class == action.class).filter_map(|one| {
+            let pattern = one.objects.as_ref()?;
+            let hit = if known { pattern.matches(path) } else { pattern.may_match(path) };
+            hit.then_some((if known { pattern.specificity() } else { (0, 0) }, &one.rule))
+        });
+        let best = matching.max_by_key(|(specificity, rule)| (*specificity, rule.verdict, rule.approvals));
+        let fallback = self.class_rule(action.class);
+        match best {
+            Some((_, rule)) if known || fallback.is_weaker_than(rule) => rule.clone(),
+            _ => fallback,
+        }
+    }
+
+    /// The rule with which a new one for `class` on `objects` has to be compared: what it replaces, or the strictest of
+    /// what it would stand in front of.
+    pub fn rule_before(&self, class: Class, objects: Option<&Pattern>) -> Rule {
+        let same = self.overrides.iter().find(|one| one.class == class && one.objects.as_ref() == objects);
+        match (same, objects) {
+            (Some(same), _) => same.rule.clone(),
+            (None, None) => self.class_rule(class),
+            (None, Some(pattern)) => {
+                let touched = self
+                    .overrides
+                    .iter()
+                    .filter(|one| one.class == class && one.objects.as_ref().is_some_and(|other| other.overlaps(pattern)));
+                touched.map(|one| one.rule.clone()).fold(self.class_rule(class), |strictest, rule| {
+                    if strictest.is_weaker_than(&rule) { rule } else { strictest }
+                })
+            }
+        }
+    }
+
+    /// The first class whose rule would be weaker under `after`, patterns aside.
+    pub fn weakened_by(&self, after: &Self) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| after.class_rule(*class).is_weaker_than(&self.class_rule(*class)))
+    }
+
+    /// Whether policy stops an action that nothing approved covers.
+    pub fn stops(&self, action: &Action) -> bool {
+        !action.temporary && self.rule(action).verdict >= Verdict::RequireApproval
+    }
+
+    /// The action that needs an approval or is denied, with its verdict. Temporary objects are nobody's business.
     pub fn obstacle<'a>(&self, actions: &'a [Action]) -> Option<(&'a Action, Verdict)> {
         actions
             .iter()
             .filter(|action| !action.temporary)
-            .map(|action| (action, self.rule(action.class).verdict))
+            .map(|action| (action, self.rule(action).verdict))
             .filter(|(_, verdict)| *verdict >= Verdict::RequireApproval)
             .max_by_key(|(_, verdict)| *verdict)
     }
 
-    /// How many approvals a revision with `actions` needs.
-    pub fn approvals_needed<'a>(&self, actions: impl IntoIterator<Item = &'a Action>) -> u32 {
-        let rules = actions.into_iter().filter(|action| !action.temporary).map(|action| self.rule(action.class));
-        rules.filter(|rule| rule.verdict >= Verdict::RequireApproval).map(|rule| rule.approvals.max(1)).max().unwrap_or(0)
+    /// What `actions` need: for each approver role, the largest number asked for, with the action that asks.
+    pub fn requirements(&self, actions: &[Action]) -> Vec<Requirement> {
+        let mut wanted: Vec<Requirement> = Vec::new();
+        for action in actions.iter().filter(|action| self.stops(action)) {
+            let rule = self.rule(action);
+            let approvals = rule.approvals.max(1);
+            match wanted.iter_mut().find(|known| known.role == rule.approver_role) {
+                Some(known) if known.approvals >= approvals => {}
+                Some(known) => (known.approvals, known.action) = (approvals, action.clone()),
+                None => wanted.push(Requirement { role: rule.approver_role, approvals, action: action.clone() }),
+            }
+        }
+        wanted
     }
 }
 
@@ -89,12 +325,38 @@ mod tests {
     use super::*;
     use crate::command::Name;
 
+    fn rule(verdict: Verdict, approvals: u32) -> Rule {
+        Rule { verdict, approvals, approver_role: None }
+    }
+
+    fn with(rules: &[(Class, Option<&str>, Rule)]) -> Policy {
+        let overrides = rules.iter().map(|(class, objects, rule)| Override {
+            class: *class,
+            objects: objects.map(|text| Pattern::parse(text).unwrap()),
+            rule: rule.clone(),
+        });
+        Policy::new(Environment::Staging, overrides.collect())
+    }
+
+    fn on(class: Class, schema: Option<&str>, name: &str) -> Action {
+        Action::on("drop", class, "table", &Name { schema: schema.map(str::to_owned), ..Name::bare(name) })
+    }
+
     #[test]
     fn by_default_only_data_loss_needs_an_approval() {
         let policy = Policy::default();
         for class in Class::ALL {
-            let actions = [Action::on("x", class, "table", &Name::bare("t"))];
+            let actions = [on(class, None, "t")];
             assert_eq!(policy.obstacle(&actions).is_some(), class == Class::Destructive, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn environments_get_stricter_class_by_class() {
+        for pair in Environment::ALL.windows(2) {
+            for class in Class::ALL {
+                assert!(!pair[1].rule(class).is_weaker_than(&pair[0].rule(class)), "{pair:?} {class:?}");
+            }
         }
     }
 
@@ -106,11 +368,78 @@ mod tests {
 
     #[test]
     fn deny_beats_require_approval() {
-        let policy = Policy::new([(Class::Security, Rule { verdict: Verdict::Deny, approvals: 0 })]);
-        let actions = [
-            Action::on("drop", Class::Destructive, "table", &Name::bare("t")),
-            Action::on("grant", Class::Security, "table", &Name::bare("t")),
-        ];
+        let policy = with(&[(Class::Security, None, rule(Verdict::Deny, 0))]);
+        let actions = [on(Class::Destructive, None, "t"), on(Class::Security, None, "t")];
         assert_eq!(policy.obstacle(&actions).map(|(_, verdict)| verdict), Some(Verdict::Deny));
+    }
+
+    #[test]
+    fn the_most_specific_pattern_decides() {
+        let policy = with(&[
+            (Class::Destructive, Some("billing"), rule(Verdict::Deny, 0)),
+            (Class::Destructive, Some("billing.tmp_*"), rule(Verdict::Record, 0)),
+            (Class::Destructive, Some("billing.tmp_audit"), rule(Verdict::RequireApproval, 3)),
+        ]);
+        let verdict = |schema, name| policy.rule(&on(Class::Destructive, Some(schema), name)).verdict;
+        assert_eq!(verdict("public", "t"), Verdict::RequireApproval);
+        assert_eq!(verdict("billing", "t"), Verdict::Deny);
+        assert_eq!(verdict("billing", "tmp_1"), Verdict::Record);
+        assert_eq!(verdict("billing", "tmp_audit"), Verdict::RequireApproval);
+        assert_eq!(policy.rule(&on(Class::Breaking, Some("billing"), "t")).verdict, Verdict::Record);
+    }
+
+    #[test]
+    fn where_the_schema_is_unknown_the_strictest_decides() {
+        let policy = with(&[
+            (Class::Destructive, Some("billing.invoices"), rule(Verdict::Deny, 0)),
+            (Class::Destructive, Some("scratch.*"), rule(Verdict::Allow, 0)),
+        ]);
+        assert_eq!(policy.rule(&on(Class::Destructive, None, "invoices")).verdict, Verdict::Deny);
+        assert_eq!(policy.rule(&on(Class::Destructive, None, "t")).verdict, Verdict::RequireApproval);
+    }
+
+    #[test]
+    fn a_pattern_covers_what_lies_below_and_not_what_lies_beside() {
+        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let pattern = Pattern::parse("public.audit_?").unwrap();
+        assert!(pattern.matches(&path("public.audit_a")));
+        assert!(pattern.matches(&path("public.audit_a.column")));
+        assert!(!pattern.matches(&path("public.audit_ab")));
+        assert!(!pattern.matches(&path("public")));
+        assert!(Pattern::parse("a..b").is_none() && Pattern::parse("").is_none() && Pattern::parse("\"a").is_none());
+    }
+
+    #[test]
+    fn an_exception_in_front_of_a_stricter_pattern_is_a_weakening() {
+        let policy = with(&[(Class::Destructive, Some("billing"), rule(Verdict::Deny, 0))]);
+        let before = |text: &str| policy.rule_before(Class::Destructive, Pattern::parse(text).as_ref());
+        let approval = rule(Verdict::RequireApproval, 1);
+        assert!(approval.is_weaker_than(&before("billing.invoices")));
+        assert!(approval.is_weaker_than(&before("b*")), "it may stand in front of billing");
+        assert!(!approval.is_weaker_than(&before("public")));
+    }
+
+    #[test]
+    fn fewer_approvals_or_another_role_are_weaker() {
+        let mut named = rule(Verdict::RequireApproval, 2);
+        named.approver_role = Some("dba".into());
+        assert!(rule(Verdict::RequireApproval, 2).is_weaker_than(&named));
+        assert!(rule(Verdict::RequireApproval, 1).is_weaker_than(&rule(Verdict::RequireApproval, 2)));
+        assert!(!rule(Verdict::Deny, 0).is_weaker_than(&named));
+        assert!(!named.is_weaker_than(&rule(Verdict::RequireApproval, 2)));
+    }
+
+    #[test]
+    fn each_approver_role_is_a_requirement_of_its_own() {
+        let mut dba = rule(Verdict::RequireApproval, 1);
+        dba.approver_role = Some("dba".into());
+        let policy = with(&[(Class::Destructive, Some("billing"), dba)]);
+        let actions = [
+            on(Class::Destructive, Some("billing"), "a"),
+            on(Class::Destructive, Some("public"), "b"),
+            on(Class::Additive, None, "c"),
+        ];
+        let wanted = policy.requirements(&actions);
+        assert_eq!(wanted.iter().map(|one| one.role.as_deref()).collect::<Vec<_>>(), [Some("dba"), None]);
     }
 }

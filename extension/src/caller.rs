@@ -5,44 +5,70 @@
 //! the other; so functions that change the runbook refuse to be called there.
 
 use crate::error::refusal;
+use crate::ledger::recorder;
 use crate::pg::identity;
 use crate::session;
 use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::ledger::Kind;
+use serde_json::json;
 
-/// Refuses a call that the login did not make itself. `role` is the role that the login itself must be a member of.
+/// A refusal that is in the ledger by the time the caller reads it, whatever becomes of the transaction.
+pub fn refused(
+    function: &str,
+    sqlstate: &str,
+    message: impl Into<String>,
+    detail: Option<String>,
+    hint: Option<String>,
+) -> ErrorReport {
+    let message = message.into();
+    recorder::record(
+        Kind::CallRefused,
+        json!({"function": function, "sqlstate": sqlstate, "reason": message, "detail": detail, "verdict": "refused"}),
+    );
+    refusal(sqlstate, message, detail, hint)
+}
+
+/// Refuses a call that the login did not make itself. `roles` are those of which the login itself must be a member of one.
 ///
 /// # Errors
 /// 42501 inside SECURITY DEFINER functions, restricted operations and triggers, and for logins that only borrow the role;
 /// 55000 inside a revision.
-pub fn must_be_the_login(function: &str, role: &str) -> Result<(), ErrorReport> {
-    let refuse = |why: String| {
-        Err(refusal(
-            "42501",
-            format!("runbook.{function} can't be called here"),
-            Some(why),
-            Some("Call it as a statement of its own, as a login that is a member of the role.".to_owned()),
-        ))
+pub fn must_be_the_login(function: &str, roles: &[&str]) -> Result<(), ErrorReport> {
+    let refuse = |why: String, hint: String| {
+        Err(refused(function, "42501", format!("runbook.{function} can't be called here"), Some(why), Some(hint)))
     };
-    if session::with(|applying| applying.is_some()) {
-        let detail = "A revision is being applied in this session.".to_owned();
-        return Err(refusal(
+    let alone = || "Call it as a statement of its own, as a login that is a member of the role.".to_owned();
+    if session::is_applying() {
+        return Err(refused(
+            function,
             "55000",
             format!("a revision can't call runbook.{function}"),
-            Some(detail),
+            Some("A revision is being applied in this session.".to_owned()),
             Some("Call it before or after.".to_owned()),
         ));
+    }
+    if let Some(login) = identity::disguised_login() {
+        return refuse(
+            format!("The session was opened by \"{login}\"; SET SESSION AUTHORIZATION makes no other person of that login."),
+            "Connect as the login that is to count.".to_owned(),
+        );
     }
     if !identity::acts_for_itself() {
         return refuse(
             "It is called with the privileges of somebody else: from a SECURITY DEFINER function or a maintenance command."
                 .to_owned(),
+            alone(),
         );
     }
     if identity::trigger_depth() > 0 {
-        return refuse("It is called from a trigger.".to_owned());
+        return refuse("It is called from a trigger.".to_owned(), alone());
     }
-    if !identity::session_is_member(role) {
-        return refuse(format!("Login \"{}\" is not a member of {role}.", identity::session_role()));
+    if !roles.iter().any(|role| identity::session_is_member(role)) {
+        let login = identity::session_role();
+        return refuse(
+            format!("Login \"{login}\" is not a member of {}.", roles.join(" or ")),
+            format!("A DBA can change that: GRANT {} TO {};", roles[0], runbook_core::action::quote(&login)),
+        );
     }
     Ok(())
 }

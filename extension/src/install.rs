@@ -5,7 +5,12 @@ use pgrx::extension_sql_file;
 extension_sql_file!("../../sql/roles.sql", name = "roles", bootstrap);
 extension_sql_file!("../../sql/tables.sql", name = "tables", requires = ["roles"]);
 extension_sql_file!("../../sql/ledger.sql", name = "ledger", requires = ["tables"]);
-extension_sql_file!("../../sql/views.sql", name = "views", requires = ["tables"]);
+extension_sql_file!(
+    "../../sql/views.sql",
+    name = "views",
+    requires = ["tables", api::approvals::approval_void, api::permits::permits_in_force]
+);
+extension_sql_file!("../../sql/fingerprint.sql", name = "fingerprint", requires = ["tables"]);
 extension_sql_file!("../../sql/functions.sql", name = "functions", requires = ["tables"]);
 extension_sql_file!(
     "../../sql/guard.sql",
@@ -21,4 +26,4 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!("../../sql/policy.sql", name = "policy", requires = ["tables", api::policy::policy_in_force]);
-extension_sql_file!("../../sql/grants.sql", name = "grants", requires = ["guard", "policy"], finalize);
+extension_sql_file!("../../sql/grants.sql", name = "grants", requires = ["guard", "policy", "fingerprint"], finalize);

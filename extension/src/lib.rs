@@ -5,6 +5,7 @@
 
 mod api;
 mod apply;
+mod approvals;
 mod caller;
 mod error;
 mod guard;

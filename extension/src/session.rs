@@ -1,21 +1,42 @@
-//! What this process is doing: which revision is being applied, and under which manifest.
+//! What this process is doing: what is covered by which revision or permit, and whether the glass is broken.
 //!
 //! Invariant: no GUC, temporary table or client message can ever grant an approval. The permission to destroy lives
-//! here, in process memory, set only by `apply` after it has read an approved digest, and it ends with its [`Scope`].
+//! here, in process memory. A revision's is set only by `apply`, after it has read an approved digest, and ends with its
+//! [`Scope`]; a permit's is set only by the guard, after it has used the permit up, and ends with the client's statement.
 
+use crate::pg::identity::{Moment, moment};
 use runbook_core::action::Action;
-use runbook_core::manifest::Manifest;
+use runbook_core::identity::{Address, Identity};
+use runbook_core::manifest::{Cover, Manifest};
 use runbook_core::policy::Policy;
 use std::cell::RefCell;
+use std::collections::HashSet;
 
-/// A revision that is being applied.
+/// What covers the statement at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A revision that is being applied.
+    Revision {
+        /// Its id.
+        revision: String,
+        /// `upgrade` or `downgrade`.
+        direction: &'static str,
+    },
+    /// A permit, for one statement.
+    Permit {
+        /// Its id.
+        permit: String,
+        /// The client's statement that used it.
+        moment: Moment,
+    },
+}
+
+/// A permission with its bounds.
 #[derive(Debug)]
-pub struct Applying {
-    /// Its id.
-    pub revision: String,
-    /// `upgrade` or `downgrade`.
-    pub direction: &'static str,
-    /// What it declares.
+pub struct Coverage {
+    /// Whose permission it is.
+    pub by: By,
+    /// What is declared.
     pub manifest: Manifest,
     /// The policy in force; `None` if nothing is enforced here.
     pub policy: Option<Policy>,
@@ -23,28 +44,124 @@ pub struct Applying {
     pub record_only: bool,
     /// What the guard saw happen since the executor last asked.
     pub observed: Vec<Action>,
+    /// Whole objects that this revision has created.
+    pub made: HashSet<Address>,
+    /// Whole objects that this revision has renamed or moved, as declared.
+    pub moved: HashSet<Address>,
+    /// What a CREATE OR REPLACE at hand might replace.
+    pub replaceable: HashSet<Address>,
+}
+
+impl Coverage {
+    /// A permission that has not been used yet.
+    pub fn new(by: By, manifest: Manifest, policy: Option<Policy>, record_only: bool) -> Self {
+        let (made, moved, replaceable) = Default::default();
+        Self { by, manifest, policy, record_only, observed: vec![], made, moved, replaceable }
+    }
+
+    /// The first of `actions` that policy stops and that is not covered, with how far it is from it.
+    pub fn uncovered(&self, actions: &[Action]) -> Option<(Action, Cover)> {
+        let policy = self.policy.as_ref()?;
+        let own = |address: Address| self.made.contains(&address) || self.moved.contains(&address);
+        actions.iter().filter(|action| policy.stops(action)).find_map(|action| {
+            // What the revision itself has created, nobody can lose by it.
+            if matches!(action.identity, Identity::Is(found) if self.made.contains(&found.whole())) {
+                return None;
+            }
+            match self.manifest.covers(action, &own) {
+                Cover::Yes => None,
+                cover => Some((action.clone(), cover)),
+            }
+        })
+    }
+
+    /// Takes note of a rename or move that has happened, if it is declared for this very object.
+    pub fn move_is_declared(&mut self, action: &Action) -> bool {
+        let own = |address: Address| self.made.contains(&address) || self.moved.contains(&address);
+        let declared = self.manifest.covers(action, &own) == Cover::Yes
+            || matches!(action.identity, Identity::Is(found) if self.made.contains(&found.whole()));
+        if let (true, Identity::Is(found)) = (declared, action.identity) {
+            self.moved.insert(found.whole());
+        }
+        declared
+    }
+
+    /// Whether anything that is declared is about this object or a part of it.
+    pub fn mentions(&self, object: Address) -> bool {
+        let whole = |address: &Address| address.whole() == object.whole();
+        self.made.contains(&object.whole())
+            || self.moved.contains(&object.whole())
+            || self.manifest.actions().iter().any(|action| match &action.identity {
+                Identity::Is(address) => whole(address),
+                Identity::NewColumn { table, .. } => whole(&Address::relation(*table)),
+                Identity::Unknown | Identity::Missing => false,
+            })
+    }
+}
+
+/// A time-boxed override of policy, in this session alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakGlass {
+    /// Id of the ledger entry that opened it.
+    pub id: String,
+    /// When it ends, in microseconds since 1970.
+    pub until: i64,
 }
 
 thread_local! {
-    static APPLYING: RefCell<Option<Applying>> = const { RefCell::new(None) };
+    static COVERAGE: RefCell<Option<Coverage>> = const { RefCell::new(None) };
+    static BREAK_GLASS: RefCell<Option<BreakGlass>> = const { RefCell::new(None) };
 }
 
-/// Ends the permission when dropped.
+/// Ends a revision's permission when dropped.
 pub struct Scope(());
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        APPLYING.set(None);
+        COVERAGE.set(None);
     }
 }
 
-/// Starts applying.
-pub fn enter(applying: Applying) -> Scope {
-    APPLYING.set(Some(applying));
+/// Starts applying a revision.
+pub fn enter(coverage: Coverage) -> Scope {
+    COVERAGE.set(Some(coverage));
     Scope(())
 }
 
-/// Gives `inspect` the revision that is being applied, if one is.
-pub fn with<T>(inspect: impl FnOnce(Option<&mut Applying>) -> T) -> T {
-    APPLYING.with_borrow_mut(|applying| inspect(applying.as_mut()))
+/// Covers the client's statement at hand by a permit that has been used up for it.
+pub fn permit(coverage: Coverage) {
+    COVERAGE.set(Some(coverage));
+}
+
+/// Gives `inspect` what covers the statement at hand, if anything does.
+pub fn covering<T>(inspect: impl FnOnce(Option<&mut Coverage>) -> T) -> T {
+    COVERAGE.with_borrow_mut(|coverage| {
+        inspect(coverage.as_mut().filter(|coverage| match coverage.by {
+            By::Revision { .. } => true,
+            By::Permit { moment: then, .. } => then == moment(),
+        }))
+    })
+}
+
+/// Whether a revision is being applied.
+pub fn is_applying() -> bool {
+    covering(|coverage| coverage.is_some_and(|coverage| matches!(coverage.by, By::Revision { .. })))
+}
+
+/// The permit that covers the statement at hand.
+pub fn permit_in_use() -> Option<String> {
+    covering(|coverage| match &coverage?.by {
+        By::Permit { permit, .. } => Some(permit.clone()),
+        By::Revision { .. } => None,
+    })
+}
+
+/// The broken glass, whether or not its time is up.
+pub fn break_glass() -> Option<BreakGlass> {
+    BREAK_GLASS.with_borrow(Clone::clone)
+}
+
+/// Breaks the glass, or puts a new one in.
+pub fn set_break_glass(glass: Option<BreakGlass>) {
+    BREAK_GLASS.set(glass);
 }

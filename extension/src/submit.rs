@@ -1,16 +1,19 @@
 //! Submitting: a revision is parsed by PostgreSQL, classified, checked against the graph, and stored.
 
 use crate::apply::settings::Settings;
+use crate::approvals::this_login;
+use crate::caller::refused;
 use crate::error::{from_core, refusal};
+use crate::guard::classify_all;
 use crate::ledger;
 use crate::pg::entry::Failure;
-use crate::pg::identity::session_role;
+use crate::pg::identity::{session_oid, session_role};
 use crate::pg::session::Pinned;
 use crate::pg::statements::{self, Statement};
 use crate::store::approvals;
 use crate::store::revisions::{self, Stored};
 use pgrx::pg_sys::panic::ErrorReport;
-use runbook_core::action::{Action, Class, classify};
+use runbook_core::action::{Action, Class};
 use runbook_core::command::Command;
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::ledger::Kind;
@@ -29,6 +32,13 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     let upgrade = parse(&revision.upgrade, &id, "upgrade")?;
     let downgrade = parse(revision.downgrade.as_deref().unwrap_or_default(), &id, "downgrade")?;
     let verify = parse(revision.verify.as_deref().unwrap_or_default(), &id, "verify")?;
+    // By name: what an approval binds is looked up when it is given.
+    let actions = |statements: &[&Statement]| -> Result<Vec<Action>, ErrorReport> {
+        let all = classify_all(statements.iter().map(|statement| &statement.command))?;
+        Ok(all.into_iter().map(Action::unbound).collect())
+    };
+    let upgrade_actions = actions(&upgrade.iter().chain(&verify).collect::<Vec<_>>())?;
+    let downgrade_actions = actions(&downgrade.iter().collect::<Vec<_>>())?;
     drop(pinned);
 
     let ordinal = revisions::bump_graph()?;
@@ -43,19 +53,16 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
         }
     }
     check_graph(&revision, known.is_some())?;
-    let voided = approvals::void(&id, None, "the revision was submitted again with other content")?;
-    if voided > 0 {
-        pgrx::notice!("revision \"{id}\" has other content now: {voided} decision(s) on it are void");
-    }
-    let upgrade_actions = actions(upgrade.iter().chain(&verify));
+    let voided = void_decisions(&revision, known.as_ref())?;
     let stored = Stored {
         phase: revision.phase.unwrap_or_else(|| phase_of(&upgrade, &upgrade_actions)).as_str().to_owned(),
         author: revision.author.clone().unwrap_or_else(session_role),
         status: "pending".to_owned(),
-        submitted_by: session_role(),
+        submitter: this_login()?,
+        submitter_oid: session_oid(),
         digest,
         upgrade_actions,
-        downgrade_actions: actions(&downgrade),
+        downgrade_actions,
         revision,
     };
     revisions::save(&stored, ordinal)?;
@@ -68,6 +75,27 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     Ok(id)
 }
 
+/// Decisions on a revision that is submitted again are void, and those on its children too: they were made on top of it.
+fn void_decisions(revision: &Revision, known: Option<&Stored>) -> Result<usize, ErrorReport> {
+    let Some(known) = known else { return Ok(0) };
+    let id = revision.revision.as_str();
+    let moved = known.revision.parents != revision.parents || known.revision.depends_on != revision.depends_on;
+    let what = if moved { "parents" } else { "content" };
+    let mut voided = approvals::void(id, None, &format!("the revision was submitted again with other {what}"))?;
+    if voided > 0 {
+        pgrx::notice!("revision \"{id}\" has other {what} now: {voided} decision(s) on it are void");
+    }
+    for child in revisions::children(id)? {
+        let count = approvals::void(&child, None, &format!("its parent \"{id}\" was submitted again with other {what}"))?;
+        if count > 0 {
+            revisions::set_status(&child, "pending")?;
+            pgrx::notice!("revision \"{child}\" builds upon it: {count} decision(s) on that are void too");
+        }
+        voided += count;
+    }
+    Ok(voided)
+}
+
 fn immutable(id: &str) -> ErrorReport {
     refusal(
         "55000",
@@ -77,7 +105,8 @@ fn immutable(id: &str) -> ErrorReport {
     )
 }
 
-fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> {
+/// The statements of a section, as a revision may hold them.
+pub fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> {
     let statements = statements::parse(sql).map_err(|mut error| {
         error.add_context(&format!("revision {id} ({section})"));
         error
@@ -90,13 +119,9 @@ fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> 
         };
         let message = format!("{} is not allowed in a revision", statement.tag);
         let detail = format!("Revision {id} ({section}), statement {}, line {}.", at + 1, statement.line);
-        return Err(refusal("0A000", message, Some(detail), Some(why.to_owned())).into());
+        return Err(refused("submit", "0A000", message, Some(detail), Some(why.to_owned())).into());
     }
     Ok(statements)
-}
-
-fn actions<'a>(statements: impl IntoIterator<Item = &'a Statement>) -> Vec<Action> {
-    statements.into_iter().flat_map(|statement| classify(&statement.command)).collect()
 }
 
 /// The phase that the actions suggest.

@@ -1,6 +1,8 @@
 //! Servers for tests: started by the test, as an unprivileged user, on a unix socket, and gone afterwards.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 
+pub mod attempts;
+
 use postgres::{Client, Config, NoTls};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

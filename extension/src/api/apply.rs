@@ -12,13 +12,13 @@ use runbook_core::target::Resolver;
 
 /// Behind `runbook.upgrade(text)`.
 pub fn upgrade(target: &str) -> Result<Vec<String>, Failure> {
-    must_be_the_login("upgrade", "runbook_operator")?;
+    must_be_the_login("upgrade", &["runbook_operator"])?;
     apply::migrate(Direction::Upgrade, target)
 }
 
 /// Behind `runbook.downgrade(text)`.
 pub fn downgrade(target: &str) -> Result<Vec<String>, Failure> {
-    must_be_the_login("downgrade", "runbook_operator")?;
+    must_be_the_login("downgrade", &["runbook_operator"])?;
     apply::migrate(Direction::Downgrade, target)
 }
 
@@ -26,11 +26,8 @@ pub fn downgrade(target: &str) -> Result<Vec<String>, Failure> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn stamp(target: &str, purge: default!(bool, false)) -> Result<Vec<String>, ErrorReport> {
-    must_be_the_login("stamp", "runbook_operator")?;
-    apply::stamp(target, purge).map_err(|failure| match failure {
-        Failure::Report(report) => report,
-        Failure::Caught(caught) => refusal(&caught.sqlstate(), caught.message(), None, None),
-    })
+    must_be_the_login("stamp", &["runbook_operator"])?;
+    Ok(apply::stamp(target, purge)?)
 }
 
 /// True if the revision is applied; an error otherwise. For applications to call when they start.

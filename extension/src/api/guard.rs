@@ -2,7 +2,7 @@
 
 use crate::caller::must_be_the_login;
 use crate::error::refusal;
-use crate::guard::status;
+use crate::guard::{control, status};
 use crate::ledger;
 use crate::pg::identity::{database, session_role};
 use crate::store::settings;
@@ -15,7 +15,7 @@ use serde_json::json;
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn activate() -> Result<bool, ErrorReport> {
-    must_be_the_login("activate", "runbook_admin")?;
+    must_be_the_login("activate", &["runbook_admin"])?;
     if settings::is_active()? {
         return Ok(false);
     }
@@ -30,7 +30,7 @@ fn activate() -> Result<bool, ErrorReport> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
-    must_be_the_login("deactivate", "runbook_admin")?;
+    must_be_the_login("deactivate", &["runbook_admin"])?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.deactivate('why, and until when');";
         return Err(refusal("22023", "deactivating needs a reason", None, Some(hint.to_owned())));
@@ -38,6 +38,7 @@ fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
     if !settings::is_active()? {
         return Ok(false);
     }
+    control::decide("deactivate", "switch the guard off")?;
     settings::deactivate()?;
     ledger::record(Kind::GuardDeactivated, json!({"reason": reason}))?;
     Ok(true)

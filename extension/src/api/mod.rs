@@ -2,6 +2,9 @@
 
 pub mod apply;
 mod approvals;
+mod break_glass;
 mod guard;
+mod permits;
 mod policy;
 pub mod revisions;
+mod windows;

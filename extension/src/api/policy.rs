@@ -3,65 +3,151 @@
 use crate::apply::settings;
 use crate::caller::must_be_the_login;
 use crate::error::refusal;
+use crate::guard::control;
 use crate::ledger;
-use crate::store::settings as stored;
+use crate::store::{catalog, settings as stored};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::action::Class;
 use runbook_core::ledger::Kind;
-use runbook_core::policy::{Rule, Verdict};
-use serde_json::json;
+use runbook_core::policy::{Environment, Override, Pattern, Policy, Rule, Verdict};
+use serde_json::{Value, json};
 
 /// Sets a setting, NULL for its default; returns the value it had.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn configure(key: &str, value: Option<&str>) -> Result<Option<String>, ErrorReport> {
-    must_be_the_login("configure", "runbook_admin")?;
+    must_be_the_login("configure", &["runbook_admin"])?;
+    let rules = |policy: &Policy| -> Value {
+        Class::ALL.iter().map(|class| (class.as_str().to_owned(), describe(&policy.class_rule(*class)))).collect()
+    };
+    let before = stored::policy()?;
+    let mut facts = json!({"setting": key, "new": value});
+    if key == "environment" {
+        let environment = value.map_or(Some(Environment::default()), Environment::parse);
+        let after = Policy::new(environment.unwrap_or_default(), before.overrides().to_vec());
+        if let (Some(_), Some(class)) = (environment, before.weakened_by(&after)) {
+            control::decide("configure", &format!("weaken the rule for {} actions", class.as_str()))?;
+        }
+        facts["old_rules"] = rules(&before);
+        facts["new_rules"] = rules(&after);
+    } else if ["migration_role", "approval_valid_for", "break_glass_max", "permit_max"].contains(&key) {
+        control::decide("configure", &format!("change the setting {key}"))?;
+    }
     let old = settings::configure(key, value)?;
-    ledger::record(Kind::PolicyChanged, json!({"setting": key, "old": old, "new": value}))?;
+    facts["old"] = old.clone().into();
+    ledger::record(Kind::PolicyChanged, facts)?;
     Ok(old)
 }
 
-/// Sets what is done about a class of actions.
+/// Sets what is done about a class of actions; with `objects`, about those on objects that match the pattern. The verdict
+/// `default` takes a rule back.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn set_policy(class: &str, verdict: &str, approvals: default!(i32, 1)) -> Result<(), ErrorReport> {
-    must_be_the_login("set_policy", "runbook_admin")?;
-    let names = |names: Vec<&str>| Some(format!("The values are {}.", names.join(", ")));
+fn set_policy(
+    class: &str,
+    verdict: &str,
+    approvals: default!(i32, 1),
+    objects: default!(Option<&str>, "NULL"),
+    approver_role: default!(Option<&str>, "NULL"),
+) -> Result<(), ErrorReport> {
+    must_be_the_login("set_policy", &["runbook_admin"])?;
     let parsed_class = Class::parse(class).ok_or_else(|| {
         let all = Class::ALL.iter().map(|class| class.as_str()).collect();
-        refusal("22023", format!("unknown action class \"{class}\""), None, names(all))
+        unknown("action class", class, all)
     })?;
-    let parsed_verdict = Verdict::parse(verdict).ok_or_else(|| {
-        let all = Verdict::ALL.iter().map(|verdict| verdict.as_str()).collect();
-        refusal("22023", format!("unknown verdict \"{verdict}\""), None, names(all))
-    })?;
-    let count = u32::try_from(approvals).ok().filter(|count| *count <= 100).ok_or_else(|| {
-        refusal(
-            "22023",
-            format!("invalid number of approvals: {approvals}"),
-            None,
-            Some("Give a number from 0 to 100.".to_owned()),
-        )
-    })?;
-    let old = stored::policy()?.rule(parsed_class);
-    stored::set_rule(parsed_class, Rule { verdict: parsed_verdict, approvals: count })?;
-    let facts = json!({
-        "class": class, "old": {"verdict": old.verdict.as_str(), "approvals": old.approvals},
-        "new": {"verdict": verdict, "approvals": count},
-    });
+    let pattern = match objects {
+        None => None,
+        Some(text) => Some(Pattern::parse(text).ok_or_else(|| {
+            let hint = "Write schema, schema.table or schema.table.column; * and ? stand for any characters.";
+            refusal("22023", format!("invalid pattern \"{text}\""), None, Some(hint.to_owned()))
+        })?),
+    };
+    let policy = stored::policy()?;
+    let old = policy.rule_before(parsed_class, pattern.as_ref());
+    let new = match verdict {
+        "default" => without(&policy, parsed_class, pattern.as_ref()).rule_before(parsed_class, pattern.as_ref()),
+        _ => rule(verdict, approvals, approver_role)?,
+    };
+    if new.is_weaker_than(&old) {
+        control::decide("set_policy", &format!("weaken the rule for {class} actions"))?;
+    }
+    match verdict {
+        "default" => stored::drop_rule(parsed_class, pattern.as_ref())?,
+        _ => stored::set_rule(parsed_class, pattern.as_ref(), &new)?,
+    }
+    let facts = json!({"class": class, "objects_pattern": objects, "old": describe(&old), "new": describe(&new)});
     ledger::record(Kind::PolicyChanged, facts)
 }
 
-/// What is done about each class of actions.
+fn rule(verdict: &str, approvals: i32, approver_role: Option<&str>) -> Result<Rule, ErrorReport> {
+    let parsed = Verdict::parse(verdict).ok_or_else(|| {
+        let all = Verdict::ALL.iter().map(|verdict| verdict.as_str()).chain(["default"]).collect();
+        unknown("verdict", verdict, all)
+    })?;
+    let count = u32::try_from(approvals).ok().filter(|count| *count <= 100).ok_or_else(|| {
+        let hint = "Give a number from 0 to 100.".to_owned();
+        refusal("22023", format!("invalid number of approvals: {approvals}"), None, Some(hint))
+    })?;
+    if let Some(role) = approver_role
+        && !catalog::role_exists(role)?
+    {
+        let hint = format!("Create it first: CREATE ROLE {} NOLOGIN;", runbook_core::action::quote(role));
+        return Err(refusal("42704", format!("role \"{role}\" does not exist"), None, Some(hint)));
+    }
+    Ok(Rule { verdict: parsed, approvals: count, approver_role: approver_role.map(str::to_owned) })
+}
+
+fn unknown(what: &str, value: &str, all: Vec<&str>) -> ErrorReport {
+    refusal("22023", format!("unknown {what} \"{value}\""), None, Some(format!("The values are {}.", all.join(", "))))
+}
+
+/// The policy with a rule taken back.
+fn without(policy: &Policy, class: Class, objects: Option<&Pattern>) -> Policy {
+    let gone = |one: &&Override| !(one.class == class && one.objects.as_ref() == objects);
+    Policy::new(policy.environment(), policy.overrides().iter().filter(gone).cloned().collect())
+}
+
+fn describe(rule: &Rule) -> Value {
+    let mut value = json!({"verdict": rule.verdict.as_str(), "approvals": rule.approvals});
+    if let Some(role) = &rule.approver_role {
+        value["approver_role"] = role.as_str().into();
+    }
+    value
+}
+
+/// The rules in force: one for each class, then those for patterns of objects.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn policy_in_force()
--> Result<TableIterator<'static, (name!(class, String), name!(verdict, String), name!(approvals, i32))>, ErrorReport> {
+#[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
+fn policy_in_force() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(class, String),
+            name!(verdict, String),
+            name!(approvals, i32),
+            name!(objects, Option<String>),
+            name!(approver_role, Option<String>),
+            name!(source, String),
+        ),
+    >,
+    ErrorReport,
+> {
     let policy = stored::policy()?;
-    let row = |class: Class| {
-        let rule = policy.rule(class);
-        (class.as_str().to_owned(), rule.verdict.as_str().to_owned(), i32::try_from(rule.approvals).unwrap_or(i32::MAX))
+    let row = |class: Class, objects: Option<String>, rule: Rule, source: String| {
+        let approvals = i32::try_from(rule.approvals).unwrap_or(i32::MAX);
+        (class.as_str().to_owned(), rule.verdict.as_str().to_owned(), approvals, objects, rule.approver_role, source)
     };
-    Ok(TableIterator::new(Class::ALL.into_iter().map(row).collect::<Vec<_>>()))
+    let mut rows = Vec::new();
+    for class in Class::ALL {
+        let set = policy.overrides().iter().any(|one| one.class == class && one.objects.is_none());
+        let source = if set { "set".to_owned() } else { format!("environment {}", policy.environment().as_str()) };
+        rows.push(row(class, None, policy.class_rule(class), source));
+        let patterns = policy.overrides().iter().filter(|one| one.class == class);
+        let mut patterns: Vec<_> = patterns.filter_map(|one| Some((one.objects.clone()?, one.rule.clone()))).collect();
+        patterns.sort_by(|one, other| one.0.cmp(&other.0));
+        rows.extend(patterns.into_iter().map(|(objects, rule)| row(class, Some(objects.to_string()), rule, "set".to_owned())));
+    }
+    Ok(TableIterator::new(rows))
 }

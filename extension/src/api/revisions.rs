@@ -1,7 +1,8 @@
 //! `submit`, `show`, `plan`, `heads`, `current`, `history`, `branches`.
 
-use crate::apply::needs::{Approvals, need};
+use crate::apply::needs::need;
 use crate::apply::{self, settings::Settings};
+use crate::approvals::Approvals;
 use crate::caller::must_be_the_login;
 use crate::error::{from_core, internal, refusal};
 use crate::guard::enforcement::Enforcement;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 /// Behind `runbook.submit(jsonb)`.
 pub fn submit(json: Value) -> Result<String, Failure> {
-    must_be_the_login("submit", "runbook_author")?;
+    must_be_the_login("submit", &["runbook_author"])?;
     submit::submit(&json, &Settings::load()?)
 }
 
@@ -37,7 +38,7 @@ fn show(revision: &str) -> Result<JsonB, ErrorReport> {
     json["author"] = stored.author.into();
     json["digest"] = stored.digest.into();
     json["status"] = stored.status.into();
-    json["submitted_by"] = stored.submitted_by.into();
+    json["submitted_by"] = stored.submitter.name.into();
     json["upgrade_actions"] =
         stored.upgrade_actions.iter().map(|action| json!({"action": action.to_string(), "class": action.class})).collect();
     json["downgrade_actions"] =
@@ -81,12 +82,14 @@ fn plan(
     let policy = (Enforcement::current()? == Enforcement::Enforce).then(settings::policy).transpose()?;
     let approvals = Approvals::of(&ids)?;
     let stored = revisions::load(&ids)?;
-    let rows = stored.into_iter().enumerate().map(move |(at, one)| {
-        let needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals).map(|need| need.text);
+    let mut rows = Vec::with_capacity(stored.len());
+    for (at, one) in stored.into_iter().enumerate() {
+        let needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals, None)?.map(|need| need.text);
         let id = one.revision.revision.as_str().to_owned();
-        (i32::try_from(at + 1).unwrap_or(i32::MAX), way.as_str().to_owned(), id, one.phase, needs, one.revision.message)
-    });
-    Ok(TableIterator::new(rows.collect::<Vec<_>>()))
+        let step = i32::try_from(at + 1).unwrap_or(i32::MAX);
+        rows.push((step, way.as_str().to_owned(), id, one.phase, needs, one.revision.message));
+    }
+    Ok(TableIterator::new(rows))
 }
 
 /// Revisions that nobody follows.

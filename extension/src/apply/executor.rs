@@ -1,11 +1,12 @@
 //! The executor: revisions run statement by statement as the migration role, in a pinned session.
 
-use crate::apply::needs::{Approvals, need};
+use crate::apply::needs::need;
 use crate::apply::settings::Settings;
 use crate::apply::{locks, nodes, stamp, steps};
+use crate::approvals::Approvals;
 use crate::error::{internal, refusal};
 use crate::guard::enforcement::Enforcement;
-use crate::guard::object;
+use crate::guard::{self, When, classify, classify_all, object};
 use crate::ledger::{self, recorder};
 use crate::pg::caught::Caught;
 use crate::pg::entry::Failure;
@@ -13,18 +14,21 @@ use crate::pg::identity::{AsOwner, in_transaction_block, transaction_has_id};
 use crate::pg::session::{Pinned, search_path};
 use crate::pg::statements::{self, Statement};
 use crate::pg::subtransaction;
-use crate::session::{self, Applying};
+use crate::session::{self, By, Coverage};
+use crate::store::approvals::Given;
 use crate::store::revisions::{self, Stored};
-use crate::store::{self, catalog, settings};
-use runbook_core::action::{Action, classify};
+use crate::store::{self, catalog, clock, objects, settings};
+use runbook_core::action::Action;
+use runbook_core::approval;
 use runbook_core::command::Command;
+use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::{Direction, heads_after};
 use runbook_core::policy::Policy;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 /// Entries that are written together.
@@ -39,6 +43,10 @@ struct Run {
     approvals: Approvals,
     /// Cursors WITH HOLD that the caller has open.
     cursors: Vec<String>,
+    /// Objects that earlier steps of this call created.
+    made: RefCell<HashSet<Address>>,
+    /// Those of them that are not stored yet, each with its revision.
+    made_lately: RefCell<Vec<(String, Address)>>,
 }
 
 /// What failed, for the ledger.
@@ -79,10 +87,12 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         policy,
         approvals: Approvals::of(&ids)?,
         cursors: catalog::holdable_cursors()?,
+        made: RefCell::default(),
+        made_lately: RefCell::default(),
     };
     for id in &ids {
         let one = stored.get(id).ok_or_else(|| internal(format!("revision \"{id}\" has no row")))?;
-        run.refuse_if_needy(one, one.actions(direction))?;
+        run.refuse_if_needy(one, one.actions(direction), false)?;
     }
     let mut entries =
         vec![ledger::entry(Kind::ApplyStarted, json!({"direction": direction.as_str(), "target": target, "revisions": ids}))?];
@@ -96,6 +106,7 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
             run.step(&one, &come, &trouble, &mut entries)?;
             if entries.len() >= FLUSH {
                 store::ledger::append(&std::mem::take(&mut entries))?;
+                objects::remember_made(&run.made_lately.take())?;
             }
             let is_last = ids.last() == Some(id);
             restore.after(&one, is_last)?;
@@ -107,6 +118,7 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         let gone: Vec<String> = applied.iter().filter(|id| !after.contains(id)).cloned().collect();
         let come: Vec<String> = after.iter().filter(|id| !applied.contains(id)).cloned().collect();
         revisions::move_heads(&gone, &come)?;
+        objects::remember_made(&run.made_lately.take())?;
         if run.settings.alembic_version() {
             let pinned = Pinned::enter(&run.settings.pinned(), run.settings.migration_role())?;
             stamp::alembic_version(&gone, &come)?;
@@ -136,22 +148,78 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
 }
 
 impl Run {
-    fn refuse_if_needy(&self, stored: &Stored, actions: &[Action]) -> Result<(), Failure> {
+    /// Refuses a step that something stands in the way of; with `bound`, also where approvals do not cover the objects that
+    /// `actions` mean now.
+    fn refuse_if_needy(&self, stored: &Stored, actions: &[Action], bound: bool) -> Result<(), Failure> {
         let id = stored.revision.revision.as_str();
         if stored.revision.digest().as_str() != stored.digest {
             return Err(internal(format!("the stored content of revision \"{id}\" does not have its digest")).into());
         }
-        let Some(need) = need(stored, self.direction, actions, self.policy.as_ref(), &self.approvals) else { return Ok(()) };
-        let facts =
-            json!({"revision": id, "direction": self.direction.as_str(), "reason": need.text, "verdict": "require_approval"});
+        let fresh = match &self.policy {
+            // The time of day matters, and the call may have been running for long.
+            Some(policy) if policy.has_windows() => Some(settings::policy()?),
+            _ => None,
+        };
+        let policy = fresh.as_ref().or(self.policy.as_ref());
+        let need = match policy {
+            Some(policy) if bound && policy.obstacle(actions).is_some() => {
+                let objection = self.objection(actions, policy)?;
+                need(stored, self.direction, actions, Some(policy), &self.approvals, Some(&objection))?
+            }
+            _ => need(stored, self.direction, actions, policy, &self.approvals, None)?,
+        };
+        let Some(need) = need else { return Ok(()) };
+        if need.sqlstate == "42501" && guard::glass::is_broken() {
+            return Ok(());
+        }
+        let facts = json!({
+            "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": need.detail,
+            "verdict": need.verdict, "objects": actions.iter().map(object).collect::<Vec<_>>(),
+        });
         if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
             ledger::record(Kind::DdlWouldBlock, facts)?;
             return Ok(());
         }
         recorder::record(Kind::DdlBlocked, facts);
         let message = format!("revision \"{id}\" ({}) needs {}", self.direction.as_str(), need.text);
-        let detail = "Nothing was changed.".to_owned();
+        let detail = format!("Nothing was changed. {}", need.detail).trim_end().to_owned();
         Err(refusal(need.sqlstate, message, Some(detail), Some(need.hint)).into())
+    }
+
+    /// Tells of an approval whether it covers `actions`, on the objects that they mean now.
+    fn objection<'a>(
+        &'a self,
+        actions: &'a [Action],
+        policy: &'a Policy,
+    ) -> store::Result<impl Fn(&Given) -> store::Result<Option<String>> + 'a> {
+        let whole: Vec<Address> = actions
+            .iter()
+            .filter_map(|action| match action.identity {
+                Identity::Is(found) => Some(found.whole()),
+                Identity::NewColumn { table, .. } => Some(Address::relation(table)),
+                Identity::Unknown | Identity::Missing => None,
+            })
+            .collect();
+        let stored = objects::made_by_revisions(&whole)?;
+        Ok(move |given: &Given| {
+            // The call may have been running for long.
+            if given.expires_at <= crate::pg::clock::micros() {
+                return Ok(Some("it expired".to_owned()));
+            }
+            let made = |address: Address| {
+                self.made.borrow().contains(&address) || stored.get(&address).is_some_and(|at| *at > given.decided_at)
+            };
+            let approved = given.manifest(self.direction)?;
+            if let Some(why) = approval::objection(&approved, actions, |action| policy.stops(action), &made) {
+                return Ok(Some(why));
+            }
+            Ok(match &given.fingerprint {
+                Some(approved) if *approved != clock::fingerprint()? => {
+                    Some("it was given for another state of the catalog, and that has changed since".to_owned())
+                }
+                _ => None,
+            })
+        })
     }
 
     /// Runs one revision and records it.
@@ -176,18 +244,26 @@ impl Run {
             _ => vec![],
         };
         // What was classified at submission looked at another catalog; what counts is what runs now.
-        let actions: Vec<Action> = parsed.iter().chain(&checks).flat_map(|statement| classify(&statement.command)).collect();
-        self.refuse_if_needy(stored, &actions)?;
+        let actions = classify_all(parsed.iter().chain(&checks).map(|statement| &statement.command))?;
+        self.refuse_if_needy(stored, &actions, true)?;
         let scope = self.permit(id, actions);
         self.run(&parsed, id, self.direction.as_str(), trouble, entries)?;
         self.run(&checks, id, "verify", trouble, entries)?;
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
         self.refuse_leftovers(id)?;
+        let made = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.made)));
+        for address in made.into_iter().flatten() {
+            self.made.borrow_mut().insert(address);
+            self.made_lately.borrow_mut().push((id.to_owned(), address));
+        }
         drop(scope);
         drop(pinned);
         let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
-        let approved_by = self.approvals.by(stored);
+        let approved_by = match &self.policy {
+            Some(policy) => self.approvals.tally(stored, stored.actions(self.direction), policy, None)?.by,
+            None => vec![],
+        };
         let facts = json!({
             "revision": id, "digest": stored.digest, "direction": self.direction.as_str(), "phase": stored.phase,
             "approved_by": approved_by, "statements": parsed.len(), "duration_us": micros(start), "heads": come,
@@ -212,14 +288,9 @@ impl Run {
     }
 
     fn permit(&self, id: &str, actions: Vec<Action>) -> session::Scope {
-        session::enter(Applying {
-            revision: id.to_owned(),
-            direction: self.direction.as_str(),
-            manifest: Manifest::new(actions, search_path()),
-            policy: self.policy.clone(),
-            record_only: self.enforcement == Enforcement::Record,
-            observed: vec![],
-        })
+        let by = By::Revision { revision: id.to_owned(), direction: self.direction.as_str() };
+        let manifest = Manifest::new(actions, search_path());
+        session::enter(Coverage::new(by, manifest, self.policy.clone(), self.enforcement == Enforcement::Record))
     }
 
     fn run(
@@ -238,9 +309,10 @@ impl Run {
             refuse_switch(statement, &place)?;
             let start = Instant::now();
             statements::run(&statement.sql).map_err(|error| explained(with_context(error, &place)))?;
+            check_under_lock(statement)?;
             let declared = classify(&statement.command);
-            let observed =
-                session::with(|applying| applying.map(|applying| std::mem::take(&mut applying.observed))).unwrap_or_default();
+            let observed = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.observed)));
+            let observed = observed.unwrap_or_default();
             let actions = if declared.is_empty() { observed } else { declared };
             let actions: Vec<Action> = actions.into_iter().map(|action| action.at_home(home.as_ref())).collect();
             let facts = json!({
@@ -251,6 +323,17 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// No event trigger sees what empties a table. Its name can't move any more once the statement holds its lock, so what it
+/// means is asked again.
+fn check_under_lock(statement: &Statement) -> Result<(), Failure> {
+    if matches!(statement.command, Command::Truncate { .. } | Command::Delete { filtered: false, .. }) {
+        for again in statements::parse(&statement.sql)? {
+            guard::decide(&again.tag, &classify(&again.command), When::During)?;
+        }
+    }
+    Ok(())
 }
 
 fn micros(start: Instant) -> u64 {

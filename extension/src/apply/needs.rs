@@ -1,97 +1,120 @@
 //! What a step still needs before it may run.
 
-use crate::pg::identity::database;
+use crate::approvals::{Approvals, Objection, describe_missing, who_may};
+use crate::guard::{WINDOW_HINT, allow_call};
 use crate::store;
-use crate::store::approvals::{self, Decision};
 use crate::store::revisions::Stored;
 use runbook_core::action::Action;
 use runbook_core::plan::Direction;
 use runbook_core::policy::{Policy, Verdict};
-use std::collections::{HashMap, HashSet};
-
-/// The approvals that count, for the revisions of a plan.
-#[derive(Debug, Default)]
-pub struct Approvals {
-    approved: HashMap<(String, String), HashSet<String>>,
-    rejected: HashMap<(String, String), String>,
-}
-
-impl Approvals {
-    /// The approvals of these revisions in this database.
-    pub fn of(ids: &[String]) -> store::Result<Self> {
-        let decisions: Vec<Decision> = approvals::decisions(ids, &database())?;
-        let key = |one: &Decision| (one.revision.clone(), one.digest.clone());
-        let rejected = decisions.iter().filter(|one| !one.approved).map(|one| (key(one), one.approver.clone())).collect();
-        Ok(Self { rejected, approved: approvals::approvers(decisions) })
-    }
-
-    /// Who approved this content, its submitter left out, in alphabetical order.
-    pub fn by(&self, stored: &Stored) -> Vec<String> {
-        let key = key(stored);
-        let mut by: Vec<String> =
-            self.approved.get(&key).into_iter().flatten().filter(|who| **who != stored.submitted_by).cloned().collect();
-        by.sort();
-        by
-    }
-}
-
-fn key(stored: &Stored) -> (String, String) {
-    (stored.revision.revision.as_str().to_owned(), stored.digest.clone())
-}
 
 /// Something that stands in the way of a step.
 #[derive(Debug)]
 pub struct Need {
     /// As `plan()` shows it.
     pub text: String,
+    /// More about it, in full sentences.
+    pub detail: String,
     /// The next call to make.
     pub hint: String,
     /// SQLSTATE of running the step all the same.
     pub sqlstate: &'static str,
+    /// The verdict for the ledger.
+    pub verdict: &'static str,
 }
 
-/// What stands in the way of a step; `policy` is `None` where nothing is enforced.
+/// What stands in the way of a step; `policy` is `None` where nothing is enforced. `objection` tells of each approval
+/// whether it covers what is about to run, where that is known.
 pub fn need(
     stored: &Stored,
     direction: Direction,
     actions: &[Action],
     policy: Option<&Policy>,
     approvals: &Approvals,
-) -> Option<Need> {
+    objection: Option<&Objection>,
+) -> store::Result<Option<Need>> {
     let id = stored.revision.revision.as_str();
     if direction == Direction::Downgrade && stored.revision.downgrade.is_none() {
         let reason = stored.revision.irreversible_reason.as_deref().unwrap_or("no downgrade was given");
-        return Some(Need {
+        return Ok(Some(Need {
             text: format!("a way back: the revision is irreversible ({reason})"),
+            detail: String::new(),
             hint: "Write a new revision that undoes what can be undone.".to_owned(),
             sqlstate: "55000",
-        });
+            verdict: "irreversible",
+        }));
     }
-    let policy = policy?;
-    if let (Direction::Upgrade, Some(who)) = (direction, approvals.rejected.get(&key(stored))) {
-        return Some(Need {
+    let Some(policy) = policy else { return Ok(None) };
+    if let (Direction::Upgrade, Some(who)) = (direction, approvals.rejected_by(id)) {
+        return Ok(Some(Need {
             text: format!("another decision: {who} rejected it"),
+            detail: String::new(),
             hint: format!("Submit a better one, or {who} takes it back: SELECT runbook.revoke('{id}');"),
             sqlstate: "42501",
-        });
+            verdict: "rejected",
+        }));
     }
-    let (action, verdict) = policy.obstacle(actions)?;
-    let class = action.class.as_str();
-    if verdict == Verdict::Deny {
-        return Some(Need {
+    if let Some((action, Verdict::Deny)) = policy.obstacle(actions) {
+        let class = action.class.as_str();
+        return Ok(Some(Need {
             text: format!("another policy: {action} is {class}, which policy denies"),
-            hint: format!("An admin can change that: SELECT runbook.set_policy('{class}', 'require_approval', 1);"),
+            detail: String::new(),
+            hint: format!("An admin can change that: {}", allow_call(action, policy)),
             sqlstate: "42501",
-        });
+            verdict: "deny",
+        }));
     }
-    let needed = policy.approvals_needed(actions) as usize;
-    let given = approvals.by(stored).len();
-    (given < needed).then(|| Need {
-        text: format!("approval ({given} of {needed}): {action} is {class}"),
-        hint: format!(
-            "A member of runbook_approver other than {} runs: SELECT runbook.approve('{id}', 'COMMENT');",
-            stored.submitted_by
+    if let Some(need) = missing_approval(stored, actions, policy, approvals, objection)? {
+        return Ok(Some(need));
+    }
+    Ok(policy.closed(actions).map(|closed| Need {
+        text: format!(
+            "a maintenance window for {} actions: \"{}\" opens {}",
+            closed.class.as_str(),
+            closed.window,
+            closed.next
         ),
+        detail: String::new(),
+        hint: WINDOW_HINT.to_owned(),
         sqlstate: "42501",
-    })
+        verdict: "outside_window",
+    }))
+}
+
+fn missing_approval(
+    stored: &Stored,
+    actions: &[Action],
+    policy: &Policy,
+    approvals: &Approvals,
+    objection: Option<&Objection>,
+) -> store::Result<Option<Need>> {
+    if policy.obstacle(actions).is_none() {
+        return Ok(None);
+    }
+    let tally = approvals.tally(stored, actions, policy, objection)?;
+    let Some(missing) = &tally.missing else { return Ok(None) };
+    let id = stored.revision.revision.as_str();
+    let may = who_may(&missing.0, &stored.submitter, stored.submitter_oid, &tally.by)?;
+    let role = missing.0.role.as_ref().map_or_else(String::new, |role| format!(" and {role}"));
+    let (detail, hint) = if may.is_empty() {
+        (
+            format!(
+                "Nobody may approve it now: approvers are logins with runbook_approver{role}, {} excepted.",
+                stored.submitter.name
+            ),
+            "Let a DBA make somebody an approver: GRANT runbook_approver TO LOGIN;".to_owned(),
+        )
+    } else {
+        (
+            format!("Who may approve: {} (runbook_approver{role}; {} submitted it).", may.join(", "), stored.submitter.name),
+            format!("One of them runs: SELECT runbook.approve('{id}', 'COMMENT'); or: runbook approve {id} -m COMMENT"),
+        )
+    };
+    Ok(Some(Need {
+        text: describe_missing(missing, &tally.discounted),
+        detail,
+        hint,
+        sqlstate: "42501",
+        verdict: "require_approval",
+    }))
 }

@@ -3,17 +3,23 @@
 use crate::error::refusal;
 use crate::pg::identity::{session_is_member, session_role};
 use crate::pg::session::Pinned;
-use crate::store::{self, catalog, settings};
+use crate::pg::subtransaction;
+use crate::store::{self, catalog, clock, settings};
+use runbook_core::policy::Environment;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::time::Duration;
 
 /// The keys, with their defaults and what they mean.
-pub const KEYS: [(&str, &str, &str); 5] = [
+pub const KEYS: [(&str, &str, &str); 9] = [
     ("alembic_version", "off", "keep Alembic's table of that name in step with runbook.current()"),
+    ("approval_valid_for", "30 days", "how long an approval counts that doesn't say so itself"),
+    ("break_glass_max", "1 hour", "the longest time for which the glass can be broken"),
+    ("environment", "staging", "the preset of the policy: local, staging or production"),
     ("lock_timeout", "10s", "lock_timeout under which revisions run"),
     ("migration_role", "", "the role that revisions run as; empty: the role that calls upgrade()"),
     ("migrator_wait", "60", "seconds that upgrade() waits for another migrator"),
+    ("permit_max", "1 day", "the longest time for which a permit can be requested"),
     ("search_path", "\"$user\", public", "search_path under which revisions run"),
 ];
 
@@ -37,6 +43,21 @@ impl Settings {
     /// The role that revisions run as, if one is configured.
     pub fn migration_role(&self) -> Option<&str> {
         Some(self.get("migration_role")).filter(|role| !role.is_empty())
+    }
+
+    /// How long an approval counts, as an interval.
+    pub fn approval_valid_for(&self) -> &str {
+        self.get("approval_valid_for")
+    }
+
+    /// The longest time for which the glass can be broken, as an interval.
+    pub fn break_glass_max(&self) -> &str {
+        self.get("break_glass_max")
+    }
+
+    /// The longest time for which a permit can be requested, as an interval.
+    pub fn permit_max(&self) -> &str {
+        self.get("permit_max")
     }
 
     /// Whether `alembic_version` is kept in step.
@@ -123,6 +144,10 @@ fn check(key: &str, value: &str) -> store::Result<()> {
     };
     match key {
         "alembic_version" if !["on", "off"].contains(&value) => wrong("The values are on and off."),
+        "environment" if Environment::parse(value).is_none() => wrong("The values are local, staging and production."),
+        "approval_valid_for" | "break_glass_max" | "permit_max" if !is_interval(value) => {
+            wrong("Give a time as PostgreSQL writes intervals, such as 30 days or 1 hour.")
+        }
         "migrator_wait" if value.parse::<u32>().is_err() => wrong("Give a number of seconds."),
         "lock_timeout" if !is_duration(value) => wrong("Give a number with ms, s, min or h, such as 10s; 0 waits for ever."),
         "migration_role" if !value.is_empty() && !catalog::role_exists(value)? => Err(refusal(
@@ -139,6 +164,12 @@ fn check(key: &str, value: &str) -> store::Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether PostgreSQL takes the value for a positive interval; an error of its own is a no.
+fn is_interval(value: &str) -> bool {
+    let asked = subtransaction::within(|| Ok(clock::is_positive_interval(value)?));
+    matches!(asked, Ok(true))
 }
 
 fn is_duration(value: &str) -> bool {

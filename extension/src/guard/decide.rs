@@ -2,85 +2,175 @@
 
 use crate::error::refusal;
 use crate::guard::enforcement::Enforcement;
+use crate::guard::glass;
+use crate::guard::permits::{self, Claim};
 use crate::ledger::{self, recorder};
-use crate::pg::events;
-use crate::session;
+use crate::pg::events::client_query;
+use crate::session::{self, By};
 use crate::store::{self, settings};
+use pgrx::spi::quote_literal;
 use runbook_core::action::Action;
+use runbook_core::identity::Identity;
 use runbook_core::ledger::Kind;
-use runbook_core::policy::Verdict;
+use runbook_core::manifest::Cover;
+use runbook_core::policy::{Policy, Verdict};
 use serde_json::{Value, json};
 
+/// When the guard looks at a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before any lock, from its parse tree: a permit may be used up for it.
+    Before,
+    /// While it runs, under its locks: what it really does.
+    During,
+}
+
 /// Passes or refuses a statement with these actions.
-pub fn decide(tag: &str, actions: &[Action]) -> store::Result<()> {
+pub fn decide(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     if actions.iter().all(|action| action.temporary) {
         return Ok(());
     }
-    let inside = session::with(|applying| {
-        let applying = applying?;
-        applying.observed.extend_from_slice(actions);
-        let policy = applying.policy.as_ref()?;
-        let uncovered: Vec<Action> = actions.iter().filter(|action| !applying.manifest.covers(action)).cloned().collect();
-        let obstacle = policy.obstacle(&uncovered).map(|(action, _)| action.clone());
-        Some((applying.revision.clone(), applying.direction, applying.record_only, obstacle))
+    enum Found {
+        Covered,
+        Uncovered { by: By, record_only: bool, action: Action, cover: Cover },
+        Nothing,
+    }
+    let found = session::covering(|coverage| {
+        let Some(coverage) = coverage else { return Found::Nothing };
+        coverage.observed.extend_from_slice(actions);
+        match coverage.uncovered(actions) {
+            None => Found::Covered,
+            Some((action, cover)) => {
+                Found::Uncovered { by: coverage.by.clone(), record_only: coverage.record_only, action, cover }
+            }
+        }
     });
-    if let Some((revision, direction, record_only, obstacle)) = inside {
-        return match obstacle {
-            Some(action) => outside_manifest(tag, actions, &action, &revision, direction, record_only),
-            None => Ok(()),
-        };
+    match found {
+        Found::Covered => Ok(()),
+        Found::Uncovered { .. } if glass::is_broken() => Ok(()),
+        Found::Uncovered { by, record_only, action, cover } => beyond(tag, actions, &action, cover, &by, record_only),
+        Found::Nothing => by_policy(tag, actions, when),
     }
-    if session::with(|applying| applying.is_some()) {
-        return Ok(());
-    }
+}
+
+/// Outside revisions and permits, policy decides.
+fn by_policy(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     let enforcement = Enforcement::current()?;
     if enforcement == Enforcement::Off {
         return Ok(());
     }
     let policy = settings::policy()?;
-    let Some((action, verdict)) = policy.obstacle(actions) else { return Ok(()) };
-    let class = action.class.as_str();
-    let (detail, hint) = match verdict {
-        Verdict::Deny => (
-            format!("Policy denies {class} actions."),
-            format!("An admin can change that: SELECT runbook.set_policy('{class}', 'require_approval', 1);"),
-        ),
-        _ => (
-            format!("Policy requires an approval for {class} actions, and nothing approved covers this statement."),
-            "Put the statement into a revision (runbook revision -m MESSAGE, then runbook submit), have somebody else run \
-             SELECT runbook.approve('REVISION'), then SELECT runbook.upgrade()."
-                .to_owned(),
+    let closed = policy.closed(actions);
+    let Some((action, verdict)) = policy.obstacle(actions) else {
+        let Some(closed) = closed else { return Ok(()) };
+        return out_of_hours(tag, actions, &closed, enforcement);
+    };
+    if glass::is_broken() {
+        return Ok(());
+    }
+    let mut detail = match verdict {
+        Verdict::Deny => format!("Policy denies {} actions.", action.class.as_str()),
+        _ => format!(
+            "Policy requires an approval for {} actions, and nothing approved covers this statement.",
+            action.class.as_str()
         ),
     };
+    if when == When::Before && verdict == Verdict::RequireApproval {
+        match permits::claim(actions, &policy)? {
+            Claim::Granted => return closed.map_or(Ok(()), |closed| out_of_hours(tag, actions, &closed, enforcement)),
+            Claim::Refused(why) => detail = format!("{detail} {why}"),
+            Claim::None => {}
+        }
+    }
+    let class = action.class.as_str();
     let facts = facts(tag, actions, verdict.as_str(), &detail, None);
     if enforcement == Enforcement::Record {
         return ledger::record(Kind::DdlWouldBlock, facts);
     }
     recorder::record(Kind::DdlBlocked, facts);
+    let hint = match verdict {
+        Verdict::Deny => format!("An admin can change that: {}", allow_call(action, &policy)),
+        _ => REVISION_HINT.to_owned() + &request_hint(tag, when),
+    };
     Err(refusal("42501", format!("{action} is {class} and not approved"), Some(detail), Some(hint)))
 }
 
-fn outside_manifest(
+/// The call that would let approvals decide where policy denies.
+pub fn allow_call(action: &Action, policy: &Policy) -> String {
+    let class = action.class;
+    let by_pattern = policy.class_rule(class).verdict != Verdict::Deny;
+    let objects = if by_pattern { format!(", {}", quote_literal(action.object.path.join("."))) } else { String::new() };
+    format!("SELECT runbook.set_policy('{}', 'require_approval', 1{objects});", class.as_str())
+}
+
+const REVISION_HINT: &str = "Put the statement into a revision (runbook revision -m MESSAGE, then runbook submit), have somebody \
+                             else run SELECT runbook.approve('REVISION'), then SELECT runbook.upgrade().";
+
+/// How to ask for a permit, where the client's statement is what was refused and not something that it reached.
+fn request_hint(tag: &str, when: When) -> String {
+    match statement_text(tag).filter(|text| when == When::Before && text.len() <= 200) {
+        Some(text) => format!(" For this once: SELECT runbook.request_permit({}, 'REASON');", quote_literal(text)),
+        None => String::new(),
+    }
+}
+
+fn out_of_hours(
     tag: &str,
     actions: &[Action],
-    action: &Action,
-    revision: &str,
-    direction: &str,
-    record_only: bool,
+    closed: &runbook_core::window::Closed,
+    enforcement: Enforcement,
 ) -> store::Result<()> {
-    let detail = format!(
-        "Revision {revision} ({direction}) does not declare it; an approval covers the statements that the approver could read, \
-         not what a cascade, a DO block or a function reaches."
-    );
-    let facts = facts(tag, actions, "outside_manifest", &detail, Some(revision));
+    if glass::is_broken() {
+        return Ok(());
+    }
+    let detail = format!("The next one is \"{}\", which opens {}.", closed.window, closed.next);
+    let facts = facts(tag, actions, "outside_window", &detail, None);
+    if enforcement == Enforcement::Record {
+        return ledger::record(Kind::DdlWouldBlock, facts);
+    }
+    recorder::record(Kind::DdlBlocked, facts);
+    let message = format!("{} actions run inside maintenance windows only, and none is open", closed.class.as_str());
+    Err(refusal("42501", message, Some(detail), Some(WINDOW_HINT.to_owned())))
+}
+
+/// What to do where no window is open.
+pub const WINDOW_HINT: &str = "Wait for it; the windows are in SELECT * FROM runbook.maintenance_windows;";
+
+/// A statement that is covered by a revision or permit goes beyond what that declares.
+fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By, record_only: bool) -> store::Result<()> {
+    let (revision, whose) = match by {
+        By::Revision { revision, direction } => (Some(revision.as_str()), format!("revision \"{revision}\" ({direction})")),
+        By::Permit { permit, .. } => (None, format!("permit \"{permit}\"")),
+    };
+    let class = action.class.as_str();
+    let (message, detail, hint) = match cover {
+        Cover::Another { declared } => (
+            format!("{} is not the object that {whose} declares", action.object),
+            format!(
+                "The name stood for {} and stands for {} now; an approval covers objects, not names.",
+                describe(declared),
+                action.identity.describe()
+            ),
+            "Find out who renamed it (SELECT * FROM runbook.ledger), then submit and approve again.".to_owned(),
+        ),
+        _ => (
+            format!("{action} is {class} and outside the manifest of {whose}"),
+            "It is not declared; an approval covers the statements that the approver could read, not what a cascade, a DO block \
+             or a function reaches."
+                .to_owned(),
+            format!("Write it as a statement of its own, as in \"{} …\", and have it approved.", tag_of(action)),
+        ),
+    };
+    let facts = facts(tag, actions, "outside_manifest", &detail, revision);
     if record_only {
         return ledger::record(Kind::DdlWouldBlock, facts);
     }
     recorder::record(Kind::DdlBlocked, facts);
-    let hint =
-        format!("Write it as a statement of its own in the revision, as in \"{} …\", and have it approved.", tag_of(action));
-    let message = format!("{action} is {} and outside the manifest of revision \"{revision}\"", action.class.as_str());
     Err(refusal("42501", message, Some(detail), Some(hint)))
+}
+
+fn describe(declared: Identity) -> String {
+    if declared == Identity::Missing { "nothing".to_owned() } else { declared.describe() }
 }
 
 fn tag_of(action: &Action) -> String {
@@ -90,12 +180,16 @@ fn tag_of(action: &Action) -> String {
 /// An action as it stands in ledger payloads.
 pub fn object(action: &Action) -> Value {
     let identity: Vec<String> = action.object.path.iter().map(|part| runbook_core::action::quote(part)).collect();
-    json!({
+    let mut object = json!({
         "action": action.verb,
         "class": action.class.as_str(),
         "kind": action.object.kind,
         "identity": identity.join("."),
-    })
+    });
+    if let Identity::Is(address) = action.identity {
+        object["oid"] = address.object.into();
+    }
+    object
 }
 
 /// How many objects an entry lists; more are counted.
@@ -117,7 +211,7 @@ pub fn facts(tag: &str, actions: &[Action], verdict: &str, reason: &str, revisio
 /// The client's text, where it is one statement of a kind that can hold no password, and not longer than 8 kB.
 pub fn statement_text(tag: &str) -> Option<String> {
     const SECRETIVE: [&str; 4] = ["ROLE", "USER", "SUBSCRIPTION", "SERVER"];
-    let query = events::client_query()?;
+    let query = client_query()?;
     if query.len() > 8192 || SECRETIVE.iter().any(|word| tag.contains(word)) {
         return None;
     }

@@ -4,17 +4,20 @@
 //! really happens, cascades included; `ddl_command_end` records DDL outside revisions.
 
 use crate::error::refusal;
-use crate::guard::decide::{decide, facts};
+use crate::guard::classify::classify;
+use crate::guard::decide::{When, decide, facts};
 use crate::guard::enforcement::Enforcement;
 use crate::ledger;
 use crate::pg::events::{self, Event};
 use crate::session;
-use crate::store::catalog::{self, Dropped};
+use crate::store::{catalog, objects};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use runbook_core::action::{Action, Class, classify};
-use runbook_core::command::Name;
+use runbook_core::action::{Action, Class};
+use runbook_core::command::{Command, Name};
+use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
+use std::collections::HashSet;
 
 #[pg_extern(
     sql = "CREATE FUNCTION runbook.guard_command_start() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
@@ -22,9 +25,17 @@ COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does n
 )]
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
+    let command = event.command();
+    if session::covering(|coverage| coverage.is_some()) {
+        let replaceable = match &command {
+            Command::Create { replace: true, name, .. } => objects::named(own_name(&name.name))?,
+            _ => HashSet::new(),
+        };
+        session::covering(|coverage| coverage.map(|coverage| coverage.replaceable = replaceable));
+    }
     // What doesn't exist can't be lost; PostgreSQL says so better, or IF EXISTS asks for silence.
-    let actions: Vec<Action> = classify(&event.command()).into_iter().filter(|action| !action.missing).collect();
-    decide(&event.tag, &actions)
+    let actions: Vec<Action> = classify(&command).into_iter().filter(is_there).collect();
+    decide(&event.tag, &actions, When::Before)
 }
 
 #[pg_extern(
@@ -37,15 +48,14 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
         return Ok(());
     }
     let dropped = catalog::dropped_objects()?;
-    // What goes along with an object that is covered itself (its indexes, its owned sequences, its partitions) is no
-    // decision of its own; what a CASCADE reached is.
-    let mut decided: Vec<Action> = Vec::new();
-    for object in dropped.iter().filter(|object| object.original || object.normal) {
-        if !is_inherited(object, &dropped)? {
-            decided.push(object.action.clone());
-        }
-    }
-    decide(&event.tag, &decided)?;
+    // Indexes, defaults and row types that go along with their object are no decision of their own. What a CASCADE reached
+    // is, and so is whatever holds data: partitions, owned sequences, members of an extension.
+    let decided: Vec<Action> = dropped
+        .iter()
+        .filter(|object| object.original || object.normal || HOLDS_DATA.contains(&object.action.object.kind.as_str()))
+        .map(|object| object.action.clone())
+        .collect();
+    decide(&event.tag, &decided, When::During)?;
     let lasting: Vec<Action> = dropped.into_iter().map(|object| object.action).filter(|action| !action.temporary).collect();
     record(&event.tag, &lasting)
 }
@@ -56,13 +66,29 @@ COMMENT ON FUNCTION runbook.guard_table_rewrite() IS 'Checks tables that are abo
 )]
 fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
-    if session::with(|applying| applying.is_some()) || is_unguarded()? {
+    if is_unguarded()? {
         return Ok(());
     }
-    let Some((schema, name)) = catalog::rewritten_table()? else { return Ok(()) };
+    let Some((oid, schema, name)) = catalog::rewritten_table()? else { return Ok(()) };
     let temporary = schema.starts_with("pg_temp");
-    let name = Name { schema: Some(schema), temporary, ..Name::bare(name) };
-    decide(&event.tag, &[Action::on("rewrite", Class::Blocking, "table", &name)])
+    let found = Address::relation(oid);
+    let name = Name { schema: Some(schema), temporary, identity: Identity::Is(found), ..Name::bare(name) };
+    let rewrite = Action::on("rewrite", Class::Blocking, "table", &name);
+    if session::covering(|coverage| coverage.is_none()) {
+        return decide(&event.tag, &[rewrite], When::During);
+    }
+    // The statement is declared; here it shows which tables it really rewrites.
+    let declared = classify(&event.command());
+    let strays = session::covering(|coverage| {
+        let coverage = coverage?;
+        let policy = coverage.policy.as_ref()?;
+        let stopped = declared.into_iter().find(|action| policy.stops(action))?;
+        (!temporary && !coverage.mentions(found)).then_some(stopped.class)
+    });
+    match strays {
+        Some(class) => decide(&event.tag, &[Action { class, ..rewrite }], When::During),
+        None => Ok(()),
+    }
 }
 
 #[pg_extern(
@@ -71,30 +97,53 @@ COMMENT ON FUNCTION runbook.guard_command_end() IS 'Records DDL outside revision
 )]
 fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
-    if session::with(|applying| applying.is_some()) || is_unguarded()? {
+    if session::covering(|coverage| coverage.is_some()) {
+        check_under_lock(&event)?;
+    }
+    if session::is_applying() || is_unguarded()? {
         return Ok(());
     }
     record(&event.tag, &catalog::created_objects(&event.tag)?)
 }
 
-/// Whether a column goes only because the statement drops the column of that name from a table that this one inherits
-/// from: PostgreSQL takes it from all descendants, and refuses to drop it from one of them.
-fn is_inherited(object: &Dropped, all: &[Dropped]) -> Result<bool, ErrorReport> {
-    let column = |one: &Dropped| -> Option<(String, String, String)> {
-        match &one.action.object.path[..] {
-            [schema, table, column] if one.action.object.kind == "column" => {
-                Some((schema.clone(), table.clone(), column.clone()))
+/// What a covered statement has touched, asked again now that its locks are held: names can't move any more.
+fn check_under_lock(event: &Event) -> Result<(), ErrorReport> {
+    let touched = objects::touched()?;
+    session::covering(|coverage| {
+        let Some(coverage) = coverage else { return };
+        let created = touched.iter().filter(|(tag, _)| tag.starts_with("CREATE") || tag == "SELECT INTO");
+        coverage.made.extend(created.map(|(_, found)| found.whole()).filter(|found| !coverage.replaceable.contains(found)));
+    });
+    let (moves, rest): (Vec<Action>, Vec<Action>) =
+        classify(&event.command()).into_iter().filter(|action| action.verb != "drop").partition(Action::is_move);
+    let stays: Vec<Action> = rest.into_iter().filter(is_there).collect();
+    if session::covering(|coverage| coverage.is_some_and(|coverage| coverage.uncovered(&stays).is_some())) {
+        decide(&event.tag, &stays, When::During)?;
+    }
+    for action in moves {
+        for (_, found) in &touched {
+            // The old name is gone: the object itself says what was renamed.
+            let moved = Action { identity: Identity::Is(*found), ..action.clone() };
+            let covered = session::covering(|coverage| coverage.is_some_and(|coverage| coverage.move_is_declared(&moved)));
+            if !covered {
+                decide(&event.tag, &[moved], When::During)?;
             }
-            _ => None,
-        }
-    };
-    let Some((schema, table, name)) = column(object) else { return Ok(false) };
-    for (parent_schema, parent, _) in all.iter().filter_map(column).filter(|(.., other)| *other == name) {
-        if catalog::inherits(&schema, &table, &parent_schema, &parent)? {
-            return Ok(true);
         }
     }
-    Ok(false)
+    Ok(())
+}
+
+/// Kinds of objects that hold data of their own.
+const HOLDS_DATA: [&str; 4] = ["table", "sequence", "materialized view", "foreign table"];
+
+/// Whether there is anything to lose yet; a column to be added is not there and counts all the same.
+fn is_there(action: &Action) -> bool {
+    action.verb == "add" || !action.identity.is_absent()
+}
+
+/// The part of `table.trigger` after the table.
+fn own_name(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, own)| own)
 }
 
 fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {
@@ -103,14 +152,14 @@ fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {
 
 /// Whether nothing is enforced or recorded here. A revision that is being applied carries its own answer.
 fn is_unguarded() -> Result<bool, ErrorReport> {
-    match session::with(|applying| applying.map(|applying| applying.policy.is_none())) {
+    match session::covering(|coverage| coverage.map(|coverage| coverage.policy.is_none())) {
         Some(unguarded) => Ok(unguarded),
         None => Ok(Enforcement::current()? == Enforcement::Off),
     }
 }
 
 fn record(tag: &str, actions: &[Action]) -> Result<(), ErrorReport> {
-    if actions.is_empty() || session::with(|applying| applying.is_some()) {
+    if actions.is_empty() || session::is_applying() {
         return Ok(());
     }
     ledger::record(Kind::DdlExecuted, facts(tag, actions, "record", "", None))

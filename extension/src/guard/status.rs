@@ -1,6 +1,6 @@
 //! Which protections are live.
 
-use crate::guard::enforcement;
+use crate::guard::{enforcement, glass};
 use crate::pg::identity::database;
 use crate::store::{self, catalog, settings};
 
@@ -26,7 +26,8 @@ pub fn layers() -> store::Result<Vec<Layer>> {
     let here = activation.as_ref() == Some(&database());
     let enforcing = here && enforcement::mode() != "off";
     let broken = broken_triggers()?;
-    Ok(vec![
+    let glass = glass::elsewhere()?;
+    let mut layers = vec![
         Layer {
             layer: "activation",
             active: here,
@@ -61,7 +62,16 @@ pub fn layers() -> store::Result<Vec<Layer>> {
             covers: "TRUNCATE and mass DELETE on chosen tables",
             detail: "not part of this version: data is not guarded against DML".to_owned(),
         },
-    ])
+    ];
+    if !glass.is_empty() {
+        layers.push(Layer {
+            layer: "break_glass",
+            active: false,
+            covers: "policy, in every session but those named here",
+            detail: format!("THE GLASS IS BROKEN: {}", glass.join("; ")),
+        });
+    }
+    Ok(layers)
 }
 
 fn broken_triggers() -> store::Result<Vec<String>> {

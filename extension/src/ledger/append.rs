@@ -1,6 +1,7 @@
 //! Entries with the circumstances that the server knows: who, from where, when, in which transaction.
 
 use crate::pg::{clock, identity};
+use crate::session;
 use crate::store;
 use runbook_core::ledger::{Circumstances, Entry, Kind};
 use serde_json::Value;
@@ -10,8 +11,16 @@ thread_local! {
     static CLIENT_ADDRESS: OnceCell<String> = const { OnceCell::new() };
 }
 
-/// Builds an entry; stores nothing.
-pub fn entry(kind: Kind, facts: Value) -> store::Result<Entry> {
+/// Builds an entry; stores nothing. What runs under a permit or a broken glass says so.
+pub fn entry(kind: Kind, mut facts: Value) -> store::Result<Entry> {
+    if let (Some(permit), None) = (session::permit_in_use(), facts.get("permit")) {
+        facts["permit"] = permit.into();
+    }
+    if let (Some(glass), None) = (session::break_glass(), facts.get("break_glass")) {
+        if clock::micros() < glass.until {
+            facts["break_glass"] = glass.id.into();
+        }
+    }
     let address = CLIENT_ADDRESS.with(|known| match known.get() {
         Some(address) => Ok(address.clone()),
         None => store::ledger::client_address().map(|address| known.get_or_init(|| address).clone()),

@@ -12,10 +12,23 @@ use serde_json::{Value, json};
 /// Records outside the transaction; never fails.
 pub fn record(kind: Kind, facts: Value) {
     let Ok(entry) = entry(kind, facts) else { return };
-    let line = json!([entry.entry_id, entry.recorded_at, entry.kind, entry.payload]).to_string();
-    if let Err(problem) = pg::recorder::hand_over(&line) {
+    if let Err(problem) = hand_over(&entry) {
         pgrx::log!("pg_runbook: could not record in the ledger ({problem}): {}", entry.payload);
     }
+}
+
+/// Records outside the transaction and returns the entry's id once it is durable.
+///
+/// # Errors
+/// Why it could not be recorded.
+pub fn record_durably(kind: Kind, facts: Value) -> Result<String, String> {
+    let entry = entry(kind, facts).map_err(|report| report.message().to_owned())?;
+    hand_over(&entry)?;
+    Ok(entry.entry_id)
+}
+
+fn hand_over(entry: &Entry) -> Result<(), String> {
+    pg::recorder::hand_over(&json!([entry.entry_id, entry.recorded_at, entry.kind, entry.payload]).to_string())
 }
 
 /// What the worker does with a line that [`record`] handed over.

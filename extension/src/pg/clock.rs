@@ -4,3 +4,8 @@
 pub fn now() -> String {
     chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
+
+/// Now, in microseconds since 1970.
+pub fn micros() -> i64 {
+    chrono::Utc::now().timestamp_micros()
+}

@@ -3,9 +3,9 @@
 #![allow(non_upper_case_globals, reason = "the constants are PostgreSQL's, spelt as in parsenodes.h")]
 
 use crate::pg::caught::text;
-use crate::pg::kinds::{is_relation, word};
+use crate::pg::kinds::word;
 use crate::pg::nodes::{
-    NodePtr, items, name_of, new_relation, parts, relation, relation_from_parts, relation_named, role, roles, schema, string,
+    NodePtr, data_type, items, name_of, new_relation, object, parts, relation, relation_named, role, roles, schema, string,
     strings, tag,
 };
 use pgrx::pg_sys;
@@ -23,17 +23,17 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
             NodeTag::T_RenameStmt => rename(&*node.cast()),
             NodeTag::T_AlterObjectSchemaStmt => {
                 let statement = &*node.cast::<pg_sys::AlterObjectSchemaStmt>();
-                let name = either(statement.relation, statement.object);
+                let name = either(statement.relation, statement.objectType, statement.object);
                 Command::SetSchema { kind: word(statement.objectType).into(), name, schema: text(statement.newschema) }
             }
             NodeTag::T_AlterOwnerStmt => {
                 let statement = &*node.cast::<pg_sys::AlterOwnerStmt>();
-                let name = either(statement.relation, statement.object);
+                let name = either(statement.relation, statement.objectType, statement.object);
                 Command::Owner { kind: word(statement.objectType).into(), name, role: role(statement.newowner) }
             }
             NodeTag::T_AlterEnumStmt => {
                 let statement = &*node.cast::<pg_sys::AlterEnumStmt>();
-                let name = name_of(strings(statement.typeName));
+                let name = data_type(statement.typeName.cast());
                 if statement.oldVal.is_null() {
                     Command::AddEnumValue { name, value: text(statement.newVal) }
                 } else {
@@ -50,7 +50,7 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                     b'N' => ("drop not null on", false),
                     _ => ("alter", false),
                 };
-                Command::AlterDomain { name: name_of(strings(statement.typeName)), what, scans }
+                Command::AlterDomain { name: data_type(statement.typeName.cast()), what, scans }
             }
             NodeTag::T_DropOwnedStmt => {
                 let statement = &*node.cast::<pg_sys::DropOwnedStmt>();
@@ -69,10 +69,7 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                 let filtered = !statement.whereClause.is_null() || !statement.usingClause.is_null();
                 Command::Delete { name: relation(statement.relation), filtered }
             }
-            NodeTag::T_GrantStmt => {
-                let statement = &*node.cast::<pg_sys::GrantStmt>();
-                Command::Grant { what: word(statement.objtype).into(), revoke: !statement.is_grant }
-            }
+            NodeTag::T_GrantStmt => grant(&*node.cast::<pg_sys::GrantStmt>()),
             NodeTag::T_DropdbStmt => dropped("database", &text((*node.cast::<pg_sys::DropdbStmt>()).dbname)),
             NodeTag::T_DropTableSpaceStmt => {
                 dropped("tablespace", &text((*node.cast::<pg_sys::DropTableSpaceStmt>()).tablespacename))
@@ -92,6 +89,10 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                     _ => Command::Opaque { tag: command_tag },
                 }
             }
+            NodeTag::T_SelectStmt => match control_call(&*node.cast()) {
+                Some(function) => Command::Control { function },
+                None => Command::Opaque { tag: command_tag },
+            },
             _ => create(node, &command_tag).unwrap_or_else(|| by_tag(tag(node), command_tag)),
         }
     }
@@ -105,8 +106,82 @@ fn dropped(kind: &str, name: &str) -> Command {
     Command::DropOne { kind: kind.to_owned(), name: Name::bare(name) }
 }
 
-fn either(variable: *mut pg_sys::RangeVar, object: NodePtr) -> Name {
-    if variable.is_null() { name_of(parts(object)) } else { relation(variable) }
+fn either(variable: *mut pg_sys::RangeVar, kind: ObjectType::Type, node: NodePtr) -> Name {
+    if variable.is_null() { object(kind, node) } else { relation(variable) }
+}
+
+fn grant(statement: &pg_sys::GrantStmt) -> Command {
+    let privileges: Vec<String> = items(statement.privileges)
+        .into_iter()
+        // SAFETY: a list of AccessPriv, whose name is null for ALL.
+        .map(|node| unsafe {
+            let privilege = &*node.cast::<pg_sys::AccessPriv>();
+            let columns = strings(privilege.cols);
+            let name = if privilege.priv_name.is_null() { "all".to_owned() } else { text(privilege.priv_name) };
+            if columns.is_empty() { name } else { format!("{name} ({})", columns.join(", ")) }
+        })
+        .collect();
+    let kind = word(statement.objtype);
+    let members = items(statement.objects);
+    let (kind, names) = match statement.targtype {
+        pg_sys::GrantTargetType::ACL_TARGET_OBJECT if is_named_by_range(statement.objtype) => {
+            (kind.to_owned(), members.into_iter().map(|one| relation(one.cast())).collect())
+        }
+        pg_sys::GrantTargetType::ACL_TARGET_OBJECT => {
+            (kind.to_owned(), members.into_iter().map(|one| object(statement.objtype, one)).collect())
+        }
+        pg_sys::GrantTargetType::ACL_TARGET_ALL_IN_SCHEMA => {
+            (format!("every {kind} in schema"), members.into_iter().map(|one| schema(&string(one))).collect())
+        }
+        _ => (format!("default privileges of every {kind}"), vec![Name::bare("")]),
+    };
+    let privileges = if privileges.is_empty() { vec!["all".to_owned()] } else { privileges };
+    Command::Grant { kind, names, privileges, roles: roles(statement.grantees), revoke: !statement.is_grant }
+}
+
+fn is_named_by_range(kind: ObjectType::Type) -> bool {
+    matches!(kind, ObjectType::OBJECT_TABLE | ObjectType::OBJECT_SEQUENCE)
+}
+
+/// Functions of ours that weaken the guard, where policy asks for an approval of that.
+const CONTROL: [&str; 5] = ["configure", "deactivate", "drop_maintenance_window", "set_maintenance_window", "set_policy"];
+
+/// The function that a SELECT calls if it does nothing but call one of [`CONTROL`] with constants.
+fn control_call(statement: &pg_sys::SelectStmt) -> Option<Name> {
+    let bare = statement.fromClause.is_null()
+        && statement.whereClause.is_null()
+        && statement.groupClause.is_null()
+        && statement.havingClause.is_null()
+        && statement.withClause.is_null()
+        && statement.intoClause.is_null()
+        && statement.valuesLists.is_null()
+        && statement.op == pg_sys::SetOperation::SETOP_NONE;
+    let [target] = items(statement.targetList)[..] else { return None };
+    if !bare || tag(target) != NodeTag::T_ResTarget {
+        return None;
+    }
+    // SAFETY: the tag says so.
+    let call = unsafe { (*target.cast::<pg_sys::ResTarget>()).val };
+    if tag(call) != NodeTag::T_FuncCall {
+        return None;
+    }
+    // SAFETY: the tag says so.
+    let call = unsafe { &*call.cast::<pg_sys::FuncCall>() };
+    let name = name_of(strings(call.funcname));
+    let ours = name.schema.as_deref() == Some("runbook") && CONTROL.contains(&name.name.as_str());
+    let constant = items(call.args).into_iter().all(is_constant);
+    (ours && constant && call.agg_filter.is_null() && call.over.is_null()).then_some(name)
+}
+
+/// Constants without a cast: the name of a type could be looked up elsewhere.
+fn is_constant(node: NodePtr) -> bool {
+    // SAFETY: each arm casts to the struct that its node tag names.
+    match tag(node) {
+        NodeTag::T_A_Const => true,
+        NodeTag::T_NamedArgExpr => is_constant(unsafe { (*node.cast::<pg_sys::NamedArgExpr>()).arg.cast() }),
+        NodeTag::T_A_ArrayExpr => items(unsafe { (*node.cast::<pg_sys::A_ArrayExpr>()).elements }).into_iter().all(is_constant),
+        _ => false,
+    }
 }
 
 fn drop_objects(statement: &pg_sys::DropStmt) -> Command {
@@ -117,19 +192,14 @@ fn drop_objects(statement: &pg_sys::DropStmt) -> Command {
         let part = path.pop().unwrap_or_default();
         return Command::DropPart { kind: word(kind).into(), name: relation_named(path), part };
     }
-    let name = |object: NodePtr| match kind {
-        _ if is_relation(kind) => relation_from_parts(object.cast()),
-        ObjectType::OBJECT_SCHEMA => schema(&string(object)),
-        _ => name_of(parts(object)),
-    };
-    let names = items(statement.objects).into_iter().map(name).collect();
+    let names = items(statement.objects).into_iter().map(|one| object(kind, one)).collect();
     Command::Drop { kind: word(kind).into(), names, cascade: cascades(statement.behavior) }
 }
 
 fn rename(statement: &pg_sys::RenameStmt) -> Command {
     // SAFETY: strings that the parser made.
     let (part, new_name) = unsafe { (text(statement.subname), text(statement.newname)) };
-    let name = either(statement.relation, statement.object);
+    let name = either(statement.relation, statement.renameType, statement.object);
     let has_part = matches!(
         statement.renameType,
         ObjectType::OBJECT_COLUMN
@@ -140,7 +210,11 @@ fn rename(statement: &pg_sys::RenameStmt) -> Command {
             | ObjectType::OBJECT_RULE
             | ObjectType::OBJECT_POLICY
     );
-    let name = if name.name.is_empty() { Name::bare(part.as_str()) } else { name };
+    let name = match statement.renameType {
+        ObjectType::OBJECT_SCHEMA => schema(&part),
+        _ if name.name.is_empty() => Name::bare(part.as_str()),
+        _ => name,
+    };
     Command::Rename { kind: word(statement.renameType).into(), name, part: has_part.then_some(part), new_name }
 }
 
@@ -327,8 +401,8 @@ fn by_tag(node_tag: NodeTag, tag: String) -> Command {
         | T_CreateEventTrigStmt
         | T_AlterEventTrigStmt
         | T_LoadStmt => Command::System { tag },
-        T_SelectStmt | T_DoStmt | T_CallStmt | T_ExecuteStmt | T_PrepareStmt | T_DeallocateStmt | T_ExplainStmt
-        | T_LockStmt | T_NotifyStmt | T_ListenStmt | T_UnlistenStmt | T_DiscardStmt | T_FetchStmt | T_DeclareCursorStmt
+        T_DoStmt | T_CallStmt | T_ExecuteStmt | T_PrepareStmt | T_DeallocateStmt | T_ExplainStmt | T_LockStmt
+        | T_NotifyStmt | T_ListenStmt | T_UnlistenStmt | T_DiscardStmt | T_FetchStmt | T_DeclareCursorStmt
         | T_ClosePortalStmt | T_ConstraintsSetStmt | T_CheckPointStmt | T_VariableShowStmt | T_CommentStmt => {
             Command::Opaque { tag }
         }

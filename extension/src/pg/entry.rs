@@ -3,6 +3,7 @@
 //! Such a function can't be a `#[pg_extern]`: its errors would lose their fields on the way out. Here the guarded body
 //! ends first, with every destructor run; then the plain C frame re-throws the caught error whole.
 
+use crate::error::refusal;
 use crate::pg::caught::Caught;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -29,6 +30,16 @@ impl From<ErrorReport> for Failure {
 impl From<Caught> for Failure {
     fn from(caught: Caught) -> Self {
         Self::Caught(caught)
+    }
+}
+
+/// For functions without an entry point here, whose own texts are not at fault: the message is enough.
+impl From<Failure> for ErrorReport {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Report(report) => report,
+            Failure::Caught(caught) => refusal(&caught.sqlstate(), caught.message(), None, None),
+        }
     }
 }
 

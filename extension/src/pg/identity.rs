@@ -10,6 +10,13 @@ pub fn session_role() -> String {
     role_name(unsafe { pg_sys::GetSessionUserId() })
 }
 
+/// The login that opened the session, if a superuser has since put on another with SET SESSION AUTHORIZATION.
+pub fn disguised_login() -> Option<String> {
+    // SAFETY: reads statics of miscinit.c.
+    let (session, authenticated) = unsafe { (pg_sys::GetSessionUserId(), pg_sys::GetAuthenticatedUserId()) };
+    (session != authenticated).then(|| role_name(authenticated))
+}
+
 /// Whether the privileges in force are those that the login has chosen itself, and not lent by a SECURITY DEFINER
 /// function, an index build or a maintenance command.
 pub fn acts_for_itself() -> bool {
@@ -29,6 +36,43 @@ pub fn session_is_member(role: &str) -> bool {
         let role = pg_sys::get_role_oid(role.as_ptr(), true);
         role != pg_sys::InvalidOid && pg_sys::is_member_of_role(pg_sys::GetSessionUserId(), role)
     }
+}
+
+/// The login's OID, which renaming does not change.
+pub fn session_oid() -> u32 {
+    // SAFETY: a session user is set in every backend that runs SQL.
+    unsafe { pg_sys::GetSessionUserId() }.to_u32()
+}
+
+/// The present name of a role; `None` if it is gone.
+pub fn name_of_role(oid: u32) -> Option<String> {
+    Some(role_name(pg_sys::Oid::from(oid))).filter(|name| !name.is_empty())
+}
+
+/// Whether a role is a member of another: by grants alone, or, where `superusers` count, also by being a superuser.
+pub fn is_member(member: u32, role: &str, superusers: bool) -> bool {
+    let Ok(role) = CString::new(role) else { return false };
+    let member = pg_sys::Oid::from(member);
+    // SAFETY: NUL-terminated; missing_ok; membership is read from the role cache.
+    unsafe {
+        let role = pg_sys::get_role_oid(role.as_ptr(), true);
+        role != pg_sys::InvalidOid
+            && if superusers {
+                pg_sys::is_member_of_role(member, role)
+            } else {
+                pg_sys::is_member_of_role_nosuper(member, role)
+            }
+    }
+}
+
+/// The client's statement at hand: when its transaction and when it itself began. They differ for any later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(i64, i64);
+
+/// The moment of the call at hand.
+pub fn moment() -> Moment {
+    // SAFETY: reads statics of xact.c.
+    unsafe { Moment(pg_sys::GetCurrentTransactionStartTimestamp(), pg_sys::GetCurrentStatementStartTimestamp()) }
 }
 
 /// How many triggers are running around the call at hand.

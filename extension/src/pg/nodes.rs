@@ -1,10 +1,16 @@
 //! Parse tree nodes: lists, strings and names, read into owned values.
 
 use crate::pg::caught::text;
+use crate::pg::kinds::is_relation;
 use pgrx::pg_sys;
-use pgrx::pg_sys::NodeTag;
+use pgrx::pg_sys::{NodeTag, ObjectType};
 use runbook_core::command::Name;
+use runbook_core::identity::{Address, Identity};
 use std::ffi::CString;
+
+/// OIDs of pg_rewrite and pg_policy (catalog/pg_rewrite.h, pg_policy.h), which the bindings leave out.
+const REWRITE_CATALOG: u32 = 2618;
+const POLICY_CATALOG: u32 = 3256;
 
 /// A pointer to a node; null is allowed and reads as nothing.
 pub type NodePtr = *mut pg_sys::Node;
@@ -95,7 +101,130 @@ pub fn relation(variable: *mut pg_sys::RangeVar) -> Name {
             let namespace = pg_sys::get_rel_namespace(found);
             (Some(text(pg_sys::get_namespace_name(namespace))), pg_sys::isAnyTempNamespace(namespace))
         };
-        Name { schema, name, temporary, missing: found == pg_sys::InvalidOid }
+        Name { schema, name, temporary, identity: identity(pg_sys::RelationRelationId, found) }
+    }
+}
+
+/// What a look-up in a catalog gave.
+fn identity(class: pg_sys::Oid, found: pg_sys::Oid) -> Identity {
+    if found == pg_sys::InvalidOid {
+        Identity::Missing
+    } else {
+        Identity::Is(Address { class: class.to_u32(), object: found.to_u32(), part: 0 })
+    }
+}
+
+/// The object of `kind` that a node names, looked up where that needs no lock.
+pub fn object(kind: ObjectType::Type, node: NodePtr) -> Name {
+    match kind {
+        _ if is_relation(kind) => relation_from_parts(node.cast()),
+        ObjectType::OBJECT_SCHEMA => schema(&string(node)),
+        ObjectType::OBJECT_EXTENSION => extension(&string(node)),
+        ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN => data_type(node),
+        ObjectType::OBJECT_FUNCTION
+        | ObjectType::OBJECT_PROCEDURE
+        | ObjectType::OBJECT_ROUTINE
+        | ObjectType::OBJECT_AGGREGATE => routine(kind, node),
+        _ => name_of(parts(node)),
+    }
+}
+
+fn extension(name: &str) -> Name {
+    let text = CString::new(name).unwrap_or_default();
+    // SAFETY: NUL-terminated; missing_ok.
+    let found = unsafe { pg_sys::get_extension_oid(text.as_ptr(), true) };
+    Name { identity: identity(pg_sys::ExtensionRelationId, found), ..Name::bare(name) }
+}
+
+/// A type or a domain, by a TypeName or by a list of name parts.
+pub fn data_type(node: NodePtr) -> Name {
+    let name = name_of(parts(node));
+    // SAFETY: the tags say what the node is; missing_ok, and no lock is taken.
+    let found = unsafe {
+        match tag(node) {
+            NodeTag::T_TypeName => pg_sys::LookupTypeNameOid(std::ptr::null_mut(), node.cast(), true),
+            NodeTag::T_List => {
+                let type_name = pg_sys::makeTypeNameFromNameList(node.cast());
+                pg_sys::LookupTypeNameOid(std::ptr::null_mut(), type_name, true)
+            }
+            _ => return name,
+        }
+    };
+    let schema = schema_of_type(found).or(name.schema.clone());
+    Name { identity: identity(pg_sys::TypeRelationId, found), schema, ..name }
+}
+
+fn routine(kind: ObjectType::Type, node: NodePtr) -> Name {
+    let name = name_of(parts(node));
+    if tag(node) != NodeTag::T_ObjectWithArgs {
+        return name;
+    }
+    // SAFETY: the tag says so; missing_ok. An ambiguous name is PostgreSQL's error, here as in the statement itself.
+    let found = unsafe { pg_sys::LookupFuncWithArgs(kind, node.cast(), true) };
+    // SAFETY: an OID, or InvalidOid, for which there is no namespace and no name.
+    let schema = unsafe {
+        let namespace = if found == pg_sys::InvalidOid { found } else { pg_sys::get_func_namespace(found) };
+        if namespace == pg_sys::InvalidOid { name.schema.clone() } else { Some(text(pg_sys::get_namespace_name(namespace))) }
+    };
+    Name { identity: identity(pg_sys::ProcedureRelationId, found), schema, ..name }
+}
+
+/// The identity of a column, trigger, rule or row security policy of a relation.
+pub fn part_of(relation: Address, kind: &str, name: &str) -> Identity {
+    let table = pg_sys::Oid::from(relation.object);
+    let text = CString::new(name).unwrap_or_default();
+    // SAFETY: NUL-terminated names; all four look into a catalog cache or index without locking the relation, with
+    // missing_ok where there is such an argument.
+    unsafe {
+        match kind {
+            "column" => match pg_sys::get_attnum(table, text.as_ptr()) {
+                0 => Identity::NewColumn { table: relation.object, after: highest_column(table) },
+                number => Identity::Is(Address { part: number.into(), ..relation }),
+            },
+            "trigger" => identity(pg_sys::TriggerRelationId, pg_sys::get_trigger_oid(table, text.as_ptr(), true)),
+            "rule" => identity(REWRITE_CATALOG.into(), raw::get_rewrite_oid(table, text.as_ptr(), true)),
+            "policy" => identity(POLICY_CATALOG.into(), raw::get_relation_policy_oid(table, text.as_ptr(), true)),
+            _ => Identity::Unknown,
+        }
+    }
+}
+
+/// The schema of a type; `None` if there is no such type.
+fn schema_of_type(oid: pg_sys::Oid) -> Option<String> {
+    // SAFETY: the tuple is null or a pg_type row that stays valid until it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let row: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
+        let namespace = (*row).typnamespace;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(text(pg_sys::get_namespace_name(namespace)))
+    }
+}
+
+/// `pg_class.relnatts`: the highest column number, dropped columns counted.
+fn highest_column(table: pg_sys::Oid) -> i32 {
+    // SAFETY: the tuple is null or a pg_class row that stays valid until it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, table.into());
+        if tuple.is_null() {
+            return 0;
+        }
+        let row: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
+        let columns = (*row).relnatts;
+        pg_sys::ReleaseSysCache(tuple);
+        columns.into()
+    }
+}
+
+mod raw {
+    use pgrx::pg_sys;
+    use std::ffi::c_char;
+    unsafe extern "C-unwind" {
+        pub fn get_rewrite_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
+        pub fn get_relation_policy_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
     }
 }
 
@@ -108,7 +237,7 @@ pub fn new_relation(variable: *mut pg_sys::RangeVar) -> Name {
     unsafe {
         let schema = text((*variable).schemaname);
         let temporary = (*variable).relpersistence == pg_sys::RELPERSISTENCE_TEMP as std::ffi::c_char || schema == "pg_temp";
-        Name { schema: (!schema.is_empty()).then_some(schema), name: text((*variable).relname), temporary, missing: false }
+        Name { schema: (!schema.is_empty()).then_some(schema), name: text((*variable).relname), temporary, ..Name::default() }
     }
 }
 
@@ -134,8 +263,8 @@ pub fn relation_named(mut path: Vec<String>) -> Name {
 pub fn schema(name: &str) -> Name {
     let text = CString::new(name).unwrap_or_default();
     // SAFETY: NUL-terminated; missing_ok.
-    let missing = unsafe { pg_sys::get_namespace_oid(text.as_ptr(), true) } == pg_sys::InvalidOid;
-    Name { missing, ..Name::bare(name) }
+    let found = unsafe { pg_sys::get_namespace_oid(text.as_ptr(), true) };
+    Name { identity: identity(pg_sys::NamespaceRelationId, found), ..Name::bare(name) }
 }
 
 /// The parts of an object's name, whatever kind of node holds them.

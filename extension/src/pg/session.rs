@@ -77,6 +77,20 @@ pub fn search_path() -> Vec<String> {
     }
 }
 
+/// The schemas that are searched, in order, with those that PostgreSQL puts in front; the session's temporary schema as
+/// `pg_temp`.
+pub fn resolution() -> Vec<String> {
+    // SAFETY: a fresh list of namespace OIDs in the current memory context; names are copied.
+    unsafe {
+        let list = pg_sys::fetch_search_path(true);
+        let length = if list.is_null() { 0 } else { usize::try_from((*list).length).unwrap_or(0) };
+        (0..length)
+            .map(|at| (*(*list).elements.add(at)).oid_value)
+            .map(|oid| if pg_sys::isTempNamespace(oid) { "pg_temp".to_owned() } else { text(pg_sys::get_namespace_name(oid)) })
+            .collect()
+    }
+}
+
 /// Whether the unqualified name of a relation means something.
 pub fn relation_exists(name: &CStr) -> bool {
     // SAFETY: NUL-terminated; looks along the search path and raises nothing.

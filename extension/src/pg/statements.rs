@@ -4,6 +4,7 @@ use crate::pg::caught::{Caught, text, trap};
 use crate::pg::{commands, nodes};
 use pgrx::pg_sys;
 use runbook_core::command::Command;
+use runbook_core::statement::skip_blank;
 use std::ffi::{CStr, CString};
 
 /// One statement of a text.
@@ -118,43 +119,6 @@ pub fn check_constraints() -> Result<u64, Caught> {
 unsafe fn tag_of(tree: *mut pg_sys::Node) -> String {
     // SAFETY: a raw statement's node, as the caller promises; the name is a static string.
     unsafe { text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(tree))) }
-}
-
-/// `text` from its first byte that is neither white space nor comment.
-fn skip_blank(text: &str) -> &str {
-    let mut rest = text.trim_start();
-    loop {
-        if let Some(comment) = rest.strip_prefix("--") {
-            rest = comment.find('\n').map_or("", |end| &comment[end..]).trim_start();
-        } else if rest.starts_with("/*") {
-            rest = block_comment_end(rest).trim_start();
-        } else {
-            return rest;
-        }
-    }
-}
-
-/// Block comments nest in SQL.
-fn block_comment_end(text: &str) -> &str {
-    let (mut depth, mut at) = (0, 0);
-    while let Some(rest) = text.get(at..) {
-        if rest.starts_with("/*") {
-            depth += 1;
-            at += 2;
-        } else if rest.starts_with("*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return &text[at..];
-            }
-        } else {
-            match rest.chars().next() {
-                Some(next) => at += next.len_utf8(),
-                None => break,
-            }
-        }
-    }
-    ""
 }
 
 fn line_at(sql: &str, offset: usize) -> usize {

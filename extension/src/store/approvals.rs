@@ -1,84 +1,158 @@
 //! Table `approval`.
 
-use super::{Result, Row, execute, read, write};
+use super::{Result, Row, read, write};
+use crate::error::internal;
 use crate::pg::identity::Database;
-use std::collections::{HashMap, HashSet};
+use pgrx::datum::Interval;
+use pgrx::pg_sys::Oid;
+use runbook_core::approval::Login;
+use runbook_core::manifest::Manifest;
+use runbook_core::plan::Direction;
 
-/// A decision that counts.
+/// A decision, with what is known of whether it counts.
 #[derive(Clone, Debug)]
-pub struct Decision {
+pub struct Given {
     /// The revision decided on.
     pub revision: String,
-    /// The digest decided on.
-    pub digest: String,
     /// Whether it is a yes.
     pub approved: bool,
-    /// The login that decided.
-    pub approver: String,
+    /// The login that decided, with the login roles that it was or could become then.
+    pub login: Login,
+    /// That login's OID.
+    pub oid: u32,
+    /// Why it does not count; `None` if it may.
+    pub void: Option<String>,
+    /// When, in microseconds since 1970.
+    pub decided_at: i64,
+    /// Until when it counts, in microseconds since 1970.
+    pub expires_at: i64,
+    /// The catalog fingerprint that it is bound to.
+    pub fingerprint: Option<String>,
+    upgrade: String,
+    downgrade: String,
 }
 
-/// The decisions that count in `database` for these revisions.
-pub fn decisions(ids: &[String], database: &Database) -> Result<Vec<Decision>> {
-    let decision =
-        |row: &Row| Ok(Decision { revision: row.get(1)?, digest: row.get(2)?, approved: row.get(3)?, approver: row.get(4)? });
-    let (system, oid) = (database.system_identifier.as_str(), pgrx::pg_sys::Oid::from(database.oid));
+impl Given {
+    /// What was approved of one direction.
+    pub fn manifest(&self, direction: Direction) -> Result<Manifest> {
+        let text = if direction == Direction::Upgrade { &self.upgrade } else { &self.downgrade };
+        serde_json::from_str(text).map_err(|error| internal(format!("runbook.approval: {error}")))
+    }
+}
+
+/// A decision to be stored.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// The revision decided on.
+    pub revision: &'a str,
+    /// The digest decided on.
+    pub digest: &'a str,
+    /// Whether it is a yes.
+    pub approved: bool,
+    /// The login that decides.
+    pub login: &'a Login,
+    /// That login's OID.
+    pub oid: u32,
+    /// What the login says about it.
+    pub comment: Option<&'a str>,
+    /// What it covers, upgrade first.
+    pub manifests: [&'a Manifest; 2],
+    /// The catalog fingerprint that it is bound to.
+    pub fingerprint: Option<&'a str>,
+}
+
+fn given(row: &Row) -> Result<Given> {
+    let oids: Vec<Oid> = row.get(5)?;
+    Ok(Given {
+        revision: row.get(1)?,
+        approved: row.get(2)?,
+        login: Login { name: row.get(3)?, identities: oids.into_iter().map(Oid::to_u32).collect() },
+        oid: row.get::<Oid>(4)?.to_u32(),
+        void: row.maybe(6)?,
+        decided_at: row.get(7)?,
+        expires_at: row.get(11)?,
+        fingerprint: row.maybe(8)?,
+        upgrade: row.get(9)?,
+        downgrade: row.get(10)?,
+    })
+}
+
+/// The decisions on these revisions, in the order of decision; those that a later one of the same login replaced left out.
+pub fn given_for(ids: &[String]) -> Result<Vec<Given>> {
     // A statement of its own for one id: it always takes the index, however small the table was when it was planned.
     if let [id] = ids {
         return read(
-            "SELECT a.revision, a.digest, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver FROM runbook.approval AS a \
-             WHERE a.revision OPERATOR(pg_catalog.=) $1 AND a.void_reason IS NULL \
-             AND a.system_identifier OPERATOR(pg_catalog.=) $2 AND a.database_oid OPERATOR(pg_catalog.=) $3",
-            &[id.as_str().into(), system.into(), oid.into()],
-            decision,
+            "SELECT a.revision, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver, a.approver_oid, a.identities, \
+                 runbook.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at, \
+                                       a.approver, a.approver_oid), \
+                 (EXTRACT(epoch FROM a.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, a.fingerprint, \
+                 a.upgrade_manifest::pg_catalog.text, a.downgrade_manifest::pg_catalog.text, \
+             (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
+             FROM runbook.approval AS a JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) a.revision \
+             WHERE a.revision OPERATOR(pg_catalog.=) $1 AND a.void_reason IS DISTINCT FROM 'replaced' \
+             ORDER BY a.decided_at USING OPERATOR(pg_catalog.<), a.approval_id USING OPERATOR(pg_catalog.<)",
+            &[id.as_str().into()],
+            given,
         );
     }
     read(
-        "SELECT a.revision, a.digest, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver FROM runbook.approval AS a \
-         WHERE a.revision OPERATOR(pg_catalog.=) ANY ($1) AND a.void_reason IS NULL \
-         AND a.system_identifier OPERATOR(pg_catalog.=) $2 AND a.database_oid OPERATOR(pg_catalog.=) $3",
-        &[ids.to_vec().into(), system.into(), oid.into()],
-        decision,
+        "SELECT a.revision, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver, a.approver_oid, a.identities, \
+             runbook.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at, \
+                                   a.approver, a.approver_oid), \
+             (EXTRACT(epoch FROM a.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, a.fingerprint, \
+             a.upgrade_manifest::pg_catalog.text, a.downgrade_manifest::pg_catalog.text, \
+             (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
+         FROM runbook.approval AS a JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) a.revision \
+         WHERE a.revision OPERATOR(pg_catalog.=) ANY ($1) AND a.void_reason IS DISTINCT FROM 'replaced' \
+         ORDER BY a.decided_at USING OPERATOR(pg_catalog.<), a.approval_id USING OPERATOR(pg_catalog.<)",
+        &[ids.to_vec().into()],
+        given,
     )
 }
 
-/// Who approved what, by revision and digest; a rejected digest has no approvers.
-pub fn approvers(decisions: Vec<Decision>) -> HashMap<(String, String), HashSet<String>> {
-    let mut approvers: HashMap<(String, String), HashSet<String>> = HashMap::new();
-    let rejected: HashSet<(String, String)> =
-        decisions.iter().filter(|one| !one.approved).map(|one| (one.revision.clone(), one.digest.clone())).collect();
-    for one in decisions.into_iter().filter(|one| one.approved) {
-        let key = (one.revision, one.digest);
-        if !rejected.contains(&key) {
-            approvers.entry(key).or_default().insert(one.approver);
-        }
-    }
-    approvers
-}
-
-/// Stores a decision, in place of the same login's earlier one.
-pub fn decide(decision: &Decision, comment: Option<&str>, database: &Database) -> Result<()> {
-    void(&decision.revision, Some(&decision.approver), "replaced by a later decision of the same login")?;
-    execute(
-        "INSERT INTO runbook.approval (approval_id, revision, digest, decision, approver, comment, system_identifier, database_oid, \
-         decided_at) VALUES (pg_catalog.gen_random_uuid(), $1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp())",
+/// Stores a decision, in place of the same login's earlier one. It expires after `valid_for`, or else after `default`.
+/// Returns when.
+pub fn decide(decision: &Decision, valid_for: Option<Interval>, default: &str, database: &Database) -> Result<String> {
+    void(decision.revision, Some(decision.oid), "replaced")?;
+    let json = |manifest: &Manifest| serde_json::to_string(manifest).map_err(|error| internal(error.to_string()));
+    let rows = write(
+        "INSERT INTO runbook.approval AS a (approval_id, revision, digest, decision, approver, approver_oid, identities, comment, \
+             system_identifier, database_oid, decided_at, expires_at, upgrade_manifest, downgrade_manifest, fingerprint) \
+         VALUES (pg_catalog.gen_random_uuid(), $1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp(), \
+             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($10, $11::pg_catalog.interval), \
+             $12::pg_catalog.jsonb, $13::pg_catalog.jsonb, $14) RETURNING a.expires_at::pg_catalog.text",
         &[
-            decision.revision.as_str().into(),
-            decision.digest.as_str().into(),
+            decision.revision.into(),
+            decision.digest.into(),
             if decision.approved { "approved" } else { "rejected" }.into(),
-            decision.approver.as_str().into(),
-            comment.map(str::to_owned).into(),
+            decision.login.name.as_str().into(),
+            Oid::from(decision.oid).into(),
+            oids(decision.login).into(),
+            decision.comment.map(str::to_owned).into(),
             database.system_identifier.as_str().into(),
-            pgrx::pg_sys::Oid::from(database.oid).into(),
+            Oid::from(database.oid).into(),
+            valid_for.into(),
+            default.into(),
+            json(decision.manifests[0])?.into(),
+            json(decision.manifests[1])?.into(),
+            decision.fingerprint.map(str::to_owned).into(),
         ],
-    )
+        |row| row.get(1),
+    )?;
+    rows.into_iter().next().ok_or_else(|| internal("INSERT returned no row"))
+}
+
+/// The identities of a login as `oid[]`.
+pub fn oids(login: &Login) -> Vec<Oid> {
+    login.identities.iter().copied().map(Oid::from).collect()
 }
 
 /// Makes decisions on a revision void, one login's or all; says how many.
-pub fn void(revision: &str, approver: Option<&str>, reason: &str) -> Result<usize> {
+pub fn void(revision: &str, approver: Option<u32>, reason: &str) -> Result<usize> {
     let rows = write(
         "UPDATE runbook.approval AS a SET void_reason = $3 WHERE a.revision OPERATOR(pg_catalog.=) $1 AND a.void_reason IS NULL \
-         AND ($2 IS NULL OR a.approver OPERATOR(pg_catalog.=) $2) RETURNING 1",
-        &[revision.into(), approver.map(str::to_owned).into(), reason.into()],
+         AND ($2 IS NULL OR a.approver_oid OPERATOR(pg_catalog.=) $2) RETURNING 1",
+        &[revision.into(), approver.map(Oid::from).into(), reason.into()],
         |row| row.get::<i32>(1),
     )?;
     Ok(rows.len())

@@ -1,7 +1,9 @@
 //! PostgreSQL's own catalog, as far as the guard needs it.
 
 use super::{Result, read};
+use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
+use runbook_core::identity::{Address, Identity};
 
 /// An object that `sql_drop` reports.
 #[derive(Debug)]
@@ -17,8 +19,8 @@ pub struct Dropped {
 /// What the statement at hand dropped; inside `sql_drop` only.
 pub fn dropped_objects() -> Result<Vec<Dropped>> {
     read(
-        "SELECT d.object_type, d.address_names, d.is_temporary, d.original, d.normal, d.schema_name, d.object_name \
-         FROM pg_catalog.pg_event_trigger_dropped_objects() AS d",
+        "SELECT d.object_type, d.address_names, d.is_temporary, d.original, d.normal, d.schema_name, d.object_name, \
+             d.classid, d.objid, d.objsubid FROM pg_catalog.pg_event_trigger_dropped_objects() AS d",
         &[],
         |row| {
             let path: Vec<Option<String>> = row.maybe(2)?.unwrap_or_default();
@@ -28,31 +30,45 @@ pub fn dropped_objects() -> Result<Vec<Dropped>> {
                 "type" | "domain" => [row.maybe(6)?, row.maybe(7)?].into_iter().flatten().collect(),
                 _ => path.into_iter().flatten().collect(),
             };
-            Ok(Dropped { action: Action::dropped(&kind, path, row.get(3)?), original: row.get(4)?, normal: row.get(5)? })
+            let address = address(row.get(8)?, row.get(9)?, row.get(10)?);
+            let action = Action::dropped(&kind, path, row.get(3)?, address);
+            Ok(Dropped { action, original: row.get(4)?, normal: row.get(5)? })
         },
     )
+}
+
+/// An address from the columns of `pg_depend`, `pg_event_trigger_dropped_objects()` and their like.
+pub(super) fn address(class: Oid, object: Oid, part: i32) -> Address {
+    Address { class: class.to_u32(), object: object.to_u32(), part }
 }
 
 /// What the statement at hand created or altered; inside `ddl_command_end` only. Temporary objects are left out.
 pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
     let rows = read(
-        "SELECT COALESCE(c.object_type, ''), a.object_names FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
+        "SELECT COALESCE(c.object_type, ''), a.object_names, c.classid, c.objid, c.objsubid FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
          LEFT JOIN LATERAL pg_catalog.pg_identify_object_as_address(c.classid, c.objid, c.objsubid) AS a ON c.objid IS NOT NULL \
          WHERE c.schema_name IS NULL OR c.schema_name OPERATOR(pg_catalog.<>) 'pg_temp'",
         &[],
-        |row| Ok((row.get::<String>(1)?, row.maybe::<Vec<Option<String>>>(2)?.unwrap_or_default())),
+        |row| {
+            let identity = match (row.maybe(3)?, row.maybe(4)?, row.maybe(5)?) {
+                (Some(class), Some(object), Some(part)) => Identity::Is(address(class, object, part)),
+                _ => Identity::Unknown,
+            };
+            let path = row.maybe::<Vec<Option<String>>>(2)?.unwrap_or_default();
+            Ok(Action::executed(tag, &row.get::<String>(1)?, path.into_iter().flatten().collect(), identity))
+        },
     )?;
-    Ok(rows.into_iter().map(|(kind, path)| Action::executed(tag, &kind, path.into_iter().flatten().collect())).collect())
+    Ok(rows)
 }
 
-/// Schema and name of the table that is about to be rewritten; inside `table_rewrite` only.
-pub fn rewritten_table() -> Result<Option<(String, String)>> {
+/// OID, schema and name of the table that is about to be rewritten; inside `table_rewrite` only.
+pub fn rewritten_table() -> Result<Option<(u32, String, String)>> {
     let rows = read(
-        "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text FROM pg_catalog.pg_class AS c \
+        "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text FROM pg_catalog.pg_class AS c \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.pg_event_trigger_table_rewrite_oid()",
         &[],
-        |row| Ok((row.get(1)?, row.get(2)?)),
+        |row| Ok((row.get::<Oid>(1)?.to_u32(), row.get(2)?, row.get(3)?)),
     )?;
     Ok(rows.into_iter().next())
 }
@@ -77,22 +93,6 @@ pub fn deferred_constraints() -> Result<Vec<String>> {
         &[],
         |row| row.get(1),
     )
-}
-
-/// Whether a table inherits from another, directly or not.
-pub fn inherits(schema: &str, table: &str, parent_schema: &str, parent: &str) -> Result<bool> {
-    let rows = read(
-        "WITH RECURSIVE ancestor (id) AS ( \
-             SELECT i.inhparent FROM pg_catalog.pg_inherits AS i \
-             WHERE i.inhrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1, $2))::pg_catalog.oid \
-             UNION SELECT i.inhparent FROM pg_catalog.pg_inherits AS i, ancestor AS a \
-             WHERE i.inhrelid OPERATOR(pg_catalog.=) a.id) \
-         SELECT true FROM ancestor AS a \
-         WHERE a.id OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.format('%I.%I', $3, $4))::pg_catalog.oid",
-        &[schema.into(), table.into(), parent_schema.into(), parent.into()],
-        |row| row.get::<bool>(1),
-    )?;
-    Ok(!rows.is_empty())
 }
 
 /// The cursors WITH HOLD of this session, by name and time of creation.

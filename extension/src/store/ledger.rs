@@ -34,3 +34,25 @@ pub fn client_address() -> Result<String> {
     let rows = read("SELECT COALESCE(pg_catalog.host(pg_catalog.inet_client_addr()), '')", &[], |row| row.get::<String>(1));
     rows.map(|rows| rows.into_iter().next().unwrap_or_default())
 }
+
+/// The sessions of this database in which the glass is broken: `alice (pid 123) until 12:00:00: "reason"`.
+pub fn broken_glass() -> Result<Vec<String>> {
+    read(
+        "SELECT pg_catalog.format('%s (pid %s) until %s: \"%s\"', o.payload OPERATOR(pg_catalog.->>) 'session_role', \
+             o.payload OPERATOR(pg_catalog.->>) 'pid', o.payload OPERATOR(pg_catalog.->>) 'until', \
+             o.payload OPERATOR(pg_catalog.->>) 'reason') \
+         FROM runbook.entry AS e CROSS JOIN LATERAL (SELECT e.payload::pg_catalog.jsonb AS payload) AS o \
+         WHERE e.kind OPERATOR(pg_catalog.=) 'break_glass.opened' \
+             AND (o.payload OPERATOR(pg_catalog.->>) 'until_us')::pg_catalog.int8 OPERATOR(pg_catalog.>) \
+                 (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
+             AND NOT EXISTS (SELECT FROM runbook.entry AS c WHERE c.kind OPERATOR(pg_catalog.=) 'break_glass.closed' \
+                 AND (c.payload::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'break_glass') OPERATOR(pg_catalog.=) e.entry_id::pg_catalog.text) \
+             AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a \
+                 WHERE a.pid OPERATOR(pg_catalog.=) (o.payload OPERATOR(pg_catalog.->>) 'pid')::pg_catalog.int4 \
+                 AND a.backend_start OPERATOR(pg_catalog.<) e.recorded_at \
+                 AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
+         ORDER BY e.recorded_at USING OPERATOR(pg_catalog.<)",
+        &[],
+        |row| row.get(1),
+    )
+}

@@ -5,7 +5,11 @@
 
 pub mod approvals;
 pub mod catalog;
+pub mod clock;
 pub mod ledger;
+pub mod logins;
+pub mod objects;
+pub mod permits;
 pub mod revisions;
 pub mod settings;
 

@@ -5,8 +5,10 @@ use crate::error::{from_core, internal};
 use crate::pg::identity::transaction_id;
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
+use pgrx::pg_sys::Oid;
 use runbook_core::Revision;
 use runbook_core::action::Action;
+use runbook_core::approval::Login;
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::plan::Direction;
 use std::cell::RefCell;
@@ -23,8 +25,10 @@ pub struct Stored {
     pub phase: String,
     /// `pending`, `approved`, `rejected`, `applied` or `reverted`.
     pub status: String,
-    /// The login that submitted it.
-    pub submitted_by: String,
+    /// The login that submitted it, with the login roles that it was or could become.
+    pub submitter: Login,
+    /// That login's OID.
+    pub submitter_oid: u32,
     /// Its author, for people.
     pub author: String,
     /// Actions of the upgrade.
@@ -147,14 +151,14 @@ pub fn load(ids: &[String]) -> Result<Vec<Stored>> {
     if let [id] = ids {
         return read(
             "SELECT r.source, r.digest, r.phase, r.status, r.submitted_by, r.author, r.upgrade_actions::pg_catalog.text, \
-                 r.downgrade_actions::pg_catalog.text FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) $1",
+                 r.downgrade_actions::pg_catalog.text, r.submitter, r.submitter_identities FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) $1",
             &[id.as_str().into()],
             stored,
         );
     }
     read(
         "SELECT r.source, r.digest, r.phase, r.status, r.submitted_by, r.author, r.upgrade_actions::pg_catalog.text, \
-             r.downgrade_actions::pg_catalog.text \
+             r.downgrade_actions::pg_catalog.text, r.submitter, r.submitter_identities \
          FROM pg_catalog.unnest($1) WITH ORDINALITY AS wanted (id, place) \
          JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) wanted.id \
          ORDER BY wanted.place USING OPERATOR(pg_catalog.<)",
@@ -169,7 +173,8 @@ fn stored(row: &Row) -> Result<Stored> {
         digest: row.get(2)?,
         phase: row.get(3)?,
         status: row.get(4)?,
-        submitted_by: row.get(5)?,
+        submitter: Login { name: row.get(5)?, identities: row.get::<Vec<Oid>>(10)?.into_iter().map(Oid::to_u32).collect() },
+        submitter_oid: row.get::<Oid>(9)?.to_u32(),
         author: row.get(6)?,
         upgrade_actions: parse(&row.get::<String>(7)?)?,
         downgrade_actions: parse(&row.get::<String>(8)?)?,
@@ -198,12 +203,13 @@ pub fn save(stored: &Stored, ordinal: i64) -> Result<()> {
     }
     execute(
         "INSERT INTO runbook.revision AS r (revision, ordinal, parents, depends_on, branch_labels, message, phase, author, digest, \
-             source, upgrade_actions, downgrade_actions, status, submitted_by, submitted_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, pg_catalog.clock_timestamp()) \
+             source, upgrade_actions, downgrade_actions, status, submitted_by, submitter, submitter_identities, submitted_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, pg_catalog.clock_timestamp()) \
          ON CONFLICT (revision) DO UPDATE SET parents = excluded.parents, depends_on = excluded.depends_on, \
              branch_labels = excluded.branch_labels, message = excluded.message, phase = excluded.phase, author = excluded.author, \
              digest = excluded.digest, source = excluded.source, upgrade_actions = excluded.upgrade_actions, \
              downgrade_actions = excluded.downgrade_actions, status = excluded.status, submitted_by = excluded.submitted_by, \
+             submitter = excluded.submitter, submitter_identities = excluded.submitter_identities, \
              submitted_at = excluded.submitted_at",
         &[
             revision.revision.as_str().into(),
@@ -218,7 +224,9 @@ pub fn save(stored: &Stored, ordinal: i64) -> Result<()> {
             runbook_core::ledger::canonical(&source).into(),
             json(&stored.upgrade_actions).into(),
             json(&stored.downgrade_actions).into(),
-            stored.submitted_by.as_str().into(),
+            stored.submitter.name.as_str().into(),
+            Oid::from(stored.submitter_oid).into(),
+            super::approvals::oids(&stored.submitter).into(),
         ],
     )
 }
@@ -237,6 +245,23 @@ pub fn mark(id: &str, direction: Direction) -> Result<()> {
             &[id.into()],
         ),
     }
+}
+
+/// Ids of the revisions that name this one as a parent.
+pub fn children(id: &str) -> Result<Vec<String>> {
+    read("SELECT r.revision FROM runbook.revision AS r WHERE $1 OPERATOR(pg_catalog.=) ANY (r.parents)", &[id.into()], |row| {
+        row.get(1)
+    })
+}
+
+/// Ids of the revisions that wait for decisions, in order of submission.
+pub fn waiting() -> Result<Vec<String>> {
+    read(
+        "SELECT r.revision FROM runbook.revision AS r WHERE r.status OPERATOR(pg_catalog.=) ANY ('{pending,approved,reverted}') \
+         ORDER BY r.ordinal USING OPERATOR(pg_catalog.<)",
+        &[],
+        |row| row.get(1),
+    )
 }
 
 /// Sets the status of a revision that is not applied.

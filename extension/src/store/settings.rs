@@ -1,9 +1,13 @@
-//! Tables `setting`, `policy_rule` and `activation`.
+//! Tables `setting`, `policy_rule`, `maintenance_window` and `activation`.
 
-use super::{Result, execute, read};
+use super::{Result, execute, read, write};
+use crate::error::internal;
 use crate::pg::identity::{Database, database};
+use chrono::NaiveDateTime;
 use runbook_core::action::Class;
-use runbook_core::policy::{Policy, Rule, Verdict};
+use runbook_core::policy::{Environment, Override, Pattern, Policy, Rule, Verdict};
+use runbook_core::window::{Window, parse_days};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Which database the guard was activated for, if any.
@@ -36,24 +40,113 @@ pub fn deactivate() -> Result<()> {
     execute("DELETE FROM runbook.activation", &[])
 }
 
-/// The policy in force.
+/// The policy in force, with what the clocks of its maintenance windows show now. One query: every DDL statement asks.
+///
+/// # Errors
+/// XX000 where a row can't be read, so that a damaged policy stops everything instead of nothing.
 pub fn policy() -> Result<Policy> {
-    let rows = read("SELECT p.class, p.verdict, p.approvals FROM runbook.policy_rule AS p", &[], |row| {
-        let (class, verdict, approvals) = (row.get::<String>(1)?, row.get::<String>(2)?, row.get::<i32>(3)?);
-        Ok(Class::parse(&class)
-            .zip(Verdict::parse(&verdict))
-            .map(|(class, verdict)| (class, Rule { verdict, approvals: u32::try_from(approvals).unwrap_or(0) })))
-    })?;
-    Ok(Policy::new(rows.into_iter().flatten()))
+    let rows = read(
+        "SELECT pg_catalog.jsonb_build_object(\
+             'environment', (SELECT s.value FROM runbook.setting AS s WHERE s.key OPERATOR(pg_catalog.=) 'environment'), \
+             'rules', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(\
+                 p.class, p.objects, p.verdict, p.approvals, p.approver_role)) FROM runbook.policy_rule AS p), \
+             'windows', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(\
+                 w.name, w.classes, w.days, w.opens::pg_catalog.text, w.closes::pg_catalog.text, w.time_zone, \
+                 pg_catalog.to_char(pg_catalog.timezone(w.time_zone, pg_catalog.clock_timestamp()), \
+                                    'YYYY-MM-DD\"T\"HH24:MI:SS'))) FROM runbook.maintenance_window AS w))::pg_catalog.text",
+        &[],
+        |row| row.get::<String>(1),
+    )?;
+    let json = rows.into_iter().next().unwrap_or_default();
+    let stored: StoredPolicy = serde_json::from_str(&json).map_err(|error| internal(format!("runbook's policy: {error}")))?;
+    stored.read().ok_or_else(|| internal("a row of runbook.policy_rule or runbook.maintenance_window can't be read"))
 }
 
-/// Sets the rule of a class.
-pub fn set_rule(class: Class, rule: Rule) -> Result<()> {
+#[derive(Deserialize)]
+struct StoredPolicy {
+    environment: Option<String>,
+    rules: Option<Vec<(String, String, String, u32, Option<String>)>>,
+    windows: Option<Vec<StoredWindow>>,
+}
+
+#[derive(Deserialize)]
+struct StoredWindow(String, Vec<String>, String, String, String, String, String);
+
+impl StoredPolicy {
+    fn read(self) -> Option<Policy> {
+        let environment = match &self.environment {
+            Some(text) => Environment::parse(text)?,
+            None => Environment::default(),
+        };
+        let rules = self.rules.unwrap_or_default().into_iter().map(|(class, objects, verdict, approvals, approver_role)| {
+            let objects = if objects.is_empty() { None } else { Some(Pattern::parse(&objects)?) };
+            let rule = Rule { verdict: Verdict::parse(&verdict)?, approvals, approver_role };
+            Some(Override { class: Class::parse(&class)?, objects, rule })
+        });
+        let windows = self.windows.unwrap_or_default().into_iter().map(StoredWindow::read);
+        Some(Policy::new(environment, rules.collect::<Option<_>>()?).with_windows(windows.collect::<Option<_>>()?))
+    }
+}
+
+impl StoredWindow {
+    fn read(self) -> Option<(Window, NaiveDateTime)> {
+        let Self(name, classes, days, opens, closes, time_zone, now) = self;
+        let classes = classes.iter().map(|class| Class::parse(class)).collect::<Option<_>>()?;
+        let (days, opens, closes) = (parse_days(&days)?, opens.parse().ok()?, closes.parse().ok()?);
+        Some((Window { name, classes, days, opens, closes, time_zone }, now.parse().ok()?))
+    }
+}
+
+/// Sets the rule of a class, on all objects or on those that match.
+pub fn set_rule(class: Class, objects: Option<&Pattern>, rule: &Rule) -> Result<()> {
     execute(
-        "INSERT INTO runbook.policy_rule (class, verdict, approvals) VALUES ($1, $2, $3) ON CONFLICT (class) DO UPDATE \
-         SET verdict = excluded.verdict, approvals = excluded.approvals",
-        &[class.as_str().into(), rule.verdict.as_str().into(), i32::try_from(rule.approvals).unwrap_or(i32::MAX).into()],
+        "INSERT INTO runbook.policy_rule (class, objects, verdict, approvals, approver_role) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (class, objects) DO UPDATE SET verdict = excluded.verdict, approvals = excluded.approvals, \
+         approver_role = excluded.approver_role",
+        &[
+            class.as_str().into(),
+            objects.map(Pattern::to_string).unwrap_or_default().into(),
+            rule.verdict.as_str().into(),
+            i32::try_from(rule.approvals).unwrap_or(i32::MAX).into(),
+            rule.approver_role.clone().into(),
+        ],
     )
+}
+
+/// Takes a rule back.
+pub fn drop_rule(class: Class, objects: Option<&Pattern>) -> Result<()> {
+    execute(
+        "DELETE FROM runbook.policy_rule AS p WHERE p.class OPERATOR(pg_catalog.=) $1 AND p.objects OPERATOR(pg_catalog.=) $2",
+        &[class.as_str().into(), objects.map(Pattern::to_string).unwrap_or_default().into()],
+    )
+}
+
+/// Stores a maintenance window, in place of one with the same name.
+pub fn set_window(window: &Window, days: &str) -> Result<()> {
+    execute(
+        "INSERT INTO runbook.maintenance_window (name, classes, days, opens, closes, time_zone) \
+         VALUES ($1, $2, $3, $4::pg_catalog.time, $5::pg_catalog.time, $6) ON CONFLICT (name) DO UPDATE SET \
+         classes = excluded.classes, days = excluded.days, opens = excluded.opens, closes = excluded.closes, \
+         time_zone = excluded.time_zone",
+        &[
+            window.name.as_str().into(),
+            window.classes.iter().map(|class| class.as_str().to_owned()).collect::<Vec<_>>().into(),
+            days.into(),
+            window.opens.to_string().into(),
+            window.closes.to_string().into(),
+            window.time_zone.as_str().into(),
+        ],
+    )
+}
+
+/// Removes a maintenance window; false if there was none.
+pub fn drop_window(name: &str) -> Result<bool> {
+    let rows = write(
+        "DELETE FROM runbook.maintenance_window AS w WHERE w.name OPERATOR(pg_catalog.=) $1 RETURNING 1",
+        &[name.into()],
+        |row| row.get::<i32>(1),
+    )?;
+    Ok(!rows.is_empty())
 }
 
 /// All settings that were configured.

@@ -1,0 +1,51 @@
+//! `break_glass`, `close_break_glass`.
+
+use crate::apply::settings::Settings;
+use crate::caller::{must_be_the_login, refused};
+use crate::error::refusal;
+use crate::guard::enforcement::Enforcement;
+use crate::guard::glass;
+use crate::pg::identity::session_role;
+use crate::store::clock;
+use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+/// Sets policy aside in this session, for a reason and for a time; returns when it ends.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn break_glass(reason: &str, valid_for: default!(Interval, "'15 minutes'")) -> Result<String, ErrorReport> {
+    must_be_the_login("break_glass", &["runbook_break_glass"])?;
+    if reason.trim().is_empty() {
+        let hint = "SELECT runbook.break_glass('what is on fire', '15 minutes');";
+        return Err(refusal("22023", "breaking the glass needs a reason", None, Some(hint.to_owned())));
+    }
+    if Enforcement::current()? == Enforcement::Off {
+        let detail = "Nothing is enforced in this database, so there is no policy to set aside.".to_owned();
+        return Err(refusal("55000", "the guard is not active here", Some(detail), None));
+    }
+    let settings = Settings::load()?;
+    let (until, text, sane) = clock::deadline(valid_for, settings.break_glass_max())?;
+    if !sane {
+        return Err(refused(
+            "break_glass",
+            "22023",
+            "the glass can't be broken for that time",
+            Some(format!("The longest is {} (setting break_glass_max).", settings.break_glass_max())),
+            Some("SELECT runbook.break_glass('REASON', '15 minutes');".to_owned()),
+        ));
+    }
+    glass::open(reason, until, &text)?;
+    warning!(
+        "policy is set aside in this session until {text}: every statement of \"{}\" is marked in the ledger",
+        session_role()
+    );
+    Ok(text)
+}
+
+/// Puts policy back in force in this session before the time is up; false if the glass was whole.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn close_break_glass() -> bool {
+    glass::close("closed by the login")
+}

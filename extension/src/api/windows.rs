@@ -1,0 +1,86 @@
+//! `set_maintenance_window`, `drop_maintenance_window`.
+
+use crate::caller::must_be_the_login;
+use crate::error::refusal;
+use crate::guard::control;
+use crate::ledger;
+use crate::store::{clock, settings};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use runbook_core::action::Class;
+use runbook_core::ledger::Kind;
+use runbook_core::window::{Window, parse_days};
+use serde_json::json;
+
+/// Sets a maintenance window: actions of these classes run only while one of their windows is open.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn set_maintenance_window(
+    name: &str,
+    classes: Vec<String>,
+    days: &str,
+    opens: &str,
+    closes: &str,
+    time_zone: &str,
+) -> Result<(), ErrorReport> {
+    must_be_the_login("set_maintenance_window", &["runbook_admin"])?;
+    let wrong = |what: &str, value: &str, hint: &str| {
+        Err(refusal("22023", format!("invalid {what} for a maintenance window: \"{value}\""), None, Some(hint.to_owned())))
+    };
+    let all: Vec<&str> = Class::ALL.iter().map(|class| class.as_str()).collect();
+    let Some(parsed) = classes.iter().map(|class| Class::parse(class)).collect::<Option<Vec<Class>>>() else {
+        return wrong("classes", &classes.join(", "), &format!("The classes are {}.", all.join(", ")));
+    };
+    if parsed.is_empty() || name.trim().is_empty() {
+        return wrong("name or classes", name, "Give a name and at least one class, such as ARRAY['blocking'].");
+    }
+    let Some(weekdays) = parse_days(days) else {
+        return wrong("days", days, "Write them as daily, mon-fri or sat,sun.");
+    };
+    let time = |text: &str| {
+        let text = text.trim();
+        text.parse().or_else(|_| format!("{text}:00").parse()).ok()
+    };
+    let (Some(opens_at), Some(closes_at)) = (time(opens), time(closes)) else {
+        return wrong("time", &format!("{opens} to {closes}"), "Write times as 22:00.");
+    };
+    if !clock::time_zone_exists(time_zone)? {
+        return wrong("time zone", time_zone, "Use a name of pg_timezone_names, such as Europe/Berlin.");
+    }
+    // The first window of a class restricts it; another one, or another shape, opens what was shut.
+    let policy = settings::policy()?;
+    if policy.window(name).is_some() || parsed.iter().any(|class| policy.is_windowed(*class)) {
+        control::decide("set_maintenance_window", "change when actions may run")?;
+    }
+    let window = Window {
+        name: name.to_owned(),
+        classes: parsed,
+        days: weekdays,
+        opens: opens_at,
+        closes: closes_at,
+        time_zone: time_zone.to_owned(),
+    };
+    let old = policy.window(name).map(describe);
+    settings::set_window(&window, days)?;
+    ledger::record(Kind::PolicyChanged, json!({"window": name, "old": old, "new": describe(&window)}))
+}
+
+/// Removes a maintenance window; false if there was none.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn drop_maintenance_window(name: &str) -> Result<bool, ErrorReport> {
+    must_be_the_login("drop_maintenance_window", &["runbook_admin"])?;
+    let Some(old) = settings::policy()?.window(name).map(describe) else { return Ok(false) };
+    control::decide("drop_maintenance_window", "remove a maintenance window")?;
+    settings::drop_window(name)?;
+    ledger::record(Kind::PolicyChanged, json!({"window": name, "old": old}))?;
+    Ok(true)
+}
+
+fn describe(window: &Window) -> serde_json::Value {
+    json!({
+        "classes": window.classes.iter().map(|class| class.as_str()).collect::<Vec<_>>(),
+        "days": window.days.iter().map(|day| day.to_string().to_lowercase()).collect::<Vec<_>>(),
+        "opens": window.opens.to_string(), "closes": window.closes.to_string(), "time_zone": window.time_zone,
+    })
+}

@@ -1,0 +1,53 @@
+//! Break-glass: policy set aside in one session, for a reason, for a time; every step of it in the ledger.
+//!
+//! The entry that says so is durable before anything is permitted, and is written outside the session's transaction: no
+//! rollback can take it back. The permission itself is process memory and ends by the clock.
+
+use crate::error::refusal;
+use crate::ledger::recorder;
+use crate::pg::clock;
+use crate::session::{self, BreakGlass};
+use crate::store::{self, ledger};
+use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::ledger::Kind;
+use serde_json::json;
+
+/// Breaks the glass until `until` (microseconds since 1970, and as text).
+///
+/// # Errors
+/// 58000 where the ledger can't be written: then nothing is permitted.
+pub fn open(reason: &str, until: i64, until_text: &str) -> Result<(), ErrorReport> {
+    let facts =
+        json!({"reason": reason, "until": until_text, "until_us": until.to_string(), "pid": std::process::id().to_string()});
+    let id = recorder::record_durably(Kind::BreakGlassOpened, facts).map_err(|problem| {
+        let detail = format!("What happens under it must be in the ledger first, and that failed: {problem}.");
+        refusal("58000", "the glass stays whole", Some(detail), Some("Look into the server log, then try again.".to_owned()))
+    })?;
+    session::set_break_glass(Some(BreakGlass { id, until }));
+    Ok(())
+}
+
+/// Puts a new glass in; false if none was broken.
+pub fn close(reason: &str) -> bool {
+    let Some(glass) = session::break_glass() else { return false };
+    session::set_break_glass(None);
+    recorder::record(Kind::BreakGlassClosed, json!({"break_glass": glass.id, "reason": reason}));
+    true
+}
+
+/// Whether policy is set aside in this session now. A glass whose time is up is closed on the way.
+pub fn is_broken() -> bool {
+    match session::break_glass() {
+        None => false,
+        Some(glass) if clock::micros() < glass.until => true,
+        Some(_) => {
+            close("its time was up");
+            false
+        }
+    }
+}
+
+/// The sessions of this database in which the glass is broken, as people read it.
+pub fn elsewhere() -> store::Result<Vec<String>> {
+    ledger::broken_glass()
+}

@@ -1,0 +1,94 @@
+//! Permits: one statement, once, for the login that asked, after others have approved it.
+//!
+//! A permit is bound to the statement's normal form, to the objects that its names meant, and to the schemas that were
+//! searched for them. It is used up in the transaction of the statement, before any lock is taken.
+
+use crate::approvals::{describe_missing, tally_permit};
+use crate::guard::classify::classify;
+use crate::ledger;
+use crate::pg::events::client_query;
+use crate::pg::identity::{database, moment, session_oid};
+use crate::pg::session::resolution;
+use crate::pg::statements;
+use crate::session::{self, By, Coverage};
+use crate::store;
+use crate::store::permits::{self, Permit};
+use runbook_core::action::Action;
+use runbook_core::approval::objection;
+use runbook_core::ledger::Kind;
+use runbook_core::policy::Policy;
+use runbook_core::statement::digest;
+use serde_json::json;
+
+/// What came of looking for a permit.
+pub enum Claim {
+    /// The statement is covered from here on.
+    Granted,
+    /// There is one, and why it does not help.
+    Refused(String),
+    /// The login has none for this statement.
+    None,
+}
+
+/// Uses up a permit of the login's for the client's statement, which is about to do `actions`.
+pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
+    let Some(query) = client_query() else { return Ok(Claim::None) };
+    let known = permits::for_statement(&digest(&query), session_oid(), &database())?;
+    let mut why = None;
+    for permit in known.iter().rev() {
+        match obstacle(permit, &query, actions, policy)? {
+            Some(obstacle) => why = why.or(Some(format!("Permit {} does not cover it: {obstacle}.", permit.permit))),
+            None if permits::take(&permit.permit)? => {
+                used(permit, policy)?;
+                return Ok(Claim::Granted);
+            }
+            None => {
+                why = Some(format!("Permit {} does not cover it: another session is using it, or has used it.", permit.permit))
+            }
+        }
+    }
+    Ok(why.map_or(Claim::None, Claim::Refused))
+}
+
+fn used(permit: &Permit, policy: &Policy) -> store::Result<()> {
+    let by = By::Permit { permit: permit.permit.clone(), moment: moment() };
+    session::permit(Coverage::new(by, permit.manifest.clone(), Some(policy.clone()), false));
+    ledger::record(Kind::PermitUsed, json!({"permit": permit.permit, "statement": permit.statement}))
+}
+
+/// Why a permit does not cover the statement at hand.
+fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -> store::Result<Option<String>> {
+    if let Some(void) = &permit.void {
+        return Ok(Some(format!("it was {void}")));
+    }
+    if permit.used {
+        return Ok(Some("it has been used, and is good for once".to_owned()));
+    }
+    if permit.expired {
+        return Ok(Some(format!("it expired at {}", permit.expires)));
+    }
+    if !statements::strings_conform() {
+        return Ok(Some("standard_conforming_strings is off, under which the text may mean something else".to_owned()));
+    }
+    // The text says what was approved; the parse tree at hand must be that of the text, and not of something that it set off.
+    let parsed =
+        statements::parse(query).map(|parsed| parsed.iter().flat_map(|one| classify(&one.command)).collect::<Vec<_>>());
+    if !parsed.is_ok_and(|declared| actions.iter().all(|action| declared.contains(action))) {
+        return Ok(Some("what is about to run is not the statement itself".to_owned()));
+    }
+    // A call of ours names everything in full, and its search path is ours.
+    let is_call = actions.iter().all(|action| action.verb == "call");
+    let searched = resolution();
+    if !is_call && searched != permit.resolution {
+        return Ok(Some(format!(
+            "names were looked up in {} when it was requested, and are in {} now",
+            permit.resolution.join(", "),
+            searched.join(", ")
+        )));
+    }
+    if let Some(why) = objection(&permit.manifest, actions, |action| policy.stops(action), &|_| false) {
+        return Ok(Some(why));
+    }
+    let tally = tally_permit(permit, policy)?;
+    Ok(tally.missing.as_ref().map(|missing| describe_missing(missing, &tally.discounted)))
+}

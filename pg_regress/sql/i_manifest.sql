@@ -1,0 +1,38 @@
+-- What is approved before it exists: a chain is approved as a whole, then applied, reverted and applied again.
+\c - root
+SELECT runbook.set_policy('destructive', 'default');
+\c - dave
+SELECT runbook.submit(j) FROM jsonb_array_elements('[
+  {"revision": "c001", "parents": ["b001"], "message": "create",
+   "upgrade": "CREATE TABLE parcels (id serial PRIMARY KEY, total int); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS ''SELECT 1''",
+   "downgrade": "DROP FUNCTION f(); DROP TABLE parcels"},
+  {"revision": "c002", "parents": ["c001"], "message": "add a column with a sequence",
+   "upgrade": "ALTER TABLE parcels ADD COLUMN number serial", "downgrade": "ALTER TABLE parcels DROP COLUMN number"},
+  {"revision": "c003", "parents": ["c002"], "message": "partitions",
+   "upgrade": "CREATE TABLE journal (at date) PARTITION BY RANGE (at); CREATE TABLE journal_2026 PARTITION OF journal FOR VALUES FROM (''2026-01-01'') TO (''2027-01-01'')",
+   "downgrade": "DROP TABLE journal"},
+  {"revision": "c004", "parents": ["c003"], "message": "swap and drop in one revision",
+   "upgrade": "CREATE TABLE parcels_new (id int, total int); ALTER TABLE parcels RENAME TO parcels_old; ALTER TABLE parcels_new RENAME TO parcels; ALTER TABLE parcels ADD COLUMN tmp int; ALTER TABLE parcels DROP COLUMN tmp; DROP TABLE parcels_old",
+   "downgrade": null, "irreversible_reason": "the old rows are gone"}]') AS j;
+\c - bob
+SELECT count(runbook.approve(id)) FROM unnest(ARRAY['c001', 'c002', 'c003', 'c004']) AS id;
+\c - app
+SELECT runbook.upgrade('c003');
+SELECT runbook.downgrade('b001');
+SELECT runbook.upgrade('head');
+\d parcels
+-- A temporary table is nobody's business; what the revision itself makes, it may drop.
+\c - dave
+SELECT runbook.submit('{"revision": "c005", "parents": ["c004"],
+   "upgrade": "CREATE TEMP TABLE t (id serial); DROP TABLE t; CREATE TABLE made (id serial); DO $$ BEGIN EXECUTE ''DROP TABLE made''; END $$"}');
+\c - bob
+SELECT length(runbook.approve('c005'));
+\c - app
+SELECT runbook.upgrade('head');
+\c - carol
+SELECT ok, bad FROM runbook.verify_ledger();
+\c - postgres
+SELECT count(*) AS open_to_public FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+    WHERE p.pronamespace = 'runbook'::regnamespace AND a.grantee = 0;
+SELECT runbook.deactivate('end of the tests');
+DROP EXTENSION pg_runbook;
