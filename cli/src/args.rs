@@ -64,12 +64,22 @@ pub enum Command {
     Edit(One),
     /// Submit revision files to the database, parents first
     Submit(Submit),
+    /// Show what waits for you to approve, what it would destroy, and the command that approves it
+    Inbox,
     /// Approve a revision that somebody else submitted
-    Approve(Decide),
+    Approve(Approve),
     /// Reject a revision
     Reject(Decide),
     /// Take your own decision on a revision back
     Revoke(Decide),
+    /// Ask for, approve and list permits: one statement, once
+    #[command(subcommand)]
+    Permit(Permit),
+    /// Set policy aside for one session: run SQL or an upgrade under it, then put it back
+    BreakGlass(BreakGlass),
+    /// Show and set what is done about each class of actions
+    #[command(subcommand)]
+    Policy(Policy),
     /// Show what upgrade or downgrade would do, and what each step still needs
     Plan(Plan),
     /// Apply revisions up to a target, one transaction each
@@ -169,7 +179,111 @@ pub struct Submit {
     pub files: Vec<PathBuf>,
 }
 
-/// `approve`, `reject`, `revoke`.
+/// `approve`.
+#[derive(Debug, ClapArgs)]
+pub struct Approve {
+    /// The revision
+    pub revision: String,
+    /// Why
+    #[arg(long, short = 'm', alias = "message")]
+    pub comment: Option<String>,
+    /// Approve this content only
+    #[arg(long)]
+    pub digest: Option<String>,
+    /// How long it counts, as PostgreSQL writes intervals
+    #[arg(long = "for", value_name = "INTERVAL")]
+    pub valid_for: Option<String>,
+    /// Approve for the present state of the catalog only
+    #[arg(long)]
+    pub catalog: bool,
+}
+
+/// `permit`.
+#[derive(Debug, Subcommand)]
+pub enum Permit {
+    /// Ask for a permit to run one statement once
+    Request {
+        /// The statement
+        statement: String,
+        /// Why
+        #[arg(long, short = 'm', alias = "message")]
+        reason: String,
+        /// How long it can be used, as PostgreSQL writes intervals
+        #[arg(long = "for", value_name = "INTERVAL", default_value = "1 hour")]
+        valid_for: String,
+    },
+    /// Approve a permit that somebody else asked for
+    Approve(DecidePermit),
+    /// Reject a permit for good
+    Reject(DecidePermit),
+    /// List permits
+    List {
+        /// Used, rejected and expired ones too
+        #[arg(long, short)]
+        all: bool,
+    },
+}
+
+/// `permit approve`, `permit reject`.
+#[derive(Debug, ClapArgs)]
+pub struct DecidePermit {
+    /// The permit, or how it starts
+    pub permit: String,
+    /// Why
+    #[arg(long, short = 'm', alias = "message")]
+    pub comment: Option<String>,
+}
+
+/// `break-glass`.
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["sql", "file", "upgrade"]))]
+pub struct BreakGlass {
+    /// What is on fire
+    #[arg(long, short = 'm', alias = "message")]
+    pub reason: String,
+    /// For how long at most, as PostgreSQL writes intervals
+    #[arg(long = "for", value_name = "INTERVAL", default_value = "15 minutes")]
+    pub valid_for: String,
+    /// Run this SQL
+    #[arg(long, value_name = "SQL")]
+    pub sql: Option<String>,
+    /// Run the SQL of this file; "-" is standard input
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Upgrade to this target
+    #[arg(long, value_name = "TARGET", allow_hyphen_values = true)]
+    pub upgrade: Option<String>,
+}
+
+/// `policy`.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Show the rules in force and the maintenance windows
+    Show,
+    /// Set the rule of a class, on all objects or on those that match
+    Set {
+        /// additive, blocking, breaking, security, control or destructive
+        class: String,
+        /// allow, record, require_approval, deny; default takes the rule back
+        verdict: String,
+        /// How many approvals are needed
+        #[arg(long, default_value_t = 1)]
+        approvals: i32,
+        /// Only for these objects: schema, schema.table or schema.table.column, with * and ?
+        #[arg(long, value_name = "PATTERN")]
+        objects: Option<String>,
+        /// Approvers must be members of this role, too
+        #[arg(long, value_name = "ROLE")]
+        approver_role: Option<String>,
+    },
+    /// Choose the preset: local, staging or production
+    Environment {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `reject`, `revoke`.
 #[derive(Debug, ClapArgs)]
 pub struct Decide {
     /// The revision
@@ -344,7 +458,11 @@ mod tests {
             "runbook merge a b --branch-label x --rev-id c",
             "runbook revision -m words --head a --splice --branch-label x --rev-id c --depends-on d",
             "runbook -c runbook.toml upgrade",
+            "runbook approve a -m words --for 2h --catalog",
+            "runbook policy set destructive require_approval --approvals 2 --objects billing --approver-role dba",
+            "runbook break-glass -m fire --upgrade +1",
         ];
+        assert!(Args::try_parse_from(["runbook", "break-glass", "-m", "fire"]).is_err(), "it must be for something");
         for line in lines {
             if let Err(error) = Args::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");

@@ -68,3 +68,21 @@ pub fn message(format: Format, key: &str, value: Value, line: &str) -> Result<()
     }
     Ok(())
 }
+
+/// Prints a JSON document.
+pub fn value(value: &Value) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "{}", serde_json::to_string_pretty(value).unwrap_or_default())?;
+    Ok(())
+}
+
+/// Prints an empty line between two tables.
+pub fn blank() -> Result<()> {
+    writeln!(std::io::stdout().lock())?;
+    Ok(())
+}
+
+/// Says something on stderr that is no error.
+pub fn note(text: &str) {
+    let (yellow, off) = if stderr_is_coloured() { ("\x1b[33;1m", "\x1b[0m") } else { ("", "") };
+    let _ = writeln!(std::io::stderr().lock(), "{yellow}note:{off} {text}");
+}

@@ -1,4 +1,4 @@
-//! `runbook approve`, `reject`, `revoke`.
+//! `runbook reject`, `revoke`.
 
 use crate::args::Decide;
 use crate::context::Context;
@@ -11,7 +11,6 @@ pub fn run(verb: &str, args: &Decide, context: &Context) -> Result<()> {
     let row = client.query_one(&format!("SELECT runbook.{verb}($1, $2)::text"), &[&args.revision, &args.comment])?;
     let answer: String = row.get(0);
     let line = match verb {
-        "approve" => format!("approved {}: digest {answer}", args.revision),
         "reject" => format!("rejected {}: digest {answer}", args.revision),
         _ if answer == "true" => format!("revoked your decision on {}", args.revision),
         _ => format!("there was no decision of yours on {}", args.revision),

@@ -1,6 +1,8 @@
 //! One file per verb.
 
+mod approve;
 mod branches;
+mod break_glass;
 mod current;
 mod decide;
 mod downgrade;
@@ -8,11 +10,14 @@ mod edit;
 mod heads;
 mod history;
 mod import;
+mod inbox;
 mod init;
 mod log;
 mod man;
 mod merge;
+mod permit;
 mod plan;
+mod policy;
 mod revision;
 mod show;
 mod sql;
@@ -33,9 +38,13 @@ pub fn run(command: Command, context: &Context) -> Result<()> {
         Command::Merge(args) => merge::run(&args, context),
         Command::Edit(args) => edit::run(&args, context),
         Command::Submit(args) => submit::run(&args, context),
-        Command::Approve(args) => decide::run("approve", &args, context),
+        Command::Inbox => inbox::run(context),
+        Command::Approve(args) => approve::run(&args, context),
         Command::Reject(args) => decide::run("reject", &args, context),
         Command::Revoke(args) => decide::run("revoke", &args, context),
+        Command::Permit(args) => permit::run(&args, context),
+        Command::BreakGlass(args) => break_glass::run(&args, context),
+        Command::Policy(args) => policy::run(&args, context),
         Command::Plan(args) => plan::run(&args, context),
         Command::Upgrade(args) => upgrade::run(&args, context),
         Command::Downgrade(args) => downgrade::run(&args, context),
