@@ -27,6 +27,9 @@ CREATE TABLE runbook.revision (
     CONSTRAINT revision_status_known CHECK (status IN ('pending', 'approved', 'rejected', 'applied', 'reverted'))
 ) WITH (fillfactor = 70);
 CREATE INDEX revision_ordinal_idx ON runbook.revision (ordinal);
+-- What an upgrade has to look at, however many revisions are applied.
+CREATE INDEX revision_open_idx ON runbook.revision (ordinal) WHERE status <> 'applied';
+CREATE INDEX revision_dependent_idx ON runbook.revision (ordinal) WHERE depends_on <> '{}';
 COMMENT ON TABLE runbook.revision IS 'Submitted revisions. "source" is the canonical JSON that the digest covers, and message and author besides.';
 
 CREATE TABLE runbook.branch_label (

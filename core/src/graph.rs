@@ -273,6 +273,18 @@ impl Graph {
         before
     }
 
+    /// `start` and all ancestors and dependencies, without `known` and whatever lies behind it.
+    pub fn ancestors_outside(&self, start: &[Node], known: &NodeSet) -> NodeSet {
+        let mut seen = NodeSet::new(self.len());
+        let mut todo = start.to_vec();
+        while let Some(node) = todo.pop() {
+            if !known.contains(node) && seen.insert(node) {
+                todo.extend(&self.edges[node].down);
+            }
+        }
+        seen
+    }
+
     fn closure<'a>(&'a self, start: &[Node], edges: impl Fn(&'a Edges) -> &'a Vec<Node>) -> NodeSet {
         let mut seen = NodeSet::new(self.len());
         let mut todo = start.to_vec();

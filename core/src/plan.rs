@@ -42,7 +42,8 @@ pub fn steps(graph: &Graph, current: &[Node], target: &str, direction: Direction
 fn upgrade(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>> {
     let resolver = Resolver::new(graph, current);
     let targets = resolver.upgrade_target(target)?;
-    for &one in &targets {
+    // One target overlaps with nothing.
+    for &one in targets.iter().filter(|_| targets.len() > 1) {
         let before = graph.ancestors(&[one], true);
         let inside: Vec<Node> = targets.iter().copied().filter(|&other| other != one && before.contains(other)).collect();
         if !inside.is_empty() {
@@ -50,7 +51,7 @@ fn upgrade(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>> {
         }
     }
     let applied = resolver.applied();
-    Ok(graph.topological(&graph.ancestors(&targets, true).retain(|node| !applied.contains(node))))
+    Ok(graph.topological(&graph.ancestors_outside(&targets, &applied)))
 }
 
 fn downgrade(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>> {
@@ -87,8 +88,9 @@ fn downgrade(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>>
 pub fn heads_after(graph: &Graph, heads: &[Node], step: Node, direction: Direction) -> Vec<Node> {
     match direction {
         Direction::Upgrade => {
-            let before = graph.ancestors(&[step], true);
-            let mut after: Vec<Node> = heads.iter().copied().filter(|&head| !before.contains(head)).collect();
+            // A head that the step builds upon is right below it: whatever is further down has been built upon before.
+            let below = graph.down(step);
+            let mut after: Vec<Node> = heads.iter().copied().filter(|head| !below.contains(head)).collect();
             after.push(step);
             after
         }

@@ -13,7 +13,9 @@ SELECT runbook.request_permit('DROP TABLE billing.nosuch', 'not there');
 SELECT runbook.request_permit('DROP TABEL billing.stock', 'misspelt');
 SELECT runbook.request_permit('DROP TABLE billing.stock', 'for long', '1 year');
 SELECT runbook.request_permit('drop table /* old */ billing.stock', 'replaced by warehouse.stock') AS permit \gset
+\set VERBOSITY terse
 DROP TABLE billing.stock;
+\set VERBOSITY default
 \c - bob
 SELECT kind, requested_by, message, would FROM runbook.inbox();
 SELECT runbook.approve_permit(substr(:'permit', 1, 6), 'I looked');
@@ -40,7 +42,9 @@ SELECT runbook.break_glass('');
 SELECT runbook.break_glass('the disk is full', '2 hours');
 SELECT runbook.close_break_glass();
 \set VERBOSITY terse
+SET client_min_messages = error; -- The warning says until when.
 SELECT runbook.break_glass('the disk is full') IS NOT NULL AS broken;
+RESET client_min_messages;
 \set VERBOSITY default
 SELECT layer, active, detail ~ 'THE GLASS IS BROKEN: fire \(pid \d+\) until .*: "the disk is full"' AS loud FROM runbook.guard_status()
     WHERE layer = 'break_glass';
@@ -49,7 +53,9 @@ SELECT runbook.close_break_glass();
 SELECT count(*) FROM runbook.guard_status() WHERE layer = 'break_glass';
 \c - postgres
 \set VERBOSITY terse
+SET client_min_messages = error;
 SELECT runbook.break_glass('a rolled back fire') IS NOT NULL AS broken;
+RESET client_min_messages;
 \set VERBOSITY default
 CREATE TABLE billing.fuel (id int);
 BEGIN; DROP TABLE billing.fuel; ROLLBACK;

@@ -2,6 +2,7 @@
 //! docs/BENCHMARKS.md quotes. Only ratios within one run mean anything.
 #![allow(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
 
+use runbook_tests::scale::{Scene, Size, compare, median};
 use runbook_tests::{Server, python, revision, succeed};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +11,30 @@ use std::time::Instant;
 fn main() {
     let count: usize = std::env::var("RUNBOOK_BENCH_REVISIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
     let rounds: usize = std::env::var("RUNBOOK_BENCH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
-    chain(count, rounds);
+    let which = std::env::args().nth(1).unwrap_or_default();
+    if which.is_empty() || which == "approvals" {
+        approvals();
+    }
+    if which.is_empty() || which == "chain" {
+        chain(count, rounds);
+    }
+}
+
+/// Approving and applying one revision among 10,000 with 100,000 approvals, against ten with ten.
+fn approvals() {
+    let server = Server::start_with(&["shared_buffers=256MB"]);
+    let mut scenes = [
+        Scene::new(&server, "few", Size { revisions: 10, approvals: 10, steps: 150 }),
+        Scene::new(&server, "many", Size { revisions: 10_000, approvals: 100_000, steps: 150 }),
+    ];
+    println!("approve and apply one revision, median milliseconds: few (10 revisions, 10 approvals), many (10,000, 100,000)");
+    println!("{:<34} {:>8} {:>8} {:>8}", "", "few", "many", "ratio");
+    for (name, fresh, rounds) in [("sessions that have worked before", false, 100), ("fresh sessions", true, 30)] {
+        let [few, many] = compare(&mut scenes, rounds, fresh);
+        for (at, what) in ["approve", "apply"].iter().enumerate() {
+            println!("{:<34} {:>8.2} {:>8.2} {:>8.2}", format!("{what}, {name}"), few[at], many[at], many[at] / few[at]);
+        }
+    }
 }
 
 /// The statements of revision `at`, and how to undo them: create table, add column, create index, add check.
@@ -126,12 +150,6 @@ fn prepare(server: &Server, database: &str, count: usize, ours: bool) -> postgre
     transaction.commit().unwrap();
     client.batch_execute("SELECT runbook.configure('migration_role', NULL); SELECT runbook.activate(); ANALYZE").unwrap();
     client
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn alembic_project(directory: &Path, count: usize) {

@@ -76,9 +76,8 @@ fn plan(
             Some("The directions are upgrade and downgrade.".into()),
         )
     })?;
-    let graph = revisions::graph()?;
-    let heads = apply::nodes(&graph, &revisions::heads_seen()?)?;
-    let ids = graph.ids(&apply::steps(&graph, &heads, target, way)?);
+    let found = apply::way(&revisions::heads_seen()?, target, way, false)?;
+    let ids = found.graph.ids(&found.steps);
     let policy = (Enforcement::current()? == Enforcement::Enforce).then(settings::policy).transpose()?;
     let approvals = Approvals::of(&ids)?;
     let stored = revisions::load(&ids)?;

@@ -2,7 +2,7 @@
 
 use crate::apply::needs::need;
 use crate::apply::settings::Settings;
-use crate::apply::{locks, nodes, stamp, steps};
+use crate::apply::{Way, locks, stamp, way};
 use crate::approvals::Approvals;
 use crate::error::{internal, refusal};
 use crate::guard::enforcement::Enforcement;
@@ -69,9 +69,7 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
     locks::take(settings.migrator_wait())?;
     // The heads come first: reading them takes a snapshot of its own, newer than that of a caller who has waited.
     let applied = revisions::heads()?;
-    let graph = revisions::graph()?;
-    let mut heads = nodes(&graph, &applied)?;
-    let plan = steps(&graph, &heads, target, direction)?;
+    let Way { graph, mut heads, steps: plan } = way(&applied, target, direction, true)?;
     if plan.is_empty() {
         return Ok(vec![]);
     }

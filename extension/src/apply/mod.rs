@@ -13,8 +13,10 @@ pub use executor::migrate;
 pub use stamp::stamp;
 
 use crate::error::{from_core, internal};
-use crate::store;
+use crate::store::{self, revisions};
 use runbook_core::graph::{Graph, Node};
+use runbook_core::plan::Direction;
+use std::rc::Rc;
 
 /// The nodes of ids that the database says are applied.
 pub fn nodes(graph: &Graph, ids: &[String]) -> store::Result<Vec<Node>> {
@@ -24,12 +26,33 @@ pub fn nodes(graph: &Graph, ids: &[String]) -> store::Result<Vec<Node>> {
     ids.iter().map(find).collect()
 }
 
+/// The graph in which `target` is resolved, and in it the heads and the steps.
+pub struct Way {
+    /// The graph, or as much of it as an upgrade can touch.
+    pub graph: Rc<Graph>,
+    /// Where the database stands.
+    pub heads: Vec<Node>,
+    /// What is to be done, in order.
+    pub steps: Vec<Node>,
+}
+
+/// The way from `applied` (ids of the heads) to `target`; for `fresh` see [`revisions::frontier`].
+pub fn way(applied: &[String], target: &str, direction: Direction, fresh: bool) -> store::Result<Way> {
+    if direction == Direction::Upgrade
+        && let Some(frontier) = revisions::frontier(target, fresh)?
+    {
+        let known = nodes(&frontier.graph, &frontier.applied)?;
+        let heads = nodes(&frontier.graph, applied)?;
+        let steps = steps(&frontier.graph, &known, target, direction)?;
+        return Ok(Way { graph: Rc::new(frontier.graph), heads, steps });
+    }
+    let graph = revisions::graph()?;
+    let heads = nodes(&graph, applied)?;
+    let steps = steps(&graph, &heads, target, direction)?;
+    Ok(Way { graph, heads, steps })
+}
+
 /// The steps to `target` as ids.
-pub fn steps(
-    graph: &Graph,
-    heads: &[Node],
-    target: &str,
-    direction: runbook_core::plan::Direction,
-) -> store::Result<Vec<Node>> {
+fn steps(graph: &Graph, heads: &[Node], target: &str, direction: Direction) -> store::Result<Vec<Node>> {
     runbook_core::plan::steps(graph, heads, target, direction).map_err(from_core)
 }

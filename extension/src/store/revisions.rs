@@ -1,6 +1,6 @@
 //! Tables `revision`, `applied_head` and `state`.
 
-use super::{Result, Row, execute, read, write};
+use super::{Result, Row, execute, read, run, write};
 use crate::error::{from_core, internal};
 use crate::pg::identity::transaction_id;
 use pgrx::JsonB;
@@ -11,7 +11,7 @@ use runbook_core::action::Action;
 use runbook_core::approval::Login;
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::plan::Direction;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// A stored revision.
@@ -49,6 +49,8 @@ impl Stored {
 
 thread_local! {
     static GRAPH: RefCell<Option<(String, Rc<Graph>)>> = const { RefCell::new(None) };
+    /// How often this session has been content with a part of the graph.
+    static FRONTIERS: Cell<u32> = const { Cell::new(0) };
     /// The transaction that last changed the graph here, and the token that it wrote.
     static BUMPED: RefCell<Option<(u64, String)>> = const { RefCell::new(None) };
 }
@@ -64,6 +66,60 @@ pub fn graph() -> Result<Rc<Graph>> {
     let graph = Rc::new(Graph::new(vertices()?).map_err(from_core)?);
     GRAPH.set(Some((token, graph.clone())));
     Ok(graph)
+}
+
+/// The part of the graph that an upgrade can touch: what is not applied, and the applied revisions that it builds upon or
+/// that are heads, as if they were bases.
+#[derive(Debug)]
+pub struct Frontier {
+    /// That part.
+    pub graph: Graph,
+    /// Ids of its applied revisions.
+    pub applied: Vec<String>,
+}
+
+/// How many open revisions are looked up one by one; where there are more, the whole graph serves better.
+const FEW: usize = 200;
+
+/// The frontier, if it is small and enough to resolve `target`: an id, or `head` where no revision depends on another
+/// branch. With `fresh`, as of now; otherwise as the calling statement sees it, which works on a standby.
+///
+/// An applied revision's ancestors are applied, so nothing behind the frontier can become a step or stay a head.
+pub fn frontier(target: &str, fresh: bool) -> Result<Option<Frontier>> {
+    let last = "SELECT pg_catalog.max(r.ordinal) FROM runbook.revision AS r";
+    let last = run(last, &[], fresh, |row| row.maybe::<i64>(1))?.into_iter().flatten().next().unwrap_or_default();
+    // A session keeps the graph: a small one is read at once, a large one by sessions that come back.
+    if last <= 1000 || FRONTIERS.replace(FRONTIERS.get().saturating_add(1)) >= 10 {
+        return Ok(None);
+    }
+    const SQL: &str = "WITH open AS MATERIALIZED (SELECT r.revision, r.ordinal, r.parents, r.depends_on, r.branch_labels FROM runbook.revision AS r \
+             WHERE r.status OPERATOR(pg_catalog.<>) 'applied' LIMIT 201), \
+         name (it) AS MATERIALIZED (SELECT n.it FROM open AS o \
+                 CROSS JOIN LATERAL pg_catalog.unnest(o.parents OPERATOR(pg_catalog.||) o.depends_on) AS n (it) \
+             UNION SELECT h.revision FROM runbook.applied_head AS h UNION SELECT $1), \
+         id (it) AS MATERIALIZED (SELECT n.it FROM name AS n UNION SELECT l.revision FROM runbook.branch_label AS l \
+             WHERE l.label OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT n.it FROM name AS n)) \
+             EXCEPT SELECT o.revision FROM open AS o) \
+         SELECT f.revision, f.parents, f.depends_on, f.branch_labels, f.applied, \
+             $1 OPERATOR(pg_catalog.<>) ALL ('{head,heads}') OR EXISTS (SELECT FROM runbook.revision AS d \
+                 WHERE d.depends_on OPERATOR(pg_catalog.<>) '{}') \
+         FROM (SELECT o.*, false AS applied FROM open AS o UNION ALL \
+             SELECT r.revision, r.ordinal, '{}', '{}', r.branch_labels, true FROM runbook.revision AS r \
+             WHERE r.revision OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT i.it FROM id AS i)) \
+                 AND r.status OPERATOR(pg_catalog.=) 'applied') AS f \
+         ORDER BY f.ordinal USING OPERATOR(pg_catalog.<)";
+    let rows = run(SQL, &[target.into()], fresh, |row| {
+        let vertex = Vertex { id: row.get(1)?, parents: row.get(2)?, depends_on: row.get(3)?, labels: row.get(4)? };
+        Ok((vertex, row.get::<bool>(5)?, row.get::<bool>(6)?))
+    })?;
+    let applied: Vec<String> = rows.iter().filter(|(_, applied, _)| *applied).map(|(one, ..)| one.id.clone()).collect();
+    let needs_id = rows.iter().any(|(.., needs_id)| *needs_id);
+    let is_id = rows.iter().any(|(vertex, ..)| vertex.id == target);
+    if rows.len() - applied.len() > FEW || (needs_id && !is_id) {
+        return Ok(None);
+    }
+    let graph = Graph::new(rows.into_iter().map(|(vertex, ..)| vertex).collect()).map_err(from_core)?;
+    Ok(Some(Frontier { graph, applied }))
 }
 
 /// What the graph is built from, in order of submission.
