@@ -92,6 +92,6 @@ CREATE VIEW runbook.ledger AS
         e.payload,
         e.leaf_hash
     FROM runbook.entry AS e
-    CROSS JOIN LATERAL (SELECT e.payload::jsonb AS payload) AS j
+    CROSS JOIN LATERAL (SELECT runbook.payload_or_null(e.payload) AS payload) AS j
     ORDER BY e.recorded_at, e.entry_id;
 COMMENT ON VIEW runbook.ledger IS 'The ledger, oldest first. "position" is NULL until an entry is sealed.';

@@ -123,11 +123,17 @@ COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision 
 CREATE TABLE runbook.made (
     classid oid NOT NULL,
     objid oid NOT NULL,
+    objsubid integer NOT NULL,
     revision text NOT NULL,
-    made_at timestamptz NOT NULL
+    direction text NOT NULL,
+    path text[] NOT NULL,
+    created boolean NOT NULL,
+    approved boolean NOT NULL,
+    made_at timestamptz NOT NULL,
+    CONSTRAINT made_direction_known CHECK (direction IN ('upgrade', 'downgrade'))
 );
 CREATE INDEX made_object_idx ON runbook.made (objid, classid);
-COMMENT ON TABLE runbook.made IS 'Objects that revisions created. What was missing when a revision was approved must be among them to be covered.';
+COMMENT ON TABLE runbook.made IS 'Objects and columns that revisions created at path, or brought there by a declared rename or move. What was missing when a revision was approved must be among them to be covered.';
 
 CREATE TABLE runbook.permit (
     permit text NOT NULL,

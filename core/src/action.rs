@@ -60,6 +60,32 @@ pub struct Object {
     pub qualified: bool,
 }
 
+impl Object {
+    /// Whether objects of this kind live in schemas.
+    pub fn is_in_a_schema(&self) -> bool {
+        const HOMELESS: [&str; 17] = [
+            "access method",
+            "cast",
+            "command",
+            "database",
+            "event trigger",
+            "extension",
+            "foreign-data wrapper",
+            "language",
+            "large object",
+            "publication",
+            "role",
+            "schema",
+            "server",
+            "subscription",
+            "tablespace",
+            "transform",
+            "user mapping",
+        ];
+        !HOMELESS.contains(&self.kind.as_str())
+    }
+}
+
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted: Vec<String> = self.path.iter().map(|part| quote(part)).collect();
@@ -86,6 +112,9 @@ pub struct Action {
     /// Whether the object is temporary, so that nobody else can lose it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub temporary: bool,
+    /// The new name of what is renamed, or the new schema of what is moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// Which object that is.
     #[serde(default, skip_serializing_if = "Identity::is_unknown")]
     pub identity: Identity,
@@ -105,13 +134,26 @@ impl Action {
     /// An action on the object of `kind` called `name`.
     pub fn on(verb: &str, class: Class, kind: &str, name: &Name) -> Self {
         let object = Object { kind: kind.to_owned(), path: name.path(), qualified: name.schema.is_some() };
-        Self { verb: verb.to_owned(), class, object, temporary: name.temporary, identity: name.identity, implied: false }
+        Self {
+            verb: verb.to_owned(),
+            class,
+            object,
+            temporary: name.temporary,
+            identity: name.identity,
+            to: None,
+            implied: false,
+        }
     }
 
     fn on_part(verb: &str, class: Class, kind: &str, name: &Name, part: &str) -> Self {
         let mut action = Self::on(verb, class, kind, name);
         action.object.path.push(part.to_owned());
         action
+    }
+
+    fn to(mut self, name: &str) -> Self {
+        self.to = Some(name.to_owned());
+        self
     }
 
     /// The action by name only, for people.
@@ -131,16 +173,13 @@ impl Action {
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
         // Constraints are bound through their table; their own OIDs are not looked up beforehand.
         let identity = if kind.ends_with("constraint") { Identity::Unknown } else { Identity::Is(address) };
-        Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary, identity, implied: false }
+        Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary, identity, to: None, implied: false }
     }
 
     /// The action with `schema` in front of an unqualified name of a kind of object that lives in schemas.
     pub fn at_home(mut self, schema: Option<&String>) -> Self {
-        const HOMELESS: [&str; 7] = ["schema", "extension", "role", "command", "database", "event trigger", "publication"];
         let bare = self.object.path.iter().all(String::is_empty);
-        if let (Some(schema), false, false) =
-            (schema, self.object.qualified, HOMELESS.contains(&self.object.kind.as_str()) || bare)
-        {
+        if let (Some(schema), false, false) = (schema, self.object.qualified, !self.object.is_in_a_schema() || bare) {
             self.object.path.insert(0, schema.clone());
             self.object.qualified = true;
         }
@@ -153,7 +192,8 @@ impl Action {
         let (verb, class) =
             if kind == "column" { (self.verb.clone(), self.class) } else { ("drop".to_owned(), drop_class(kind)) };
         let object = Object { kind: kind.to_owned(), qualified: true, path };
-        Self { verb, class, object, identity: Identity::Is(address), implied: true, ..self.clone() }
+        let to = if kind == "column" { self.to.clone() } else { None };
+        Self { verb, class, object, to, identity: Identity::Is(address), implied: true, ..self.clone() }
     }
 
     /// Whether the object has another name or schema afterwards.
@@ -165,7 +205,7 @@ impl Action {
     pub fn executed(tag: &str, kind: &str, path: Vec<String>, identity: Identity) -> Self {
         let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self { verb, class: Class::Additive, object, temporary: false, identity, implied: false }
+        Self { verb, class: Class::Additive, object, temporary: false, identity, to: None, implied: false }
     }
 }
 
@@ -193,12 +233,14 @@ pub fn classify(command: &Command) -> Vec<Action> {
         Command::DropOwned { roles, .. } => named("drop owned by", Class::Destructive, "role", roles),
         Command::Reassign { roles } => named("reassign owned by", Class::Security, "role", roles),
         Command::AlterTable { kind, name, changes } => changes.iter().map(|change| alter_table(kind, name, change)).collect(),
-        Command::Rename { kind, name, part: Some(part), .. } => {
+        Command::Rename { kind, name, part: Some(part), new_name } => {
             let verb = if kind == "column" || kind == "constraint" { "rename" } else { "rename part of" };
-            vec![Action::on_part(verb, Class::Breaking, kind, name, part)]
+            vec![Action::on_part(verb, Class::Breaking, kind, name, part).to(new_name)]
         }
-        Command::Rename { kind, name, part: None, .. } => vec![Action::on("rename", rename_class(kind), kind, name)],
-        Command::SetSchema { kind, name, .. } => vec![Action::on("move", Class::Breaking, kind, name)],
+        Command::Rename { kind, name, part: None, new_name } => {
+            vec![Action::on("rename", rename_class(kind), kind, name).to(new_name)]
+        }
+        Command::SetSchema { kind, name, schema } => vec![Action::on("move", Class::Breaking, kind, name).to(schema)],
         Command::Owner { kind, name, .. } => vec![Action::on("change owner of", Class::Security, kind, name)],
         Command::AddEnumValue { name, value } => vec![Action::on_part("add", Class::Additive, "enum value", name, value)],
         Command::RenameEnumValue { name, value } => {
@@ -227,6 +269,7 @@ pub fn classify(command: &Command) -> Vec<Action> {
             let verb = format!("{verb} {} {to} {} on", privileges.join(", "), roles.join(", "));
             names.iter().map(|name| Action::on(&verb, Class::Security, kind, name)).collect()
         }
+        Command::Several(commands) => commands.iter().flat_map(classify).collect(),
         Command::Control { function } => vec![Action::on("call", Class::Control, "function", function)],
         Command::Role { tag } => vec![Action::on("run", Class::Control, "command", &Name::bare(tag.as_str()))],
         Command::System { tag } => vec![Action::on("run", Class::Control, "command", &Name::bare(tag.as_str()))],

@@ -4,7 +4,7 @@
 //! pair of eyes. Invariant: the author never counts, and nobody counts twice.
 
 use crate::action::Action;
-use crate::identity::{Address, Identity};
+use crate::identity::{History, Identity};
 use crate::manifest::{Cover, Manifest};
 use std::collections::BTreeSet;
 
@@ -126,24 +126,26 @@ fn same(known: &str, login: &str, who: &str) -> String {
     if known == login {
         format!("it is by {known}, {who}")
     } else {
-        format!("{login} and {known}, {who}, are members of one login and count as one person")
+        format!("{login} counts as one person with {known}, {who}: both are members of one login, or both have submitted it")
     }
 }
 
 /// Why an approval of `approved` does not cover `actions` any more; `None` if it does. `stops` tells which actions policy
-/// stops, `made` is as in [`Identity::admits`].
+/// stops, `since` is as in [`Identity::admits`].
 pub fn objection(
     approved: &Manifest,
     actions: &[Action],
     stops: impl Fn(&Action) -> bool,
-    made: &dyn Fn(Address) -> bool,
+    since: &dyn History,
 ) -> Option<String> {
-    actions.iter().filter(|action| stops(action)).find_map(|action| match approved.covers(action, made) {
+    // A rename may be harmless by itself and decide what a later statement destroys.
+    let bound = actions.iter().filter(|action| stops(action) || action.is_move());
+    bound.into_iter().find_map(|action| match approved.covers(action, since) {
         Cover::Yes => None,
         // It came into being after the approval, as part of what was approved.
-        Cover::Undeclared if action.implied && matches!(action.identity, Identity::Is(found) if made(found.whole())) => None,
+        Cover::Undeclared if action.implied && came_along(action, since) => None,
         Cover::Undeclared => Some(format!("it was not for \"{action}\"")),
-        Cover::Another { declared } if declared == Identity::Missing => {
+        Cover::Another { declared } if declared.is_absent() => {
             Some(format!("{} did not exist then, and no revision has created it since", action.object))
         }
         Cover::Another { declared } => {
@@ -152,11 +154,19 @@ pub fn objection(
     })
 }
 
+/// Whether an implied object was created by revisions together with what it goes along with. A sequence holds no rows: for
+/// one it is enough that revisions created it.
+fn came_along(action: &Action, since: &dyn History) -> bool {
+    matches!(action.identity, Identity::Is(found)
+        if since.made(found) || (action.object.kind == "sequence" && since.brought(found, &action.object.path)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::action::Class;
     use crate::command::Name;
+    use crate::identity::{Address, Events, Nothing};
 
     fn login(name: &str, identities: &[u32]) -> Login {
         Login { name: name.into(), identities: identities.iter().copied().collect() }
@@ -213,9 +223,11 @@ mod tests {
         let partition = table.implying("table", vec!["public".into(), "t_2027".into()], Address::relation(20));
         let now = [table.clone(), partition.clone()];
         let approved = Manifest::new(vec![table], vec![]);
-        assert!(objection(&approved, &now, |_| true, &|_| false).unwrap().contains("drop table public.t_2027"));
-        assert_eq!(objection(&approved, &now, |_| true, &|address| address.object == 20), None);
-        assert_eq!(objection(&Manifest::new(now.to_vec(), vec![]), &now, |_| true, &|_| false), None);
+        assert!(objection(&approved, &now, |_| true, &Nothing).unwrap().contains("drop table public.t_2027"));
+        let mut since = Events::default();
+        since.create(Address::relation(20), vec![]);
+        assert_eq!(objection(&approved, &now, |_| true, &since), None);
+        assert_eq!(objection(&Manifest::new(now.to_vec(), vec![]), &now, |_| true, &Nothing), None);
     }
 
     #[test]
@@ -239,8 +251,8 @@ mod tests {
     fn a_table_swapped_under_the_approved_name_is_named() {
         let bound = |oid| Action { identity: Identity::Is(Address::relation(oid)), ..wanted(1, None).action };
         let approved = Manifest::new(vec![bound(10)], vec![]);
-        assert_eq!(objection(&approved, &[bound(10)], |_| true, &|_| false), None);
-        let why = objection(&approved, &[bound(11)], |_| true, &|_| false).unwrap();
+        assert_eq!(objection(&approved, &[bound(10)], |_| true, &Nothing), None);
+        let why = objection(&approved, &[bound(11)], |_| true, &Nothing).unwrap();
         assert_eq!(why, "table t was OID 10 then and is OID 11 now");
     }
 }

@@ -189,6 +189,8 @@ pub enum Command {
         roles: Vec<String>,
         revoke: bool,
     },
+    /// CREATE SCHEMA with its elements.
+    Several(Vec<Self>),
     /// A SELECT that only calls a function which weakens the guard.
     Control {
         function: Name,

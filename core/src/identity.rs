@@ -4,6 +4,7 @@
 //! (`pg_depend`'s triple) wherever the object exists.
 
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 
 /// OID of `pg_class`, the catalog of relations (catalog/pg_class.h).
 pub const RELATIONS: u32 = 1259;
@@ -34,6 +35,91 @@ impl Address {
     /// The object that this is a part of; itself if it is whole.
     pub fn whole(self) -> Self {
         Self { part: 0, ..self }
+    }
+}
+
+/// What revisions have done to objects since a declaration was looked up.
+pub trait History {
+    /// Whether revisions have created the object at `path`, or brought it there by a declared rename or move; for a column
+    /// also whether they have done so with its table. What did not exist under a name cannot have been meant to be kept.
+    fn brought(&self, object: Address, path: &[String]) -> bool;
+
+    /// The same, where another object had the name when it was declared.
+    fn replaced(&self, object: Address, path: &[String]) -> bool;
+
+    /// Whether they have brought the table there that the column at `path` belongs to.
+    fn brought_table(&self, table: Address, path: &[String]) -> bool {
+        path.split_last().is_some_and(|(_, table_path)| self.brought(table, table_path))
+    }
+
+    /// Whether the revision at hand has created the object, or the table that it is part of, so that it is its to lose.
+    fn made(&self, object: Address) -> bool;
+}
+
+/// Nothing has happened since.
+#[derive(Debug)]
+pub struct Nothing;
+
+impl History for Nothing {
+    fn brought(&self, _: Address, _: &[String]) -> bool {
+        false
+    }
+
+    fn replaced(&self, _: Address, _: &[String]) -> bool {
+        false
+    }
+
+    fn made(&self, _: Address) -> bool {
+        false
+    }
+}
+
+/// What has happened, object by object: which were created, and where each was last created or brought by declaration.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    made: HashSet<Address>,
+    places: HashMap<Address, Vec<String>>,
+}
+
+impl Events {
+    /// Takes note that an object was created at `path`.
+    pub fn create(&mut self, object: Address, path: Vec<String>) {
+        self.made.insert(object);
+        self.places.insert(object, path);
+    }
+
+    /// Takes note that an object has a new name or lies in a new schema: where it is now, schema first.
+    pub fn rename(&mut self, object: Address, path: Vec<String>) {
+        self.places.insert(object, path);
+    }
+
+    /// Each object that was created or brought somewhere: whether it was created, and where it is now.
+    pub fn all(&self) -> impl Iterator<Item = (Address, bool, &[String])> {
+        self.places.iter().map(|(address, path)| (*address, self.made.contains(address), path.as_slice()))
+    }
+
+    fn is_at(&self, object: Address, path: &[String]) -> bool {
+        self.places.get(&object).is_some_and(|place| place == path)
+    }
+}
+
+impl History for Events {
+    fn brought(&self, object: Address, path: &[String]) -> bool {
+        if object.part == 0 {
+            return self.is_at(object, path);
+        }
+        let (table, name) = path.split_last().map_or((path, None), |(name, table)| (table, Some(name)));
+        // A column's own name counts, wherever its table has been brought since.
+        let own = self.places.get(&object).is_some_and(|place| place.last() == name);
+        own || self.is_at(object.whole(), table)
+    }
+
+    fn replaced(&self, object: Address, path: &[String]) -> bool {
+        self.brought(object, path)
+    }
+
+    fn made(&self, object: Address) -> bool {
+        self.made.contains(&object) || self.made.contains(&object.whole())
     }
 }
 
@@ -68,21 +154,21 @@ impl Identity {
         matches!(self, Self::Missing | Self::NewColumn { .. })
     }
 
-    /// Whether what was approved as `self` is what is found as `now`. `made` tells which whole objects revisions have
-    /// created since: what did not exist cannot have been meant to be kept.
-    pub fn admits(self, now: Self, made: &dyn Fn(Address) -> bool) -> bool {
+    /// Whether what was declared as `self`, under the name `path`, is what is found as `now`, in the light of what revisions
+    /// have done since.
+    pub fn admits(self, now: Self, path: &[String], since: &dyn History) -> bool {
+        let table_of = |identity: Self| match identity {
+            Self::Is(address) => Some(address.whole()),
+            Self::NewColumn { table, .. } => Some(Address::relation(table)),
+            Self::Unknown | Self::Missing => None,
+        };
         match (self, now) {
             (Self::Unknown, _) | (_, Self::Unknown | Self::Missing) => true,
-            (Self::Is(approved), Self::Is(found)) => approved == found || made(found.whole()),
-            (Self::NewColumn { table, after }, Self::Is(found)) => {
-                (found.object == table && found.part > after) || made(found.whole())
+            (Self::Is(declared), Self::Is(found)) => declared == found || since.replaced(found, path),
+            (Self::Missing | Self::NewColumn { .. }, Self::Is(found)) => since.brought(found, path),
+            (_, Self::NewColumn { table, .. }) => {
+                table_of(self) == Some(Address::relation(table)) || since.brought_table(Address::relation(table), path)
             }
-            (Self::Missing, Self::Is(found)) => made(found.whole()),
-            (Self::Is(approved), Self::NewColumn { table, .. }) => approved.object == table || made(Address::relation(table)),
-            (Self::NewColumn { table: approved, .. }, Self::NewColumn { table, .. }) => {
-                approved == table || made(Address::relation(table))
-            }
-            (Self::Missing, Self::NewColumn { table, .. }) => made(Address::relation(table)),
         }
     }
 
@@ -102,8 +188,6 @@ impl Identity {
 mod tests {
     use super::*;
 
-    const NOTHING: &dyn Fn(Address) -> bool = &|_| false;
-
     fn table(object: u32) -> Identity {
         Identity::Is(Address::relation(object))
     }
@@ -112,31 +196,63 @@ mod tests {
         Identity::Is(Address { part, ..Address::relation(object) })
     }
 
+    fn path(text: &str) -> Vec<String> {
+        text.split('.').map(str::to_owned).collect()
+    }
+
+    fn made(object: u32, part: i32, at: &str) -> Events {
+        let mut events = Events::default();
+        events.create(Address { part, ..Address::relation(object) }, path(at));
+        events
+    }
+
     #[test]
     fn another_object_under_the_approved_name_is_not_admitted() {
-        assert!(table(1).admits(table(1), NOTHING));
-        assert!(!table(1).admits(table(2), NOTHING));
-        assert!(!column(1, 2).admits(column(1, 3), NOTHING));
+        let scratch = path("public.scratch");
+        assert!(table(1).admits(table(1), &scratch, &Nothing));
+        assert!(!table(1).admits(table(2), &scratch, &Nothing));
+        assert!(!column(1, 2).admits(column(1, 3), &path("public.scratch.c"), &Nothing));
     }
 
     #[test]
-    fn what_was_missing_must_have_been_made_by_revisions_since() {
-        assert!(!Identity::Missing.admits(table(2), NOTHING));
-        assert!(Identity::Missing.admits(table(2), &|address| address.object == 2));
-        assert!(Identity::Missing.admits(column(2, 1), &|address| address.object == 2));
+    fn what_was_missing_must_have_been_made_by_revisions_under_that_name() {
+        let scratch = path("public.scratch");
+        assert!(!Identity::Missing.admits(table(2), &scratch, &Nothing));
+        assert!(Identity::Missing.admits(table(2), &scratch, &made(2, 0, "public.scratch")));
+        assert!(!Identity::Missing.admits(table(2), &scratch, &made(2, 0, "public.invoices")), "renamed since");
+        assert!(Identity::Missing.admits(column(2, 1), &path("public.scratch.c"), &made(2, 0, "public.scratch")));
+        assert!(column(1, 2).admits(column(1, 5), &path("public.t.c"), &made(1, 5, "public.t.c")), "dropped and added again");
     }
 
     #[test]
-    fn a_new_column_is_newer_than_all_that_were_there() {
+    fn a_new_column_must_have_been_added_by_revisions() {
         let later = Identity::NewColumn { table: 1, after: 4 };
-        assert!(later.admits(column(1, 5), NOTHING));
-        assert!(!later.admits(column(1, 4), NOTHING), "an old column that was renamed");
-        assert!(!later.admits(column(9, 5), NOTHING), "another table");
+        let c = path("public.t.c");
+        assert!(later.admits(column(1, 5), &c, &made(1, 5, "public.t.c")));
+        assert!(!later.admits(column(1, 5), &c, &Nothing), "added by somebody else");
+        assert!(!later.admits(column(1, 4), &c, &made(1, 5, "public.t.c")), "an old column that was renamed");
+        assert!(later.admits(Identity::NewColumn { table: 1, after: 9 }, &c, &Nothing));
+    }
+
+    #[test]
+    fn a_declared_rename_counts_for_the_name_that_it_gave_and_for_no_other() {
+        let mut events = Events::default();
+        events.rename(Address::relation(7), path("public.kept"));
+        assert!(Identity::Missing.admits(table(7), &path("public.kept"), &events));
+        assert!(!table(1).admits(table(7), &path("public.scratch"), &events));
+        assert!(Identity::Missing.admits(column(7, 2), &path("public.kept.c"), &events));
+        assert!(!Identity::Missing.admits(column(7, 2), &path("public.other.kept"), &events));
+        assert!(!table(1).admits(table(7), &path("kept.scratch"), &events));
+        events.rename(Address { part: 2, ..Address::relation(1) }, path("public.t.b"));
+        let new = Identity::NewColumn { table: 1, after: 4 };
+        assert!(new.admits(column(1, 2), &path("public.t.b"), &events));
+        assert!(!new.admits(column(1, 3), &path("public.t.b"), &events));
+        assert!(!events.made(Address::relation(7)));
     }
 
     #[test]
     fn what_went_meanwhile_can_not_be_lost_again() {
-        assert!(table(1).admits(Identity::Missing, NOTHING));
+        assert!(table(1).admits(Identity::Missing, &path("public.t"), &Nothing));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod graph;
 pub mod identity;
 pub mod ledger;
 pub mod manifest;
+pub mod pattern;
 pub mod plan;
 pub mod policy;
 pub mod revision;

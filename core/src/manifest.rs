@@ -6,7 +6,7 @@
 //! partition attached later is not.
 
 use crate::action::{Action, Object};
-use crate::identity::{Address, Identity};
+use crate::identity::{History, Identity};
 use serde::{Deserialize, Serialize};
 
 /// Declared actions, and those that they imply.
@@ -36,20 +36,28 @@ impl Manifest {
         Self { actions, search_path }
     }
 
+    /// The schemas in which unqualified names were looked up.
+    pub fn search_path(&self) -> &[String] {
+        &self.search_path
+    }
+
     /// The declared actions.
     pub fn actions(&self) -> &[Action] {
         &self.actions
     }
 
-    /// Whether `action` is declared. Unqualified declared names match only in the pinned search path; for `made` see
+    /// Whether `action` is declared. Unqualified declared names match only in the pinned search path; for `since` see
     /// [`Identity::admits`].
-    pub fn covers(&self, action: &Action, made: &dyn Fn(Address) -> bool) -> Cover {
+    pub fn covers(&self, action: &Action, since: &dyn History) -> Cover {
         let declared = self.actions.iter().filter(|declared| {
-            declared.verb == action.verb && declared.class >= action.class && self.same(&declared.object, &action.object)
+            declared.verb == action.verb
+                && declared.class >= action.class
+                && declared.to == action.to
+                && self.same(&declared.object, &action.object)
         });
         let mut cover = Cover::Undeclared;
         for one in declared {
-            if one.identity.admits(action.identity, made) {
+            if one.identity.admits(action.identity, &one.object.path, since) {
                 return Cover::Yes;
             }
             cover = Cover::Another { declared: one.identity };
@@ -58,7 +66,9 @@ impl Manifest {
     }
 
     fn same(&self, declared: &Object, actual: &Object) -> bool {
-        if declared.kind != actual.kind {
+        // DROP ROUTINE drops whichever of them it is.
+        let routine = declared.kind == "routine" && ["function", "procedure", "aggregate"].contains(&actual.kind.as_str());
+        if declared.kind != actual.kind && !routine {
             return false;
         }
         let in_path = |bare: &Object, full: &Object| {
@@ -78,8 +88,7 @@ mod tests {
     use super::*;
     use crate::action::Class;
     use crate::command::Name;
-
-    const NOTHING: &dyn Fn(Address) -> bool = &|_| false;
+    use crate::identity::{Address, Nothing};
 
     fn dropped(schema: Option<&str>, name: &str) -> Action {
         let name = Name { schema: schema.map(str::to_owned), ..Name::bare(name) };
@@ -93,23 +102,23 @@ mod tests {
     #[test]
     fn an_unqualified_declaration_covers_the_search_path_and_nothing_beyond() {
         let manifest = manifest(vec![dropped(None, "scratch")]);
-        assert_eq!(manifest.covers(&dropped(Some("public"), "scratch"), NOTHING), Cover::Yes);
-        assert_eq!(manifest.covers(&dropped(Some("secret"), "scratch"), NOTHING), Cover::Undeclared);
-        assert_eq!(manifest.covers(&dropped(Some("public"), "precious"), NOTHING), Cover::Undeclared);
+        assert_eq!(manifest.covers(&dropped(Some("public"), "scratch"), &Nothing), Cover::Yes);
+        assert_eq!(manifest.covers(&dropped(Some("secret"), "scratch"), &Nothing), Cover::Undeclared);
+        assert_eq!(manifest.covers(&dropped(Some("public"), "precious"), &Nothing), Cover::Undeclared);
     }
 
     #[test]
     fn a_declared_rename_does_not_cover_a_drop() {
         let mut rename = dropped(Some("public"), "t");
         rename.verb = "rename".into();
-        assert_eq!(manifest(vec![rename]).covers(&dropped(Some("public"), "t"), NOTHING), Cover::Undeclared);
+        assert_eq!(manifest(vec![rename]).covers(&dropped(Some("public"), "t"), &Nothing), Cover::Undeclared);
     }
 
     #[test]
     fn another_table_under_the_declared_name_is_not_covered() {
         let bound = |oid| Action { identity: Identity::Is(Address::relation(oid)), ..dropped(Some("public"), "scratch") };
         let manifest = manifest(vec![bound(10)]);
-        assert_eq!(manifest.covers(&bound(10), NOTHING), Cover::Yes);
-        assert_eq!(manifest.covers(&bound(11), NOTHING), Cover::Another { declared: bound(10).identity });
+        assert_eq!(manifest.covers(&bound(10), &Nothing), Cover::Yes);
+        assert_eq!(manifest.covers(&bound(11), &Nothing), Cover::Another { declared: bound(10).identity });
     }
 }

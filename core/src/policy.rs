@@ -5,9 +5,9 @@
 
 use crate::action::{Action, Class};
 use crate::approval::Requirement;
+pub use crate::pattern::Pattern;
 use crate::window::{Closed, Window, closed};
 use chrono::NaiveDateTime;
-use std::fmt;
 
 /// What is done about an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,77 +110,6 @@ impl Rule {
     }
 }
 
-/// Objects by name: parts with `*` and `?`, from the schema down; what lies below a match matches too.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Pattern(Vec<String>);
-
-impl Pattern {
-    /// Reads `billing`, `billing.*`, `public.audit_*`, `public.orders.legacy_?`, `"My.Schema".t`; `None` if a part is empty.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (mut parts, mut quoted) = (vec![String::new()], false);
-        for c in text.chars() {
-            match c {
-                '"' => quoted = !quoted,
-                '.' if !quoted => parts.push(String::new()),
-                _ => parts.last_mut()?.push(c),
-            }
-        }
-        (!quoted && parts.iter().all(|part| !part.is_empty())).then_some(Self(parts))
-    }
-
-    fn matches(&self, path: &[String]) -> bool {
-        self.0.len() <= path.len() && self.0.iter().zip(path).all(|(glob, part)| glob_matches(glob, part))
-    }
-
-    /// Whether it could match an object of which only the last names are known.
-    fn may_match(&self, path: &[String]) -> bool {
-        self.matches(path) || self.0.get(1..).is_none_or(|rest| Self(rest.to_vec()).matches(path) || rest.is_empty())
-    }
-
-    /// Whether some object could match both.
-    fn overlaps(&self, other: &Self) -> bool {
-        let literal = |glob: &str| !glob.contains(['*', '?']);
-        self.0.iter().zip(&other.0).all(|(one, two)| match (literal(one), literal(two)) {
-            (true, true) => one == two,
-            (true, false) => glob_matches(two, one),
-            (false, true) => glob_matches(one, two),
-            (false, false) => true,
-        })
-    }
-
-    /// More parts are more specific, then more literal characters.
-    fn specificity(&self) -> (usize, usize) {
-        (self.0.len(), self.0.iter().flat_map(|part| part.chars()).filter(|c| !"*?".contains(*c)).count())
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |part: &String| if part.contains('.') { format!("\"{part}\"") } else { part.clone() };
-        f.write_str(&self.0.iter().map(quoted).collect::<Vec<_>>().join("."))
-    }
-}
-
-/// Linear in both lengths for the patterns that people write; `*` matches any run of characters, `?` one.
-fn glob_matches(glob: &str, text: &str) -> bool {
-    let (glob, text): (Vec<char>, Vec<char>) = (glob.chars().collect(), text.chars().collect());
-    let (mut g, mut t, mut star) = (0, 0, None);
-    while t < text.len() {
-        if g < glob.len() && glob[g] == '*' {
-            star = Some((g, t));
-            g += 1;
-        } else if g < glob.len() && (glob[g] == '?' || glob[g] == text[t]) {
-            (g, t) = (g + 1, t + 1);
-        } else if let Some((at, from)) = star {
-            star = Some((at, from + 1));
-            (g, t) = (at + 1, from + 1);
-        } else {
-            return false;
-        }
-    }
-    glob[g..].iter().all(|c| *c == '*')
-}
-
 /// A rule that somebody set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
@@ -250,6 +179,9 @@ impl Policy {
     /// The rule for an action: of the patterns that match its object the most specific, and of equals the strictest. Where
     /// the schema is not known, every pattern that could match counts, and the strictest decides.
     pub fn rule(&self, action: &Action) -> Rule {
+        if action.object.kind != "schema" && !action.object.is_in_a_schema() {
+            return self.class_rule(action.class);
+        }
         let known = action.object.qualified || action.object.kind == "schema";
         let path = &action.object.path;
         let matching = self.overrides.iter().filter(|one| one.class == action.class).filter_map(|one| {
@@ -265,22 +197,33 @@ impl Policy {
         }
     }
 
-    /// The rule with which a new one for `class` on `objects` has to be compared: what it replaces, or the strictest of
-    /// what it would stand in front of.
-    pub fn rule_before(&self, class: Class, objects: Option<&Pattern>) -> Rule {
+    /// The rule that was set for exactly this class and these objects, or what decides there instead.
+    pub fn rule_at(&self, class: Class, objects: Option<&Pattern>) -> Rule {
         let same = self.overrides.iter().find(|one| one.class == class && one.objects.as_ref() == objects);
-        match (same, objects) {
-            (Some(same), _) => same.rule.clone(),
-            (None, None) => self.class_rule(class),
-            (None, Some(pattern)) => {
-                let touched = self
-                    .overrides
-                    .iter()
-                    .filter(|one| one.class == class && one.objects.as_ref().is_some_and(|other| other.overlaps(pattern)));
-                touched.map(|one| one.rule.clone()).fold(self.class_rule(class), |strictest, rule| {
-                    if strictest.is_weaker_than(&rule) { rule } else { strictest }
-                })
-            }
+        same.map_or_else(|| self.class_rule(class), |one| one.rule.clone())
+    }
+
+    /// Whether anything would pass more easily if `rule` were set for these objects; `None`: if the rule there were taken back.
+    pub fn would_weaken(&self, class: Class, objects: Option<&Pattern>, rule: Option<&Rule>) -> bool {
+        let same = self.overrides.iter().find(|one| one.class == class && one.objects.as_ref() == objects);
+        let others = || {
+            let touched = self.overrides.iter().filter(|one| {
+                let other = one.objects.as_ref();
+                one.class == class
+                    && other != objects
+                    && other.is_some_and(|other| objects.is_none_or(|mine| mine.overlaps(other)))
+            });
+            let fallback = if objects.is_none() { self.environment.rule(class) } else { self.class_rule(class) };
+            std::iter::once(fallback).chain(touched.map(|one| one.rule.clone()))
+        };
+        match (same, rule) {
+            (Some(same), Some(new)) => new.is_weaker_than(&same.rule),
+            (None, Some(new)) if objects.is_none() => new.is_weaker_than(&self.class_rule(class)),
+            // It stands in front of whatever it overlaps with.
+            (None, Some(new)) => others().any(|rule| new.is_weaker_than(&rule)),
+            // Any of these may take over.
+            (Some(same), None) => others().any(|rule| rule.is_weaker_than(&same.rule)),
+            (None, None) => false,
         }
     }
 
@@ -399,24 +342,43 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_covers_what_lies_below_and_not_what_lies_beside() {
-        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-        let pattern = Pattern::parse("public.audit_?").unwrap();
-        assert!(pattern.matches(&path("public.audit_a")));
-        assert!(pattern.matches(&path("public.audit_a.column")));
-        assert!(!pattern.matches(&path("public.audit_ab")));
-        assert!(!pattern.matches(&path("public")));
-        assert!(Pattern::parse("a..b").is_none() && Pattern::parse("").is_none() && Pattern::parse("\"a").is_none());
+    fn an_exception_in_front_of_a_stricter_pattern_is_a_weakening() {
+        let policy = with(&[(Class::Destructive, Some("billing"), rule(Verdict::Deny, 0))]);
+        let approval = rule(Verdict::RequireApproval, 1);
+        let weakens = |text: &str| policy.would_weaken(Class::Destructive, Pattern::parse(text).as_ref(), Some(&approval));
+        assert!(weakens("billing.invoices"));
+        assert!(weakens("b*"), "it may stand in front of billing");
+        assert!(!weakens("public"));
     }
 
     #[test]
-    fn an_exception_in_front_of_a_stricter_pattern_is_a_weakening() {
+    fn a_rule_is_compared_with_all_that_it_stands_in_front_of() {
+        let mut dba = rule(Verdict::RequireApproval, 1);
+        dba.approver_role = Some("dba".into());
+        let policy = with(&[
+            (Class::Destructive, None, rule(Verdict::RequireApproval, 2)),
+            (Class::Destructive, Some("billing"), dba.clone()),
+        ]);
+        assert!(policy.would_weaken(Class::Destructive, Pattern::parse("b*").as_ref(), Some(&dba)), "backup had two approvals");
+    }
+
+    #[test]
+    fn taking_a_rule_back_is_a_weakening_if_a_milder_one_takes_over() {
+        let policy = with(&[
+            (Class::Destructive, Some("billing"), rule(Verdict::Deny, 0)),
+            (Class::Destructive, Some("billing.inv*"), rule(Verdict::Allow, 0)),
+            (Class::Destructive, Some("billing.invoices"), rule(Verdict::Deny, 0)),
+        ]);
+        let weakens = |text: &str| policy.would_weaken(Class::Destructive, Pattern::parse(text).as_ref(), None);
+        assert!(weakens("billing.invoices"));
+        assert!(!weakens("billing.inv*"));
+    }
+
+    #[test]
+    fn patterns_are_about_what_lies_in_schemas() {
         let policy = with(&[(Class::Destructive, Some("billing"), rule(Verdict::Deny, 0))]);
-        let before = |text: &str| policy.rule_before(Class::Destructive, Pattern::parse(text).as_ref());
-        let approval = rule(Verdict::RequireApproval, 1);
-        assert!(approval.is_weaker_than(&before("billing.invoices")));
-        assert!(approval.is_weaker_than(&before("b*")), "it may stand in front of billing");
-        assert!(!approval.is_weaker_than(&before("public")));
+        let extension = Action::on("drop", Class::Destructive, "extension", &Name::bare("hstore"));
+        assert_eq!(policy.rule(&extension).verdict, Verdict::RequireApproval);
     }
 
     #[test]

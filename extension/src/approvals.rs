@@ -103,7 +103,7 @@ pub fn who_may(wanted: &Requirement, author: &Login, author_oid: u32, by: &[Stri
     let roles: Vec<&str> = [APPROVER].into_iter().chain(wanted.role.as_deref()).collect();
     let mut may = Vec::new();
     for (name, oid) in logins::logins_with(&roles)? {
-        if !logins::login(&name, oid)?.meets(&author) && !by.contains(&name) {
+        if may.len() < 8 && !logins::login(&name, oid)?.meets(&author) && !by.contains(&name) {
             may.push(name);
         }
     }

@@ -6,10 +6,12 @@
 
 use crate::error::refusal;
 use crate::ledger::recorder;
+use crate::pg::events::client_query;
 use crate::pg::identity;
 use crate::session;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
+use runbook_core::statement::calls;
 use serde_json::json;
 
 /// A refusal that is in the ledger by the time the caller reads it, whatever becomes of the transaction.
@@ -71,4 +73,37 @@ pub fn must_be_the_login(function: &str, roles: &[&str]) -> Result<(), ErrorRepo
         );
     }
     Ok(())
+}
+
+/// Refuses a call that the client's own text does not make: a view, a row security policy or a function of somebody else's
+/// can be read by an approver, who then would have decided without knowing.
+///
+/// # Errors
+/// 42501.
+pub fn must_be_asked_for(function: &str) -> Result<(), ErrorReport> {
+    if client_query().is_some_and(|text| calls(&text, function)) {
+        return Ok(());
+    }
+    Err(refused(
+        function,
+        "42501",
+        format!("runbook.{function} can't be called here"),
+        Some("The client's statement does not call it: something that the statement reached did.".to_owned()),
+        Some(format!("Call it as a statement of its own: SELECT runbook.{function}(…);")),
+    ))
+}
+
+/// How many bytes a reason, a comment or a permit's statement may have: they go into the ledger, for good.
+const LIMIT: usize = 64 * 1024;
+
+/// Refuses a text that is too long.
+///
+/// # Errors
+/// 54000.
+pub fn limited(what: &str, text: &str) -> Result<(), ErrorReport> {
+    if text.len() <= LIMIT {
+        return Ok(());
+    }
+    let message = format!("the {what} has {} bytes, more than the {LIMIT} it may have", text.len());
+    Err(refusal("54000", message, None, Some("Shorten it; what is long belongs into a revision.".to_owned())))
 }

@@ -6,11 +6,11 @@
 
 use crate::pg::identity::{Moment, moment};
 use runbook_core::action::Action;
-use runbook_core::identity::{Address, Identity};
+use runbook_core::identity::{Address, Events, History, Identity};
 use runbook_core::manifest::{Cover, Manifest};
 use runbook_core::policy::Policy;
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// What covers the statement at hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,53 +44,55 @@ pub struct Coverage {
     pub record_only: bool,
     /// What the guard saw happen since the executor last asked.
     pub observed: Vec<Action>,
-    /// Whole objects that this revision has created.
-    pub made: HashSet<Address>,
-    /// Whole objects that this revision has renamed or moved, as declared.
-    pub moved: HashSet<Address>,
-    /// What a CREATE OR REPLACE at hand might replace.
-    pub replaceable: HashSet<Address>,
+    /// What this revision has created, and what it has renamed or moved as declared.
+    pub events: Events,
+    /// What the statement at hand finds: objects that CREATE OR REPLACE may replace, and highest column numbers of tables.
+    pub before: Before,
+}
+
+/// What was there before a statement.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// Objects of the name that CREATE OR REPLACE gives.
+    pub named: HashSet<Address>,
+    /// The highest column number of each table that gets a column.
+    pub columns: HashMap<u32, i32>,
 }
 
 impl Coverage {
     /// A permission that has not been used yet.
     pub fn new(by: By, manifest: Manifest, policy: Option<Policy>, record_only: bool) -> Self {
-        let (made, moved, replaceable) = Default::default();
-        Self { by, manifest, policy, record_only, observed: vec![], made, moved, replaceable }
+        Self { by, manifest, policy, record_only, observed: vec![], events: Events::default(), before: Before::default() }
     }
 
     /// The first of `actions` that policy stops and that is not covered, with how far it is from it.
     pub fn uncovered(&self, actions: &[Action]) -> Option<(Action, Cover)> {
         let policy = self.policy.as_ref()?;
-        let own = |address: Address| self.made.contains(&address) || self.moved.contains(&address);
         actions.iter().filter(|action| policy.stops(action)).find_map(|action| {
             // What the revision itself has created, nobody can lose by it.
-            if matches!(action.identity, Identity::Is(found) if self.made.contains(&found.whole())) {
+            if self.has_made(action) {
                 return None;
             }
-            match self.manifest.covers(action, &own) {
+            match self.manifest.covers(action, &self.events) {
                 Cover::Yes => None,
                 cover => Some((action.clone(), cover)),
             }
         })
     }
 
-    /// Takes note of a rename or move that has happened, if it is declared for this very object.
-    pub fn move_is_declared(&mut self, action: &Action) -> bool {
-        let own = |address: Address| self.made.contains(&address) || self.moved.contains(&address);
-        let declared = self.manifest.covers(action, &own) == Cover::Yes
-            || matches!(action.identity, Identity::Is(found) if self.made.contains(&found.whole()));
-        if let (true, Identity::Is(found)) = (declared, action.identity) {
-            self.moved.insert(found.whole());
-        }
-        declared
+    fn has_made(&self, action: &Action) -> bool {
+        matches!(action.identity, Identity::Is(found) if self.events.made(found))
+    }
+
+    /// Whether a rename or move that has happened is declared for this very object.
+    pub fn declares_move(&self, action: &Action) -> bool {
+        self.manifest.covers(action, &self.events) == Cover::Yes || self.has_made(action)
     }
 
     /// Whether anything that is declared is about this object or a part of it.
     pub fn mentions(&self, object: Address) -> bool {
         let whole = |address: &Address| address.whole() == object.whole();
-        self.made.contains(&object.whole())
-            || self.moved.contains(&object.whole())
+        self.events.made(object.whole())
             || self.manifest.actions().iter().any(|action| match &action.identity {
                 Identity::Is(address) => whole(address),
                 Identity::NewColumn { table, .. } => whole(&Address::relation(*table)),

@@ -14,6 +14,7 @@ use crate::store::approvals;
 use crate::store::revisions::{self, Stored};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::{Action, Class};
+use runbook_core::approval::Login;
 use runbook_core::command::Command;
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::ledger::Kind;
@@ -58,14 +59,16 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
         phase: revision.phase.unwrap_or_else(|| phase_of(&upgrade, &upgrade_actions)).as_str().to_owned(),
         author: revision.author.clone().unwrap_or_else(session_role),
         status: "pending".to_owned(),
-        submitter: this_login()?,
+        submitter: submitter(known.as_ref())?,
         submitter_oid: session_oid(),
         digest,
         upgrade_actions,
         downgrade_actions,
         revision,
     };
-    revisions::save(&stored, ordinal)?;
+    if !revisions::save(&stored, ordinal)? {
+        return Err(immutable(&id).into());
+    }
     let facts = json!({
         "revision": id, "digest": stored.digest, "phase": stored.phase, "message": stored.revision.message,
         "author": stored.author, "parents": stored.revision.parents, "resubmitted": known.is_some(), "voided": voided,
@@ -75,7 +78,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     Ok(id)
 }
 
-/// Decisions on a revision that is submitted again are void, and those on its children too: they were made on top of it.
+/// Decisions on a revision that is submitted again are void, and those on all that builds upon it: they were made on top of it.
 fn void_decisions(revision: &Revision, known: Option<&Stored>) -> Result<usize, ErrorReport> {
     let Some(known) = known else { return Ok(0) };
     let id = revision.revision.as_str();
@@ -85,8 +88,9 @@ fn void_decisions(revision: &Revision, known: Option<&Stored>) -> Result<usize, 
     if voided > 0 {
         pgrx::notice!("revision \"{id}\" has other {what} now: {voided} decision(s) on it are void");
     }
-    for child in revisions::children(id)? {
-        let count = approvals::void(&child, None, &format!("its parent \"{id}\" was submitted again with other {what}"))?;
+    for child in revisions::descendants(id)? {
+        let count =
+            approvals::void(&child, None, &format!("revision \"{id}\" below it was submitted again with other {what}"))?;
         if count > 0 {
             revisions::set_status(&child, "pending")?;
             pgrx::notice!("revision \"{child}\" builds upon it: {count} decision(s) on that are void too");
@@ -94,6 +98,15 @@ fn void_decisions(revision: &Revision, known: Option<&Stored>) -> Result<usize, 
         voided += count;
     }
     Ok(voided)
+}
+
+/// The login that submits, and whoever submitted the revision before: none of them may approve it.
+fn submitter(known: Option<&Stored>) -> Result<Login, ErrorReport> {
+    let mut login = this_login()?;
+    if let Some(known) = known {
+        login.identities.extend(&known.submitter.identities);
+    }
+    Ok(login)
 }
 
 fn immutable(id: &str) -> ErrorReport {

@@ -21,12 +21,16 @@ SELECT length(runbook.reject('d001', 'too much'));
 SELECT status FROM runbook.revisions WHERE revision = 'd001';
 SELECT runbook.revoke('d001');
 SELECT runbook.revoke('d001');
+\c - postgres
+SET ROLE app_owner;
+CREATE TYPE mood AS ENUM ('ok');
+ALTER TABLE orders ADD COLUMN mood mood;
 \c - alice
 -- What the revision says is what it may do: a DO block and a cascade are not in the manifest.
 SELECT runbook.submit('{"revision": "d001", "parents": ["5e55"], "message": "sneaky", "downgrade": "",
     "upgrade": "ALTER TABLE orders DROP COLUMN old; DO $$ BEGIN EXECUTE ''ALTER TABLE orders DROP COLUMN note''; END $$;"}');
 SELECT runbook.submit('{"revision": "d002", "parents": ["5e55"], "message": "cascade", "downgrade": "",
-    "upgrade": "CREATE TYPE mood AS ENUM (''ok''); ALTER TABLE orders ADD COLUMN mood mood; DROP TYPE mood CASCADE;"}');
+    "upgrade": "DROP TYPE mood CASCADE;"}');
 SELECT runbook.submit('{"revision": "d003", "parents": ["5e55"], "message": "honest",
     "upgrade": "ALTER TABLE orders DROP COLUMN old;", "downgrade": "ALTER TABLE orders ADD COLUMN old text;"}');
 \c - bob

@@ -29,10 +29,41 @@ SELECT runbook.submit('{"revision": "c005", "parents": ["c004"],
 SELECT length(runbook.approve('c005'));
 \c - app
 SELECT runbook.upgrade('head');
+-- Approved once, both ways: renames, a column that is dropped and added again, a routine that is replaced; in production.
+\c - root
+SELECT runbook.configure('environment', 'production');
+SELECT runbook.set_policy('destructive', 'require_approval', 1);
+\c - postgres
+SET client_min_messages = error;
+SELECT runbook.break_glass('a test wants one approval') IS NOT NULL AS broken;
+SELECT runbook.set_policy('destructive', 'require_approval', 1);
+SELECT runbook.close_break_glass();
+\c - dave
+SELECT runbook.submit(j) FROM jsonb_array_elements('[
+  {"revision": "e001", "parents": ["c005"], "message": "rename",
+   "upgrade": "ALTER TABLE parcels RENAME COLUMN total TO amount; ALTER TABLE parcels RENAME TO packets",
+   "downgrade": "ALTER TABLE packets RENAME TO parcels; ALTER TABLE parcels RENAME COLUMN amount TO total"},
+  {"revision": "e002", "parents": ["e001"], "message": "another type by drop and add",
+   "upgrade": "ALTER TABLE packets DROP COLUMN amount; ALTER TABLE packets ADD COLUMN amount bigint; ALTER TABLE packets ALTER COLUMN amount SET NOT NULL",
+   "downgrade": "ALTER TABLE packets DROP COLUMN amount; ALTER TABLE packets ADD COLUMN amount int"},
+  {"revision": "e003", "parents": ["e002"], "message": "replace",
+   "upgrade": "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS ''SELECT 2''; CREATE OR REPLACE FUNCTION g() RETURNS int LANGUAGE sql AS ''SELECT 3''; ALTER TABLE packets SET SCHEMA billing",
+   "downgrade": "ALTER TABLE billing.packets SET SCHEMA public; DROP ROUTINE g(); CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS ''SELECT 1''"}]') AS j;
+\c - bob
+SELECT runbook.approve('e001') IS NOT NULL, runbook.approve('e002') IS NOT NULL, runbook.approve('e003') IS NOT NULL;
+\c - app
+SELECT runbook.upgrade('head');
+SELECT runbook.downgrade('c005');
+-- The way forth again is another matter: the approval was for another column. (The message names OIDs.)
+\set VERBOSITY sqlstate
+SELECT runbook.upgrade('e001');
+\set VERBOSITY default
 \c - carol
 SELECT ok, bad FROM runbook.verify_ledger();
 \c - postgres
 SELECT count(*) AS open_to_public FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
     WHERE p.pronamespace = 'runbook'::regnamespace AND a.grantee = 0;
+SET client_min_messages = error;
+SELECT runbook.break_glass('the end of the tests') IS NOT NULL AS broken;
 SELECT runbook.deactivate('end of the tests');
 DROP EXTENSION pg_runbook;

@@ -6,10 +6,11 @@
 //! - `WHO: SQL` must succeed.
 //! - `WHO keeps NAME: SQL` keeps the first column for `{NAME}` in later lines.
 //! - `WHO submits ID (PARENTS): UPGRADE || DOWNGRADE` submits a revision.
-//! - `WHO refused SQLSTATE: SQL` must fail so, and must leave a refusal in the ledger; `WHO denied SQLSTATE` must fail so before
-//!   our code is reached, by PostgreSQL's own privileges.
+//! - `WHO refused SQLSTATE: SQL` must fail so, and must leave a refusal in the ledger; `WHO denied SQLSTATE` must fail so without
+//!   an entry: by PostgreSQL's own privileges, or as bad input.
 //! - `WHO starts: SQL` runs in the background until it waits for a lock; `WHO ends SQLSTATE` waits for its refusal.
 //! - `check: SQL` must return true.
+//! - `WHO recorded: SQL` must fail, in whatever way, and must leave a refusal in the ledger.
 //! - `WHO copies: NAME` makes a copy of the database, as a restore would.
 //!
 //! WHO is a login, with `/2` for a second session of it and `@NAME` for another database.
@@ -36,6 +37,8 @@ pub enum Act {
     Submits(String, Vec<String>),
     /// Runs SQL that must fail with this SQLSTATE and be in the ledger.
     Refused(String),
+    /// Runs SQL that must fail and be in the ledger.
+    Recorded,
     /// Runs SQL that PostgreSQL itself must refuse with this SQLSTATE.
     Denied(String),
     /// Starts SQL in the background.
@@ -99,6 +102,7 @@ fn step(line: &str) -> Option<Step> {
         }
         ["refused", code] => Act::Refused((*code).to_owned()),
         ["denied", code] => Act::Denied((*code).to_owned()),
+        ["recorded"] => Act::Recorded,
         ["copies"] => Act::Copies,
         ["starts"] => Act::Starts,
         ["ends", code] => Act::Ends((*code).to_owned()),

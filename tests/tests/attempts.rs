@@ -96,10 +96,22 @@ impl Stage<'_> {
                 assert!(after > before, "{who}: {sql}\nthe refusal is not in the ledger");
                 self.last.kind = kind;
             }
+            Act::Recorded => {
+                let database = self.database_of(who);
+                let before = self.refusals(&database).0;
+                let error = self.session(who).batch_execute(&sql).expect_err("it must fail");
+                let code = error.as_db_error().unwrap().code().code().to_owned();
+                self.refused(who, &sql, &code, Err(error));
+                let (after, kind) = self.refusals(&database);
+                assert!(after > before, "{who}: {sql}\nthe refusal is not in the ledger");
+                // Which error the client sees depends on the moment.
+                let message = "(recorded, whichever error the client sees)".to_owned();
+                self.last = Refusal { kind, code: "57014".to_owned(), message, ..std::mem::take(&mut self.last) };
+            }
             Act::Denied(code) => {
                 let result = self.session(who).batch_execute(&sql);
                 self.refused(who, &sql, code, result);
-                self.last.kind = "(PostgreSQL's own refusal)".to_owned();
+                self.last.kind = "(before the runbook is reached)".to_owned();
             }
             Act::Starts => {
                 let mut client = self.sessions.remove(who).unwrap_or_else(|| {

@@ -24,9 +24,10 @@ pub fn run(context: &Context) -> Result<()> {
             writeln!(out, "    would {red}{}{off}", output::text(Some(action)))?;
         }
         writeln!(out, "    needs {}", text("needs"))?;
+        // With the digest, it approves what was read and nothing that was submitted since.
         let command = match text("kind").as_str() {
             "permit" => format!("runbook permit approve {} -m COMMENT", text("id")),
-            _ => format!("runbook approve {} -m COMMENT", text("id")),
+            _ => format!("runbook approve {} --digest {} -m COMMENT", text("id"), text("digest")),
         };
         writeln!(
             out,

@@ -1,7 +1,7 @@
 //! `break_glass`, `close_break_glass`.
 
 use crate::apply::settings::Settings;
-use crate::caller::{must_be_the_login, refused};
+use crate::caller::{limited, must_be_asked_for, must_be_the_login, refused};
 use crate::error::refusal;
 use crate::guard::enforcement::Enforcement;
 use crate::guard::glass;
@@ -16,6 +16,8 @@ use pgrx::prelude::*;
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn break_glass(reason: &str, valid_for: default!(Interval, "'15 minutes'")) -> Result<String, ErrorReport> {
     must_be_the_login("break_glass", &["runbook_break_glass"])?;
+    must_be_asked_for("break_glass")?;
+    limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.break_glass('what is on fire', '15 minutes');";
         return Err(refusal("22023", "breaking the glass needs a reason", None, Some(hint.to_owned())));

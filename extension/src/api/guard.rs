@@ -1,6 +1,6 @@
 //! `activate`, `deactivate`, `guard_status`.
 
-use crate::caller::must_be_the_login;
+use crate::caller::{limited, must_be_asked_for, must_be_the_login};
 use crate::error::refusal;
 use crate::guard::{control, status};
 use crate::ledger;
@@ -16,6 +16,7 @@ use serde_json::json;
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn activate() -> Result<bool, ErrorReport> {
     must_be_the_login("activate", &["runbook_admin"])?;
+    must_be_asked_for("activate")?;
     if settings::is_active()? {
         return Ok(false);
     }
@@ -31,6 +32,8 @@ fn activate() -> Result<bool, ErrorReport> {
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
     must_be_the_login("deactivate", &["runbook_admin"])?;
+    must_be_asked_for("deactivate")?;
+    limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.deactivate('why, and until when');";
         return Err(refusal("22023", "deactivating needs a reason", None, Some(hint.to_owned())));

@@ -1,7 +1,7 @@
 //! `configure`, `set_policy`, and the function behind view `policy`.
 
 use crate::apply::settings;
-use crate::caller::must_be_the_login;
+use crate::caller::{must_be_asked_for, must_be_the_login};
 use crate::error::refusal;
 use crate::guard::control;
 use crate::ledger;
@@ -10,7 +10,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::action::Class;
 use runbook_core::ledger::Kind;
-use runbook_core::policy::{Environment, Override, Pattern, Policy, Rule, Verdict};
+use runbook_core::policy::{Environment, Pattern, Policy, Rule, Verdict};
 use serde_json::{Value, json};
 
 /// Sets a setting, NULL for its default; returns the value it had.
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn configure(key: &str, value: Option<&str>) -> Result<Option<String>, ErrorReport> {
     must_be_the_login("configure", &["runbook_admin"])?;
+    must_be_asked_for("configure")?;
     let rules = |policy: &Policy| -> Value {
         Class::ALL.iter().map(|class| (class.as_str().to_owned(), describe(&policy.class_rule(*class)))).collect()
     };
@@ -31,7 +32,7 @@ fn configure(key: &str, value: Option<&str>) -> Result<Option<String>, ErrorRepo
         }
         facts["old_rules"] = rules(&before);
         facts["new_rules"] = rules(&after);
-    } else if ["migration_role", "approval_valid_for", "break_glass_max", "permit_max"].contains(&key) {
+    } else if !["alembic_version", "lock_timeout", "migrator_wait"].contains(&key) {
         control::decide("configure", &format!("change the setting {key}"))?;
     }
     let old = settings::configure(key, value)?;
@@ -52,6 +53,7 @@ fn set_policy(
     approver_role: default!(Option<&str>, "NULL"),
 ) -> Result<(), ErrorReport> {
     must_be_the_login("set_policy", &["runbook_admin"])?;
+    must_be_asked_for("set_policy")?;
     let parsed_class = Class::parse(class).ok_or_else(|| {
         let all = Class::ALL.iter().map(|class| class.as_str()).collect();
         unknown("action class", class, all)
@@ -64,18 +66,16 @@ fn set_policy(
         })?),
     };
     let policy = stored::policy()?;
-    let old = policy.rule_before(parsed_class, pattern.as_ref());
-    let new = match verdict {
-        "default" => without(&policy, parsed_class, pattern.as_ref()).rule_before(parsed_class, pattern.as_ref()),
-        _ => rule(verdict, approvals, approver_role)?,
-    };
-    if new.is_weaker_than(&old) {
+    let old = policy.rule_at(parsed_class, pattern.as_ref());
+    let set = if verdict == "default" { None } else { Some(rule(verdict, approvals, approver_role)?) };
+    if policy.would_weaken(parsed_class, pattern.as_ref(), set.as_ref()) {
         control::decide("set_policy", &format!("weaken the rule for {class} actions"))?;
     }
-    match verdict {
-        "default" => stored::drop_rule(parsed_class, pattern.as_ref())?,
-        _ => stored::set_rule(parsed_class, pattern.as_ref(), &new)?,
+    match &set {
+        None => stored::drop_rule(parsed_class, pattern.as_ref())?,
+        Some(rule) => stored::set_rule(parsed_class, pattern.as_ref(), rule)?,
     }
+    let new = stored::policy()?.rule_at(parsed_class, pattern.as_ref());
     let facts = json!({"class": class, "objects_pattern": objects, "old": describe(&old), "new": describe(&new)});
     ledger::record(Kind::PolicyChanged, facts)
 }
@@ -100,12 +100,6 @@ fn rule(verdict: &str, approvals: i32, approver_role: Option<&str>) -> Result<Ru
 
 fn unknown(what: &str, value: &str, all: Vec<&str>) -> ErrorReport {
     refusal("22023", format!("unknown {what} \"{value}\""), None, Some(format!("The values are {}.", all.join(", "))))
-}
-
-/// The policy with a rule taken back.
-fn without(policy: &Policy, class: Class, objects: Option<&Pattern>) -> Policy {
-    let gone = |one: &&Override| !(one.class == class && one.objects.as_ref() == objects);
-    Policy::new(policy.environment(), policy.overrides().iter().filter(gone).cloned().collect())
 }
 
 fn describe(rule: &Rule) -> Value {

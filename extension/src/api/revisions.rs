@@ -83,7 +83,7 @@ fn plan(
     let stored = revisions::load(&ids)?;
     let mut rows = Vec::with_capacity(stored.len());
     for (at, one) in stored.into_iter().enumerate() {
-        let needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals, None)?.map(|need| need.text);
+        let needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals, None)?.0.map(|need| need.text);
         let id = one.revision.revision.as_str().to_owned();
         let step = i32::try_from(at + 1).unwrap_or(i32::MAX);
         rows.push((step, way.as_str().to_owned(), id, one.phase, needs, one.revision.message));

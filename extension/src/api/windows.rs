@@ -1,6 +1,6 @@
 //! `set_maintenance_window`, `drop_maintenance_window`.
 
-use crate::caller::must_be_the_login;
+use crate::caller::{must_be_asked_for, must_be_the_login};
 use crate::error::refusal;
 use crate::guard::control;
 use crate::ledger;
@@ -24,6 +24,7 @@ fn set_maintenance_window(
     time_zone: &str,
 ) -> Result<(), ErrorReport> {
     must_be_the_login("set_maintenance_window", &["runbook_admin"])?;
+    must_be_asked_for("set_maintenance_window")?;
     let wrong = |what: &str, value: &str, hint: &str| {
         Err(refusal("22023", format!("invalid {what} for a maintenance window: \"{value}\""), None, Some(hint.to_owned())))
     };
@@ -44,8 +45,9 @@ fn set_maintenance_window(
     let (Some(opens_at), Some(closes_at)) = (time(opens), time(closes)) else {
         return wrong("time", &format!("{opens} to {closes}"), "Write times as 22:00.");
     };
-    if !clock::time_zone_exists(time_zone)? {
-        return wrong("time zone", time_zone, "Use a name of pg_timezone_names, such as Europe/Berlin.");
+    // An abbreviation means what a session says that it means.
+    if (time_zone != "UTC" && !time_zone.contains('/')) || !clock::time_zone_exists(time_zone)? {
+        return wrong("time zone", time_zone, "Use UTC, or a full name of pg_timezone_names, such as Europe/Berlin.");
     }
     // The first window of a class restricts it; another one, or another shape, opens what was shut.
     let policy = settings::policy()?;
@@ -70,7 +72,8 @@ fn set_maintenance_window(
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn drop_maintenance_window(name: &str) -> Result<bool, ErrorReport> {
     must_be_the_login("drop_maintenance_window", &["runbook_admin"])?;
-    let Some(old) = settings::policy()?.window(name).map(describe) else { return Ok(false) };
+    must_be_asked_for("drop_maintenance_window")?;
+    let Some(old) = settings::window(name)? else { return Ok(false) };
     control::decide("drop_maintenance_window", "remove a maintenance window")?;
     settings::drop_window(name)?;
     ledger::record(Kind::PolicyChanged, json!({"window": name, "old": old}))?;

@@ -1,7 +1,9 @@
 //! The executor: revisions run statement by statement as the migration role, in a pinned session.
 
+use crate::apply::deferred::DeferredConstraints;
 use crate::apply::needs::need;
 use crate::apply::settings::Settings;
+use crate::apply::since::Since;
 use crate::apply::{Way, locks, stamp, way};
 use crate::approvals::Approvals;
 use crate::error::{internal, refusal};
@@ -9,26 +11,29 @@ use crate::guard::enforcement::Enforcement;
 use crate::guard::{self, When, classify, classify_all, object};
 use crate::ledger::{self, recorder};
 use crate::pg::caught::Caught;
+use crate::pg::clock;
 use crate::pg::entry::Failure;
-use crate::pg::identity::{AsOwner, in_transaction_block, transaction_has_id};
+use crate::pg::identity::transaction_has_id;
 use crate::pg::session::{Pinned, search_path};
 use crate::pg::statements::{self, Statement};
 use crate::pg::subtransaction;
 use crate::session::{self, By, Coverage};
 use crate::store::approvals::Given;
+use crate::store::objects::{self, Made};
 use crate::store::revisions::{self, Stored};
-use crate::store::{self, catalog, clock, objects, settings};
+use crate::store::{self, catalog, settings};
+use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::Action;
 use runbook_core::approval;
 use runbook_core::command::Command;
-use runbook_core::identity::{Address, Identity};
+use runbook_core::identity::{Address, Events, Identity};
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::{Direction, heads_after};
 use runbook_core::policy::Policy;
 use serde_json::json;
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Instant;
 
 /// Entries that are written together.
@@ -41,12 +46,12 @@ struct Run {
     enforcement: Enforcement,
     policy: Option<Policy>,
     approvals: Approvals,
+    /// What earlier steps of this call have done to which objects, by OID.
+    done: RefCell<HashMap<u32, Vec<Made>>>,
+    /// What of it is not stored yet.
+    lately: RefCell<Vec<Made>>,
     /// Cursors WITH HOLD that the caller has open.
     cursors: Vec<String>,
-    /// Objects that earlier steps of this call created.
-    made: RefCell<HashSet<Address>>,
-    /// Those of them that are not stored yet, each with its revision.
-    made_lately: RefCell<Vec<(String, Address)>>,
 }
 
 /// What failed, for the ledger.
@@ -85,8 +90,8 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         policy,
         approvals: Approvals::of(&ids)?,
         cursors: catalog::holdable_cursors()?,
-        made: RefCell::default(),
-        made_lately: RefCell::default(),
+        done: RefCell::default(),
+        lately: RefCell::default(),
     };
     for id in &ids {
         let one = stored.get(id).ok_or_else(|| internal(format!("revision \"{id}\" has no row")))?;
@@ -104,11 +109,13 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
             run.step(&one, &come, &trouble, &mut entries)?;
             if entries.len() >= FLUSH {
                 store::ledger::append(&std::mem::take(&mut entries))?;
-                objects::remember_made(&run.made_lately.take())?;
+                objects::remember_made(&run.lately.take())?;
             }
             let is_last = ids.last() == Some(id);
             restore.after(&one, is_last)?;
-            revisions::mark(id, direction)?;
+            if !revisions::mark(id, direction, Some(&one.digest))? {
+                return Err(resubmitted(id).into());
+            }
             heads = after;
         }
         // Once for the whole call: updating one row a thousand times in one transaction makes a chain of a thousand versions.
@@ -116,7 +123,7 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         let gone: Vec<String> = applied.iter().filter(|id| !after.contains(id)).cloned().collect();
         let come: Vec<String> = after.iter().filter(|id| !applied.contains(id)).cloned().collect();
         revisions::move_heads(&gone, &come)?;
-        objects::remember_made(&run.made_lately.take())?;
+        objects::remember_made(&run.lately.take())?;
         if run.settings.alembic_version() {
             let pinned = Pinned::enter(&run.settings.pinned(), run.settings.migration_role())?;
             stamp::alembic_version(&gone, &come)?;
@@ -147,8 +154,8 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
 
 impl Run {
     /// Refuses a step that something stands in the way of; with `bound`, also where approvals do not cover the objects that
-    /// `actions` mean now.
-    fn refuse_if_needy(&self, stored: &Stored, actions: &[Action], bound: bool) -> Result<(), Failure> {
+    /// `actions` mean now. Returns whose approvals count.
+    fn refuse_if_needy(&self, stored: &Stored, actions: &[Action], bound: bool) -> Result<Vec<String>, Failure> {
         let id = stored.revision.revision.as_str();
         if stored.revision.digest().as_str() != stored.digest {
             return Err(internal(format!("the stored content of revision \"{id}\" does not have its digest")).into());
@@ -159,65 +166,100 @@ impl Run {
             _ => None,
         };
         let policy = fresh.as_ref().or(self.policy.as_ref());
-        let need = match policy {
+        let (need, by) = match policy {
             Some(policy) if bound && policy.obstacle(actions).is_some() => {
-                let objection = self.objection(actions, policy)?;
-                need(stored, self.direction, actions, Some(policy), &self.approvals, Some(&objection))?
+                // Decisions may have been taken back since the call began.
+                let approvals = Approvals::of(&[id.to_owned()])?;
+                let objection = self.objection(id, actions, policy)?;
+                need(stored, self.direction, actions, Some(policy), &approvals, Some(&objection))?
             }
             _ => need(stored, self.direction, actions, policy, &self.approvals, None)?,
         };
-        let Some(need) = need else { return Ok(()) };
+        let Some(need) = need else { return Ok(by) };
         if need.sqlstate == "42501" && guard::glass::is_broken() {
-            return Ok(());
+            return Ok(by);
         }
+        let (detail, hint) = need.explain(stored)?;
         let facts = json!({
-            "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": need.detail,
+            "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
             "verdict": need.verdict, "objects": actions.iter().map(object).collect::<Vec<_>>(),
         });
         if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
             ledger::record(Kind::DdlWouldBlock, facts)?;
-            return Ok(());
+            return Ok(by);
         }
         recorder::record(Kind::DdlBlocked, facts);
         let message = format!("revision \"{id}\" ({}) needs {}", self.direction.as_str(), need.text);
-        let detail = format!("Nothing was changed. {}", need.detail).trim_end().to_owned();
-        Err(refusal(need.sqlstate, message, Some(detail), Some(need.hint)).into())
+        let detail = format!("Nothing was changed. {detail}").trim_end().to_owned();
+        Err(refusal(need.sqlstate, message, Some(detail), Some(hint)).into())
     }
 
     /// Tells of an approval whether it covers `actions`, on the objects that they mean now.
     fn objection<'a>(
         &'a self,
+        revision: &'a str,
         actions: &'a [Action],
         policy: &'a Policy,
     ) -> store::Result<impl Fn(&Given) -> store::Result<Option<String>> + 'a> {
-        let whole: Vec<Address> = actions
-            .iter()
-            .filter_map(|action| match action.identity {
-                Identity::Is(found) => Some(found.whole()),
-                Identity::NewColumn { table, .. } => Some(Address::relation(table)),
-                Identity::Unknown | Identity::Missing => None,
-            })
-            .collect();
-        let stored = objects::made_by_revisions(&whole)?;
+        let whole = |identity: Identity| match identity {
+            Identity::Is(found) => Some(found.whole()),
+            Identity::NewColumn { table, .. } => Some(Address::relation(table)),
+            Identity::Unknown | Identity::Missing => None,
+        };
+        let objects: Vec<Address> = actions.iter().filter_map(|action| whole(action.identity)).collect();
+        let mut done = objects::made_by_revisions(&objects)?;
+        let here = self.done.borrow();
+        done.extend(objects.iter().filter_map(|one| here.get(&one.object)).flatten().cloned());
+        let named = actions.iter().filter(|action| !action.implied).filter_map(|action| whole(action.identity)).collect();
+        let search_path = search_path();
         Ok(move |given: &Given| {
             // The call may have been running for long.
-            if given.expires_at <= crate::pg::clock::micros() {
+            if given.expires_at <= clock::micros() {
                 return Ok(Some("it expired".to_owned()));
             }
-            let made = |address: Address| {
-                self.made.borrow().contains(&address) || stored.get(&address).is_some_and(|at| *at > given.decided_at)
-            };
+            let since = Since::new(&done, &named, given.decided_at, revision, self.direction);
             let approved = given.manifest(self.direction)?;
-            if let Some(why) = approval::objection(&approved, actions, |action| policy.stops(action), &made) {
+            if approved.search_path() != search_path {
+                return Ok(Some("revisions have another search path now".to_owned()));
+            }
+            if let Some(why) = approval::objection(&approved, actions, |action| policy.stops(action), &since) {
                 return Ok(Some(why));
             }
             Ok(match &given.fingerprint {
-                Some(approved) if *approved != clock::fingerprint()? => {
+                Some(approved) if *approved != store::clock::fingerprint()? => {
                     Some("it was given for another state of the catalog, and that has changed since".to_owned())
                 }
                 _ => None,
             })
         })
+    }
+
+    /// Keeps what a revision has created and brought elsewhere.
+    fn remember(&self, stored: &Stored, actions: &[Action], by: &[String], events: &Events) -> Result<(), Failure> {
+        let id = stored.revision.revision.as_str();
+        let moves = events.all().any(|(_, created, _)| !created);
+        let approved = match &self.policy {
+            // A rename that needs no approval may have one all the same; only then does it count for others.
+            Some(policy) if moves && by.is_empty() => {
+                let objection = self.objection(id, actions, policy)?;
+                !self.approvals.tally(stored, actions, policy, Some(&objection))?.by.is_empty()
+            }
+            _ => !by.is_empty(),
+        };
+        for (object, created, path) in events.all() {
+            let one = Made {
+                revision: id.to_owned(),
+                direction: self.direction,
+                object,
+                created,
+                path: path.to_vec(),
+                approved,
+                at: i64::MAX,
+            };
+            self.done.borrow_mut().entry(object.object).or_default().push(one.clone());
+            self.lately.borrow_mut().push(one);
+        }
+        Ok(())
     }
 
     /// Runs one revision and records it.
@@ -243,25 +285,18 @@ impl Run {
         };
         // What was classified at submission looked at another catalog; what counts is what runs now.
         let actions = classify_all(parsed.iter().chain(&checks).map(|statement| &statement.command))?;
-        self.refuse_if_needy(stored, &actions, true)?;
-        let scope = self.permit(id, actions);
+        let approved_by = self.refuse_if_needy(stored, &actions, true)?;
+        let scope = self.permit(id, actions.clone());
         self.run(&parsed, id, self.direction.as_str(), trouble, entries)?;
         self.run(&checks, id, "verify", trouble, entries)?;
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
         self.refuse_leftovers(id)?;
-        let made = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.made)));
-        for address in made.into_iter().flatten() {
-            self.made.borrow_mut().insert(address);
-            self.made_lately.borrow_mut().push((id.to_owned(), address));
-        }
+        let events = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.events)));
+        self.remember(stored, &actions, &approved_by, &events.unwrap_or_default())?;
         drop(scope);
         drop(pinned);
         let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
-        let approved_by = match &self.policy {
-            Some(policy) => self.approvals.tally(stored, stored.actions(self.direction), policy, None)?.by,
-            None => vec![],
-        };
         let facts = json!({
             "revision": id, "digest": stored.digest, "direction": self.direction.as_str(), "phase": stored.phase,
             "approved_by": approved_by, "statements": parsed.len(), "duration_us": micros(start), "heads": come,
@@ -323,6 +358,16 @@ impl Run {
     }
 }
 
+fn resubmitted(id: &str) -> ErrorReport {
+    let detail = "What ran is not what is stored now; nothing of it stays.".to_owned();
+    refusal(
+        "55000",
+        format!("revision \"{id}\" was submitted again while it ran"),
+        Some(detail),
+        Some("Look at it, have it approved, and try again.".to_owned()),
+    )
+}
+
 /// No event trigger sees what empties a table. Its name can't move any more once the statement holds its lock, so what it
 /// means is asked again.
 fn check_under_lock(statement: &Statement) -> Result<(), Failure> {
@@ -365,46 +410,4 @@ fn refuse_switch(statement: &Statement, place: &str) -> Result<(), Failure> {
     let hint = "Revisions run as the migration role, in a pinned session; remove the statement that changes it.";
     let message = format!("a revision can't change \"{setting}\"");
     Err(refusal("42501", message, Some(format!("At {place}.")), Some(hint.to_owned())).into())
-}
-
-/// Constraints that wait for the end of the transaction. What the caller had pending runs before the first revision, as the
-/// caller; what a revision leaves pending runs at its end, as the migration role. Afterwards they wait again.
-struct DeferredConstraints {
-    exist: Cell<bool>,
-}
-
-impl DeferredConstraints {
-    fn settle(caller_has_written: bool) -> Result<Self, Failure> {
-        let known = Self { exist: Cell::new(true) };
-        if caller_has_written {
-            statements::check_constraints()?;
-            known.defer()?;
-        }
-        Ok(known)
-    }
-
-    /// After a revision. A constraint that is INITIALLY DEFERRED was made by a text that says so, or by code that might.
-    fn after(&self, stored: &Stored, is_last: bool) -> Result<(), Failure> {
-        // Where the transaction ends with this call, nobody is left to wait.
-        if is_last && !in_transaction_block() {
-            return Ok(());
-        }
-        let sql =
-            format!("{}{}", stored.revision.upgrade, stored.revision.downgrade.as_deref().unwrap_or_default()).to_uppercase();
-        let may_make = ["DEFERRED", "DO", "CALL", "SELECT", "EXECUTE"].iter().any(|word| sql.contains(word));
-        if self.exist.get() || may_make {
-            self.defer()?;
-        }
-        Ok(())
-    }
-
-    fn defer(&self) -> Result<(), Failure> {
-        let names = catalog::deferred_constraints()?;
-        self.exist.set(!names.is_empty());
-        if !names.is_empty() {
-            let _owner = AsOwner::enter();
-            statements::run(&format!("SET CONSTRAINTS {} DEFERRED", names.join(", ")))?;
-        }
-        Ok(())
-    }
 }

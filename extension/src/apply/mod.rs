@@ -3,10 +3,12 @@
 //! Owns the only code that sets the permission in [`crate::session`]. It refuses to start while anything that a step
 //! needs is missing. Invariant: a revision is applied wholly, with its ledger entries, or not at all.
 
+mod deferred;
 mod executor;
 mod locks;
 pub mod needs;
 pub mod settings;
+mod since;
 mod stamp;
 
 pub use executor::migrate;

@@ -32,8 +32,8 @@ pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
     let after = graph.ancestors(&heads, true);
     for node in graph.nodes() {
         match (before.contains(node), after.contains(node)) {
-            (false, true) => revisions::mark(graph.id(node), Direction::Upgrade)?,
-            (true, false) => revisions::mark(graph.id(node), Direction::Downgrade)?,
+            (false, true) => drop(revisions::mark(graph.id(node), Direction::Upgrade, None)?),
+            (true, false) => drop(revisions::mark(graph.id(node), Direction::Downgrade, None)?),
             _ => {}
         }
     }

@@ -10,7 +10,12 @@ use runbook_core::identity::Identity;
 /// The actions of a statement. Nothing is locked, so what a name means may change; whoever must know asks again under the
 /// lock.
 pub fn classify(command: &Command) -> Vec<Action> {
-    action::classify(command).into_iter().map(bind).collect()
+    let mut home = None;
+    let at_home = |action: Action| match action.verb.starts_with("create") && !action.object.qualified {
+        true => action.at_home(home.get_or_insert_with(search_path).first()),
+        false => action,
+    };
+    action::classify(command).into_iter().map(bind).map(at_home).collect()
 }
 
 /// The actions of several statements, with those that they imply. What is not there yet will be made where unqualified names
@@ -28,6 +33,8 @@ pub fn classify_all<'a>(commands: impl IntoIterator<Item = &'a Command>) -> stor
 fn bind(mut action: Action) -> Action {
     let kind = action.object.kind.as_str();
     action.identity = match (kind, action.identity, action.object.path.last()) {
+        // What is created is not looked up: it is replaced, or PostgreSQL says that it exists.
+        ("trigger" | "rule" | "policy", Identity::Is(_), _) if action.verb.starts_with("create") => Identity::Unknown,
         ("column" | "trigger" | "rule" | "policy", Identity::Is(table), Some(name)) => part_of(table, kind, name),
         ("constraint" | "domain constraint" | "enum value", ..) => Identity::Unknown,
         (_, identity, _) => identity,

@@ -31,7 +31,7 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
         return Ok(());
     }
     enum Found {
-        Covered,
+        Covered { has_windows: bool },
         Uncovered { by: By, record_only: bool, action: Action, cover: Cover },
         Nothing,
     }
@@ -39,14 +39,15 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
         let Some(coverage) = coverage else { return Found::Nothing };
         coverage.observed.extend_from_slice(actions);
         match coverage.uncovered(actions) {
-            None => Found::Covered,
+            None => Found::Covered { has_windows: coverage.policy.as_ref().is_some_and(Policy::has_windows) },
             Some((action, cover)) => {
                 Found::Uncovered { by: coverage.by.clone(), record_only: coverage.record_only, action, cover }
             }
         }
     });
     match found {
-        Found::Covered => Ok(()),
+        Found::Covered { has_windows: false } => Ok(()),
+        Found::Covered { has_windows: true } => in_hours(tag, actions),
         Found::Uncovered { .. } if glass::is_broken() => Ok(()),
         Found::Uncovered { by, record_only, action, cover } => beyond(tag, actions, &action, cover, &by, record_only),
         Found::Nothing => by_policy(tag, actions, when),
@@ -59,15 +60,16 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     if enforcement == Enforcement::Off {
         return Ok(());
     }
+    // First: a policy that can't be read must not stand in the way of whoever puts out a fire.
+    if glass::is_broken() {
+        return Ok(());
+    }
     let policy = settings::policy()?;
     let closed = policy.closed(actions);
     let Some((action, verdict)) = policy.obstacle(actions) else {
         let Some(closed) = closed else { return Ok(()) };
         return out_of_hours(tag, actions, &closed, enforcement);
     };
-    if glass::is_broken() {
-        return Ok(());
-    }
     let mut detail = match verdict {
         Verdict::Deny => format!("Policy denies {} actions.", action.class.as_str()),
         _ => format!(
@@ -114,6 +116,14 @@ fn request_hint(tag: &str, when: When) -> String {
     }
 }
 
+/// What is covered by a revision or permit, dynamic SQL included, runs inside maintenance windows only.
+fn in_hours(tag: &str, actions: &[Action]) -> store::Result<()> {
+    match settings::policy()?.closed(actions) {
+        Some(closed) => out_of_hours(tag, actions, &closed, Enforcement::current()?),
+        None => Ok(()),
+    }
+}
+
 fn out_of_hours(
     tag: &str,
     actions: &[Action],
@@ -151,14 +161,21 @@ fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By,
                 describe(declared),
                 action.identity.describe()
             ),
-            "Find out who renamed it (SELECT * FROM runbook.ledger), then submit and approve again.".to_owned(),
+            match by {
+                By::Revision { revision, .. } => format!(
+                    "Find out who moved it (SELECT * FROM runbook.ledger), then approve again: SELECT runbook.approve('{revision}');"
+                ),
+                By::Permit { .. } => {
+                    "Find out who moved it (SELECT * FROM runbook.ledger), then ask for another permit.".to_owned()
+                }
+            },
         ),
         _ => (
             format!("{action} is {class} and outside the manifest of {whose}"),
             "It is not declared; an approval covers the statements that the approver could read, not what a cascade, a DO block \
              or a function reaches."
                 .to_owned(),
-            format!("Write it as a statement of its own, as in \"{} …\", and have it approved.", tag_of(action)),
+            "Write it as a statement of its own, and have that approved.".to_owned(),
         ),
     };
     let facts = facts(tag, actions, "outside_manifest", &detail, revision);
@@ -171,10 +188,6 @@ fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By,
 
 fn describe(declared: Identity) -> String {
     if declared == Identity::Missing { "nothing".to_owned() } else { declared.describe() }
-}
-
-fn tag_of(action: &Action) -> String {
-    format!("{} {}", action.verb, action.object.kind).to_uppercase()
 }
 
 /// An action as it stands in ledger payloads.
@@ -215,10 +228,8 @@ pub fn statement_text(tag: &str) -> Option<String> {
     if query.len() > 8192 || SECRETIVE.iter().any(|word| tag.contains(word)) {
         return None;
     }
-    let statements = crate::pg::statements::parse(&query).ok()?;
-    let secretive = |tag: &str| SECRETIVE.iter().any(|word| tag.contains(word));
-    match &statements[..] {
-        [only] if only.tag == tag && !secretive(&only.tag) => Some(only.sql.clone()),
+    match &crate::pg::statements::texts(&query)?[..] {
+        [(found, sql)] if found == tag => Some(sql.clone()),
         _ => None,
     }
 }

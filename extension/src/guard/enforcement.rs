@@ -16,6 +16,7 @@ pub enum Mode {
 }
 
 static MODE: GucSetting<Mode> = GucSetting::<Mode>::new(Mode::enforce);
+static GLASS: GucSetting<Option<std::ffi::CString>> = GucSetting::<Option<std::ffi::CString>>::new(None);
 
 /// Defines `runbook.mode` and reserves the prefix.
 pub fn define_parameters() {
@@ -27,6 +28,19 @@ pub fn define_parameters() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_string_guc(
+        c"runbook.glass",
+        c"Marks a session in which the glass is broken.",
+        c"Set by runbook.break_glass(); setting it by hand breaks no glass, resetting it puts a new one in.",
+        &GLASS,
+        GucContext::Userset,
+        GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+    );
+}
+
+/// The mark of a broken glass; empty without one.
+pub fn glass_mark() -> String {
+    GLASS.get().map(|mark| mark.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// How strictly this database is guarded now.

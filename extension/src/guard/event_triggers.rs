@@ -1,15 +1,17 @@
 //! Layer 1: event triggers.
 //!
 //! `ddl_command_start` decides before any lock is taken, from the parse tree; `sql_drop` and `table_rewrite` check what
-//! really happens, cascades included; `ddl_command_end` records DDL outside revisions.
+//! really happens, cascades included; `ddl_command_end` asks again, under the lock, what a covered statement has touched, and
+//! records DDL outside revisions.
 
 use crate::error::refusal;
 use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, facts};
-use crate::guard::enforcement::Enforcement;
+use crate::guard::enforcement::{self, Enforcement};
 use crate::ledger;
 use crate::pg::events::{self, Event};
-use crate::session;
+use crate::session::{self, Before, Coverage};
+use crate::store::objects::Touched;
 use crate::store::{catalog, objects};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -26,15 +28,21 @@ COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does n
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     let command = event.command();
+    let actions = classify(&command);
     if session::covering(|coverage| coverage.is_some()) {
-        let replaceable = match &command {
-            Command::Create { replace: true, name, .. } => objects::named(own_name(&name.name))?,
+        let named = match &command {
+            Command::Create { replace: true, name, kind } => objects::named(own_name(kind, &name.name))?,
             _ => HashSet::new(),
         };
-        session::covering(|coverage| coverage.map(|coverage| coverage.replaceable = replaceable));
+        let columns = actions.iter().filter_map(|action| match action.identity {
+            Identity::NewColumn { table, after } if action.verb == "add" => Some((table, after)),
+            _ => None,
+        });
+        let before = Before { named, columns: columns.collect() };
+        session::covering(|coverage| coverage.map(|coverage| coverage.before = before));
     }
     // What doesn't exist can't be lost; PostgreSQL says so better, or IF EXISTS asks for silence.
-    let actions: Vec<Action> = classify(&command).into_iter().filter(is_there).collect();
+    let actions: Vec<Action> = actions.into_iter().filter(is_there).collect();
     decide(&event.tag, &actions, When::Before)
 }
 
@@ -74,11 +82,13 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     let found = Address::relation(oid);
     let name = Name { schema: Some(schema), temporary, identity: Identity::Is(found), ..Name::bare(name) };
     let rewrite = Action::on("rewrite", Class::Blocking, "table", &name);
+    let declared = classify(&event.command());
     if session::covering(|coverage| coverage.is_none()) {
-        return decide(&event.tag, &[rewrite], When::During);
+        // What a name means has been decided on before the lock; it can't change any more.
+        let again = declared.into_iter().filter(is_there).filter(|_| enforcement::mode() != "record");
+        return decide(&event.tag, &again.chain([rewrite]).collect::<Vec<_>>(), When::During);
     }
     // The statement is declared; here it shows which tables it really rewrites.
-    let declared = classify(&event.command());
     let strays = session::covering(|coverage| {
         let coverage = coverage?;
         let policy = coverage.policy.as_ref()?;
@@ -93,7 +103,7 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
 
 #[pg_extern(
     sql = "CREATE FUNCTION runbook.guard_command_end() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_command_end() IS 'Records DDL outside revisions in the ledger.';"
+COMMENT ON FUNCTION runbook.guard_command_end() IS 'Asks again, under the lock, what a covered statement has touched; records DDL outside revisions.';"
 )]
 fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
@@ -109,28 +119,41 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
 /// What a covered statement has touched, asked again now that its locks are held: names can't move any more.
 fn check_under_lock(event: &Event) -> Result<(), ErrorReport> {
     let touched = objects::touched()?;
-    session::covering(|coverage| {
-        let Some(coverage) = coverage else { return };
-        let created = touched.iter().filter(|(tag, _)| tag.starts_with("CREATE") || tag == "SELECT INTO");
-        coverage.made.extend(created.map(|(_, found)| found.whole()).filter(|found| !coverage.replaceable.contains(found)));
-    });
     let (moves, rest): (Vec<Action>, Vec<Action>) =
         classify(&event.command()).into_iter().filter(|action| action.verb != "drop").partition(Action::is_move);
+    session::covering(|coverage| coverage.map(|coverage| note_created(coverage, &touched, &rest)));
     let stays: Vec<Action> = rest.into_iter().filter(is_there).collect();
     if session::covering(|coverage| coverage.is_some_and(|coverage| coverage.uncovered(&stays).is_some())) {
         decide(&event.tag, &stays, When::During)?;
     }
     for action in moves {
-        for (_, found) in &touched {
-            // The old name is gone: the object itself says what was renamed.
+        for (_, found, path) in &touched {
+            // The old name is gone: the object itself says what was renamed, and where it is now.
             let moved = Action { identity: Identity::Is(*found), ..action.clone() };
-            let covered = session::covering(|coverage| coverage.is_some_and(|coverage| coverage.move_is_declared(&moved)));
-            if !covered {
+            if session::covering(|coverage| coverage.is_some_and(|coverage| coverage.declares_move(&moved))) {
+                session::covering(|coverage| coverage.map(|coverage| coverage.events.rename(*found, path.clone())));
+            } else {
                 decide(&event.tag, &[moved], When::During)?;
             }
         }
     }
     Ok(())
+}
+
+/// Objects and columns that were not there before the statement.
+fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]) {
+    for (_, found, path) in touched.iter().filter(|(tag, ..)| tag.starts_with("CREATE") || tag == "SELECT INTO") {
+        if !coverage.before.named.contains(&found.whole()) {
+            coverage.events.create(found.whole(), path.clone());
+        }
+    }
+    for action in actions.iter().filter(|action| action.verb == "add") {
+        if let Identity::Is(column) = action.identity
+            && coverage.before.columns.get(&column.object).is_some_and(|after| column.part > *after)
+        {
+            coverage.events.create(column, action.object.path.clone());
+        }
+    }
 }
 
 /// Kinds of objects that hold data of their own.
@@ -142,8 +165,11 @@ fn is_there(action: &Action) -> bool {
 }
 
 /// The part of `table.trigger` after the table.
-fn own_name(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(_, own)| own)
+fn own_name<'a>(kind: &str, name: &'a str) -> &'a str {
+    match name.split_once('.') {
+        Some((_, own)) if ["trigger", "rule", "policy"].contains(&kind) => own,
+        _ => name,
+    }
 }
 
 fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {

@@ -1,11 +1,15 @@
 //! Break-glass: policy set aside in one session, for a reason, for a time; every step of it in the ledger.
 //!
 //! The entry that says so is durable before anything is permitted, and is written outside the session's transaction: no
-//! rollback can take it back. The permission itself is process memory and ends by the clock.
+//! rollback can take it back. The permission itself is process memory and ends by the clock. A parameter of the session marks
+//! it, so that it also ends with DISCARD ALL and RESET ALL, which poolers send between clients; the parameter alone grants
+//! nothing.
 
 use crate::error::refusal;
+use crate::guard::enforcement;
 use crate::ledger::recorder;
 use crate::pg::clock;
+use crate::pg::identity::mark_glass;
 use crate::session::{self, BreakGlass};
 use crate::store::{self, ledger};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -23,6 +27,9 @@ pub fn open(reason: &str, until: i64, until_text: &str) -> Result<(), ErrorRepor
         let detail = format!("What happens under it must be in the ledger first, and that failed: {problem}.");
         refusal("58000", "the glass stays whole", Some(detail), Some("Look into the server log, then try again.".to_owned()))
     })?;
+    // One glass at a time: the first would seem broken until its time is up.
+    close("another one was broken");
+    mark_glass(&id);
     session::set_break_glass(Some(BreakGlass { id, until }));
     Ok(())
 }
@@ -37,14 +44,14 @@ pub fn close(reason: &str) -> bool {
 
 /// Whether policy is set aside in this session now. A glass whose time is up is closed on the way.
 pub fn is_broken() -> bool {
-    match session::break_glass() {
-        None => false,
-        Some(glass) if clock::micros() < glass.until => true,
-        Some(_) => {
-            close("its time was up");
-            false
-        }
-    }
+    let why = match session::break_glass() {
+        None => return false,
+        Some(glass) if clock::micros() >= glass.until => "its time was up",
+        Some(glass) if enforcement::glass_mark() != glass.id => "the session was reset, or the transaction rolled back",
+        Some(_) => return true,
+    };
+    close(why);
+    false
 }
 
 /// The sessions of this database in which the glass is broken, as people read it.

@@ -15,6 +15,7 @@ use crate::store;
 use crate::store::permits::{self, Permit};
 use runbook_core::action::Action;
 use runbook_core::approval::objection;
+use runbook_core::identity::Nothing;
 use runbook_core::ledger::Kind;
 use runbook_core::policy::Policy;
 use runbook_core::statement::digest;
@@ -33,7 +34,8 @@ pub enum Claim {
 /// Uses up a permit of the login's for the client's statement, which is about to do `actions`.
 pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
     let Some(query) = client_query() else { return Ok(Claim::None) };
-    let known = permits::for_statement(&digest(&query), session_oid(), &database())?;
+    let Some(digest) = digest(&query) else { return Ok(Claim::None) };
+    let known = permits::for_statement(&digest, session_oid(), &database())?;
     let mut why = None;
     for permit in known.iter().rev() {
         match obstacle(permit, &query, actions, policy)? {
@@ -86,7 +88,7 @@ fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -
             searched.join(", ")
         )));
     }
-    if let Some(why) = objection(&permit.manifest, actions, |action| policy.stops(action), &|_| false) {
+    if let Some(why) = objection(&permit.manifest, actions, |action| policy.stops(action), &Nothing) {
         return Ok(Some(why));
     }
     let tally = tally_permit(permit, policy)?;

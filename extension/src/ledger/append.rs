@@ -16,10 +16,10 @@ pub fn entry(kind: Kind, mut facts: Value) -> store::Result<Entry> {
     if let (Some(permit), None) = (session::permit_in_use(), facts.get("permit")) {
         facts["permit"] = permit.into();
     }
-    if let (Some(glass), None) = (session::break_glass(), facts.get("break_glass")) {
-        if clock::micros() < glass.until {
-            facts["break_glass"] = glass.id.into();
-        }
+    if let (Some(glass), None) = (session::break_glass(), facts.get("break_glass"))
+        && clock::micros() < glass.until
+    {
+        facts["break_glass"] = glass.id.into();
     }
     let address = CLIENT_ADDRESS.with(|known| match known.get() {
         Some(address) => Ok(address.clone()),
@@ -32,7 +32,8 @@ pub fn entry(kind: Kind, mut facts: Value) -> store::Result<Entry> {
         current_role: identity::current_role(),
         client_addr: address,
         application: identity::application_name(),
-        xid: identity::transaction_id().to_string(),
+        // A standby assigns none.
+        xid: if identity::in_recovery() { String::new() } else { identity::transaction_id().to_string() },
     };
     Ok(Entry::new(kind, circumstances, facts))
 }

@@ -89,6 +89,16 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                     _ => Command::Opaque { tag: command_tag },
                 }
             }
+            NodeTag::T_CreateSchemaStmt => {
+                let statement = &*node.cast::<pg_sys::CreateSchemaStmt>();
+                let own = create(node, &command_tag).unwrap_or_else(|| by_tag(tag(node), command_tag));
+                // Its elements fire no event of their own at the start.
+                let elements = items(statement.schemaElts).into_iter().map(|element| {
+                    let tag = text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(element)));
+                    read(element, &tag)
+                });
+                Command::Several(std::iter::once(own).chain(elements).collect())
+            }
             NodeTag::T_SelectStmt => match control_call(&*node.cast()) {
                 Some(function) => Command::Control { function },
                 None => Command::Opaque { tag: command_tag },
@@ -155,6 +165,12 @@ fn control_call(statement: &pg_sys::SelectStmt) -> Option<Name> {
         && statement.withClause.is_null()
         && statement.intoClause.is_null()
         && statement.valuesLists.is_null()
+        && statement.sortClause.is_null()
+        && statement.limitOffset.is_null()
+        && statement.limitCount.is_null()
+        && statement.distinctClause.is_null()
+        && statement.windowClause.is_null()
+        && statement.lockingClause.is_null()
         && statement.op == pg_sys::SetOperation::SETOP_NONE;
     let [target] = items(statement.targetList)[..] else { return None };
     if !bare || tag(target) != NodeTag::T_ResTarget {
@@ -170,16 +186,21 @@ fn control_call(statement: &pg_sys::SelectStmt) -> Option<Name> {
     let name = name_of(strings(call.funcname));
     let ours = name.schema.as_deref() == Some("runbook") && CONTROL.contains(&name.name.as_str());
     let constant = items(call.args).into_iter().all(is_constant);
-    (ours && constant && call.agg_filter.is_null() && call.over.is_null()).then_some(name)
+    let plain = call.agg_filter.is_null() && call.over.is_null() && call.agg_order.is_null();
+    (ours && constant && plain).then_some(name)
 }
 
 /// Constants without a cast: the name of a type could be looked up elsewhere.
 fn is_constant(node: NodePtr) -> bool {
-    // SAFETY: each arm casts to the struct that its node tag names.
     match tag(node) {
         NodeTag::T_A_Const => true,
+        // SAFETY: the tag says so.
         NodeTag::T_NamedArgExpr => is_constant(unsafe { (*node.cast::<pg_sys::NamedArgExpr>()).arg.cast() }),
-        NodeTag::T_A_ArrayExpr => items(unsafe { (*node.cast::<pg_sys::A_ArrayExpr>()).elements }).into_iter().all(is_constant),
+        NodeTag::T_A_ArrayExpr => {
+            // SAFETY: the tag says so.
+            let elements = unsafe { (*node.cast::<pg_sys::A_ArrayExpr>()).elements };
+            items(elements).into_iter().all(is_constant)
+        }
         _ => false,
     }
 }

@@ -203,6 +203,30 @@ fn pin_search_path() -> Option<i32> {
     }
 }
 
+/// Marks this session as one in which the glass is broken. The mark goes with the transaction, if that rolls back.
+pub fn mark_glass(id: &str) {
+    let value = CString::new(id).unwrap_or_default();
+    // SAFETY: both strings are NUL-terminated; the parameter is ours and takes any text.
+    unsafe {
+        pg_sys::set_config_option(
+            c"runbook.glass".as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SET,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+/// Whether the server is a standby, or recovering.
+pub fn in_recovery() -> bool {
+    // SAFETY: reads a static of xlog.c.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// Makes misspelt parameters of ours an error instead of a silent placeholder.
 pub fn reserve_parameters() {
     // SAFETY: a static string; called once, at library load.

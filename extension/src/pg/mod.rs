@@ -10,6 +10,7 @@ pub mod entry;
 pub mod events;
 pub mod identity;
 pub mod kinds;
+pub mod latest;
 pub mod lock;
 pub mod nodes;
 pub mod recorder;

@@ -1,6 +1,6 @@
 //! Parse tree nodes: lists, strings and names, read into owned values.
 
-use crate::pg::caught::text;
+use crate::pg::caught::{Caught, text, trap};
 use crate::pg::kinds::is_relation;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{NodeTag, ObjectType};
@@ -105,6 +105,11 @@ pub fn relation(variable: *mut pg_sys::RangeVar) -> Name {
     }
 }
 
+/// What a look-up gave that may fail.
+fn found(looked_up: Result<pg_sys::Oid, Caught>) -> pg_sys::Oid {
+    looked_up.unwrap_or(pg_sys::InvalidOid)
+}
+
 /// What a look-up in a catalog gave.
 fn identity(class: pg_sys::Oid, found: pg_sys::Oid) -> Identity {
     if found == pg_sys::InvalidOid {
@@ -124,7 +129,7 @@ pub fn object(kind: ObjectType::Type, node: NodePtr) -> Name {
         ObjectType::OBJECT_FUNCTION
         | ObjectType::OBJECT_PROCEDURE
         | ObjectType::OBJECT_ROUTINE
-        | ObjectType::OBJECT_AGGREGATE => routine(kind, node),
+        | ObjectType::OBJECT_AGGREGATE => routine(node),
         _ => name_of(parts(node)),
     }
 }
@@ -154,13 +159,21 @@ pub fn data_type(node: NodePtr) -> Name {
     Name { identity: identity(pg_sys::TypeRelationId, found), schema, ..name }
 }
 
-fn routine(kind: ObjectType::Type, node: NodePtr) -> Name {
+fn routine(node: NodePtr) -> Name {
     let name = name_of(parts(node));
     if tag(node) != NodeTag::T_ObjectWithArgs {
         return name;
     }
-    // SAFETY: the tag says so; missing_ok. An ambiguous name is PostgreSQL's error, here as in the statement itself.
-    let found = unsafe { pg_sys::LookupFuncWithArgs(kind, node.cast(), true) };
+    // A name without arguments may stand for several routines, and looking it up would raise an error where the statement
+    // comes too late for it: it is known by name only.
+    // SAFETY: the tag says so.
+    if unsafe { (*node.cast::<pg_sys::ObjectWithArgs>()).args_unspecified } {
+        return name;
+    }
+    // As a routine: a name that stands for another kind of it is an error of the statement's, not of the look-up.
+    // SAFETY: the tag says so; missing_ok.
+    let found = trap(|| unsafe { raw::LookupFuncWithArgs(ObjectType::OBJECT_ROUTINE, node.cast(), true) });
+    let Ok(found) = found else { return name };
     // SAFETY: an OID, or InvalidOid, for which there is no namespace and no name.
     let schema = unsafe {
         let namespace = if found == pg_sys::InvalidOid { found } else { pg_sys::get_func_namespace(found) };
@@ -182,8 +195,10 @@ pub fn part_of(relation: Address, kind: &str, name: &str) -> Identity {
                 number => Identity::Is(Address { part: number.into(), ..relation }),
             },
             "trigger" => identity(pg_sys::TriggerRelationId, pg_sys::get_trigger_oid(table, text.as_ptr(), true)),
-            "rule" => identity(REWRITE_CATALOG.into(), raw::get_rewrite_oid(table, text.as_ptr(), true)),
-            "policy" => identity(POLICY_CATALOG.into(), raw::get_relation_policy_oid(table, text.as_ptr(), true)),
+            "rule" => identity(REWRITE_CATALOG.into(), found(trap(|| raw::get_rewrite_oid(table, text.as_ptr(), true)))),
+            "policy" => {
+                identity(POLICY_CATALOG.into(), found(trap(|| raw::get_relation_policy_oid(table, text.as_ptr(), true))))
+            }
             _ => Identity::Unknown,
         }
     }
@@ -223,6 +238,11 @@ mod raw {
     use pgrx::pg_sys;
     use std::ffi::c_char;
     unsafe extern "C-unwind" {
+        pub fn LookupFuncWithArgs(
+            kind: pg_sys::ObjectType::Type,
+            function: *mut pg_sys::ObjectWithArgs,
+            missing_ok: bool,
+        ) -> pg_sys::Oid;
         pub fn get_rewrite_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
         pub fn get_relation_policy_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
     }

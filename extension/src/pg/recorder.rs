@@ -4,6 +4,28 @@ use crate::pg::entry;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys;
 use std::ptr;
+use std::time::{Duration, Instant};
+
+/// While it lives, cancellation and timeouts wait: whoever is refused must not be able to prevent the record of it.
+struct Uninterrupted;
+
+impl Uninterrupted {
+    fn enter() -> Self {
+        // SAFETY: what HOLD_INTERRUPTS does (miscadmin.h).
+        unsafe { pg_sys::InterruptHoldoffCount += 1 };
+        Self
+    }
+}
+
+impl Drop for Uninterrupted {
+    fn drop(&mut self) {
+        // SAFETY: what RESUME_INTERRUPTS does; an error in between has reset the count already.
+        unsafe { pg_sys::InterruptHoldoffCount = pg_sys::InterruptHoldoffCount.saturating_sub(1) };
+    }
+}
+
+/// How long a free worker slot is waited for: others may be using all of them for a moment.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Hands `line` to a new worker and waits until it has committed.
 ///
@@ -14,18 +36,25 @@ pub fn hand_over(line: &str) -> Result<(), String> {
     if unsafe { pg_sys::RecoveryInProgress() } {
         return Err("the server is a standby".to_owned());
     }
+    let _uninterrupted = Uninterrupted::enter();
     let segment = Segment::create(line);
-    let database = unsafe_database();
-    let worker = BackgroundWorkerBuilder::new("pg_runbook recorder")
-        .set_type("pg_runbook recorder")
-        .set_library("pg_runbook")
-        .set_function("runbook_recorder_main")
-        .enable_spi_access()
-        .set_argument(Some(segment.handle()))
-        .set_extra(&database.to_string())
-        .set_notify_pid(std::process::id().try_into().unwrap_or(0))
-        .load_dynamic()
-        .map_err(|_| "no background worker slot is free; raise max_worker_processes".to_owned())?;
+    let start = Instant::now();
+    let worker = loop {
+        let registered = BackgroundWorkerBuilder::new("pg_runbook recorder")
+            .set_type("pg_runbook recorder")
+            .set_library("pg_runbook")
+            .set_function("runbook_recorder_main")
+            .enable_spi_access()
+            .set_argument(Some(segment.handle()))
+            .set_extra(&unsafe_database().to_string())
+            .set_notify_pid(std::process::id().try_into().unwrap_or(0))
+            .load_dynamic();
+        match registered {
+            Ok(worker) => break worker,
+            Err(_) if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) => return Err("no background worker slot is free; raise max_worker_processes".to_owned()),
+        }
+    };
     worker.wait_for_startup().map_err(|status| format!("the recorder did not start: {status:?}"))?;
     worker.wait_for_shutdown().map_err(|status| format!("the recorder did not finish: {status:?}"))?;
     if segment.is_done() { Ok(()) } else { Err("the recorder failed; its own message stands above".to_owned()) }

@@ -1,7 +1,8 @@
 //! SQL texts: taken apart by PostgreSQL's own parser, and run, with errors complete.
 
 use crate::pg::caught::{Caught, text, trap};
-use crate::pg::{commands, nodes};
+use crate::pg::commands;
+use crate::pg::nodes::{self, NodePtr};
 use pgrx::pg_sys;
 use runbook_core::command::Command;
 use runbook_core::statement::skip_blank;
@@ -20,11 +21,27 @@ pub struct Statement {
     pub command: Command,
 }
 
-/// Takes `sql` apart.
+/// The statements of `sql` by tag and text, without looking any name up; `None` if it doesn't parse.
+pub fn texts(sql: &str) -> Option<Vec<(String, String)>> {
+    let found = split(sql).ok()?;
+    Some(found.into_iter().map(|(tree, text, _)| (tag_of(tree), text)).collect())
+}
+
+/// Takes `sql` apart and reads what each statement would do.
 ///
 /// # Errors
 /// PostgreSQL's syntax error, located in `sql`.
 pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
+    let read = |(tree, sql, line): (NodePtr, String, usize)| {
+        let tag = tag_of(tree);
+        let command = commands::read(tree, &tag);
+        Statement { sql, line, tag, command }
+    };
+    Ok(split(sql)?.into_iter().map(read).collect())
+}
+
+/// Parse trees with the text and the line of each statement.
+fn split(sql: &str) -> Result<Vec<(NodePtr, String, usize)>, Caught> {
     let source = CString::new(sql).unwrap_or_default();
     // SAFETY: a NUL-terminated string that outlives the parse; the trees live in the current memory context.
     let trees = trap(|| unsafe { raw::pg_parse_query(source.as_ptr()) }).map_err(|mut error| {
@@ -46,10 +63,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
         let lead = whole.len() - skip_blank(whole).len();
         line += line_at(&sql[counted..], start + lead - counted) - 1;
         counted = start + lead;
-        // SAFETY: `tree` is the node of a raw statement.
-        let tag = unsafe { tag_of(tree) };
-        let command = commands::read(tree, &tag);
-        statements.push(Statement { sql: whole[lead..].trim_end().to_owned(), line, tag, command });
+        statements.push((tree, whole[lead..].trim_end().to_owned(), line));
     }
     Ok(statements)
 }
@@ -116,8 +130,9 @@ pub fn check_constraints() -> Result<u64, Caught> {
     run("SET CONSTRAINTS ALL IMMEDIATE")
 }
 
-unsafe fn tag_of(tree: *mut pg_sys::Node) -> String {
-    // SAFETY: a raw statement's node, as the caller promises; the name is a static string.
+/// The tag of a raw statement's node.
+fn tag_of(tree: NodePtr) -> String {
+    // SAFETY: a node that pg_parse_query made; the name is a static string.
     unsafe { text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(tree))) }
 }
 

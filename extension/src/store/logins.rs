@@ -17,7 +17,7 @@ pub fn login(name: &str, oid: u32) -> Result<Login> {
     Ok(Login { name: name.to_owned(), identities })
 }
 
-/// Logins that are members of all of `roles`, in alphabetical order, superusers by grant only; at most eight.
+/// Logins that are members of all of `roles`, in alphabetical order, superusers by grant only; at most fifty.
 pub fn logins_with(roles: &[&str]) -> Result<Vec<(String, u32)>> {
     read(
         "WITH RECURSIVE down (role, oid) AS ( \
@@ -26,7 +26,7 @@ pub fn logins_with(roles: &[&str]) -> Result<Vec<(String, u32)>> {
          SELECT r.rolname::pg_catalog.text, r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolcanlogin AND ( \
              SELECT pg_catalog.count(DISTINCT d.role) FROM down AS d WHERE d.oid OPERATOR(pg_catalog.=) r.oid \
          ) OPERATOR(pg_catalog.=) pg_catalog.cardinality($1)::pg_catalog.int8 \
-         ORDER BY r.rolname USING OPERATOR(pg_catalog.<) LIMIT 8",
+         ORDER BY r.rolname USING OPERATOR(pg_catalog.<) LIMIT 50",
         &[roles.iter().map(|role| (*role).to_owned()).collect::<Vec<_>>().into()],
         |row| Ok((row.get(1)?, row.get::<Oid>(2)?.to_u32())),
     )

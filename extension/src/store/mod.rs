@@ -14,6 +14,7 @@ pub mod revisions;
 pub mod settings;
 
 use crate::error::internal;
+use crate::pg;
 use crate::pg::entry::Parameter;
 use crate::pg::identity::AsOwner;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -46,14 +47,20 @@ impl Row<'_> {
     }
 }
 
-/// Reads rows. Works on a standby; sees the snapshot of the calling statement unless the transaction has written.
+/// Reads rows. Works on a standby; sees what is committed by now, or the transaction's snapshot if it has one.
 fn read<T>(sql: &'static str, parameters: &[Parameter], each: impl FnMut(&Row) -> Result<T>) -> Result<Vec<T>> {
     run(sql, parameters, false, each)
 }
 
-/// Writes, or reads with a snapshot of its own; returns the rows of RETURNING.
+/// Writes, or reads what the transaction has just written; returns the rows of RETURNING.
 fn write<T>(sql: &'static str, parameters: &[Parameter], each: impl FnMut(&Row) -> Result<T>) -> Result<Vec<T>> {
     run(sql, parameters, true, each)
+}
+
+/// One value as text, as of now, even where the transaction has a snapshot of its own.
+fn latest(sql: &'static str) -> Option<String> {
+    let _owner = AsOwner::enter();
+    pg::latest::value(sql)
 }
 
 /// Writes and returns nothing.

@@ -7,15 +7,25 @@ use super::{Result, execute, read};
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
 use runbook_core::identity::{Address, Identity, RELATIONS};
-use std::collections::{HashMap, HashSet};
+use runbook_core::plan::Direction;
+use std::collections::HashSet;
 
-/// An object that `ddl_command_end` reports: the tag of the command that touched it, and which it is.
-pub fn touched() -> Result<Vec<(String, Address)>> {
+/// An object that `ddl_command_end` reports: the tag of the command that touched it, which it is, and where, schema first.
+pub type Touched = (String, Address, Vec<String>);
+
+/// What the statement at hand has touched; inside `ddl_command_end` only.
+pub fn touched() -> Result<Vec<Touched>> {
     read(
-        "SELECT c.command_tag, c.classid, c.objid, c.objsubid FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
+        "SELECT c.command_tag, c.classid, c.objid, c.objsubid, CASE \
+             WHEN c.classid OPERATOR(pg_catalog.=) 1247 THEN ARRAY[n.nspname::pg_catalog.text, t.typname::pg_catalog.text] \
+             ELSE pg_catalog.array_remove(a.object_names, NULL) END \
+         FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
+         CROSS JOIN LATERAL pg_catalog.pg_identify_object_as_address(c.classid, c.objid, c.objsubid) AS a \
+         LEFT JOIN pg_catalog.pg_type AS t ON c.classid OPERATOR(pg_catalog.=) 1247 AND t.oid OPERATOR(pg_catalog.=) c.objid \
+         LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace \
          WHERE c.objid IS NOT NULL",
         &[],
-        |row| Ok((row.get(1)?, address(row.get(2)?, row.get(3)?, row.get(4)?))),
+        |row| Ok((row.get(1)?, address(row.get(2)?, row.get(3)?, row.get(4)?), row.maybe(5)?.unwrap_or_default())),
     )
 }
 
@@ -100,33 +110,75 @@ pub fn implied(actions: &[Action]) -> Result<Vec<Action>> {
     .map(|rows| rows.into_iter().flatten().collect())
 }
 
-/// When revisions created these objects, in microseconds since 1970; those that none created are left out.
-pub fn made_by_revisions(objects: &[Address]) -> Result<HashMap<Address, i64>> {
-    if objects.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows = read(
-        "SELECT m.classid, m.objid, (EXTRACT(epoch FROM pg_catalog.max(m.made_at)) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
-         FROM runbook.made AS m WHERE m.objid OPERATOR(pg_catalog.=) ANY ($1) GROUP BY m.classid, m.objid",
-        &[objects.iter().map(|one| Oid::from(one.object)).collect::<Vec<_>>().into()],
-        |row| Ok((address(row.get(1)?, row.get(2)?, 0), row.get(3)?)),
-    )?;
-    Ok(rows.into_iter().collect())
+/// One thing that a revision has done to an object.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Which revision.
+    pub revision: String,
+    /// Which of its directions.
+    pub direction: Direction,
+    /// To which object.
+    pub object: Address,
+    /// Whether it created it; otherwise it was renamed or moved, as declared.
+    pub created: bool,
+    /// Where it brought it, schema first.
+    pub path: Vec<String>,
+    /// Whether somebody had approved the revision.
+    pub approved: bool,
+    /// When, in microseconds since 1970; 0 for what is to be stored.
+    pub at: i64,
 }
 
-/// Remembers that revisions created these objects.
-pub fn remember_made(made: &[(String, Address)]) -> Result<()> {
+/// What revisions have done to these objects and their columns, in the order in which they did it.
+pub fn made_by_revisions(objects: &[Address]) -> Result<Vec<Made>> {
+    if objects.is_empty() {
+        return Ok(vec![]);
+    }
+    read(
+        "SELECT m.classid, m.objid, m.objsubid, m.revision, m.direction, m.path, m.approved, m.created, \
+             (EXTRACT(epoch FROM m.made_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
+         FROM runbook.made AS m WHERE m.objid OPERATOR(pg_catalog.=) ANY ($1) \
+         ORDER BY m.made_at USING OPERATOR(pg_catalog.<)",
+        &[objects.iter().map(|one| Oid::from(one.object)).collect::<Vec<_>>().into()],
+        |row| {
+            let direction = Direction::parse(&row.get::<String>(5)?).unwrap_or(Direction::Upgrade);
+            Ok(Made {
+                object: address(row.get(1)?, row.get(2)?, row.get(3)?),
+                revision: row.get(4)?,
+                direction,
+                path: row.get(6)?,
+                approved: row.get(7)?,
+                created: row.get(8)?,
+                at: row.get(9)?,
+            })
+        },
+    )
+}
+
+/// Remembers what revisions have done.
+pub fn remember_made(made: &[Made]) -> Result<()> {
     if made.is_empty() {
         return Ok(());
     }
+    // An array of paths would have to be rectangular: they travel as JSON.
+    let paths = made.iter().map(|one| serde_json::to_string(&one.path).unwrap_or_default());
     execute(
-        "INSERT INTO runbook.made (classid, objid, revision, made_at) \
-         SELECT m.classid, m.objid, m.revision, pg_catalog.clock_timestamp() \
-         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS m (classid, objid, revision)",
+        "INSERT INTO runbook.made (classid, objid, objsubid, revision, direction, path, approved, created, made_at) \
+         SELECT m.classid, m.objid, m.objsubid, m.revision, m.direction, \
+             ARRAY(SELECT pg_catalog.jsonb_array_elements_text(m.path::pg_catalog.jsonb)), m.approved, m.created, \
+             pg_catalog.clock_timestamp() \
+         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
+              pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) \
+              AS m (classid, objid, objsubid, revision, direction, path, approved, created)",
         &[
-            made.iter().map(|(_, one)| Oid::from(one.class)).collect::<Vec<_>>().into(),
-            made.iter().map(|(_, one)| Oid::from(one.object)).collect::<Vec<_>>().into(),
-            made.iter().map(|(revision, _)| revision.clone()).collect::<Vec<_>>().into(),
+            made.iter().map(|one| Oid::from(one.object.class)).collect::<Vec<_>>().into(),
+            made.iter().map(|one| Oid::from(one.object.object)).collect::<Vec<_>>().into(),
+            made.iter().map(|one| one.object.part).collect::<Vec<_>>().into(),
+            made.iter().map(|one| one.revision.clone()).collect::<Vec<_>>().into(),
+            made.iter().map(|one| one.direction.as_str().to_owned()).collect::<Vec<_>>().into(),
+            paths.collect::<Vec<_>>().into(),
+            made.iter().map(|one| one.approved).collect::<Vec<_>>().into(),
+            made.iter().map(|one| one.created).collect::<Vec<_>>().into(),
         ],
     )
 }

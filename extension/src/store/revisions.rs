@@ -241,8 +241,8 @@ fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|error| internal(format!("runbook.revision: {error}")))
 }
 
-/// Stores a revision, in place of the pending one with the same id if there is one.
-pub fn save(stored: &Stored, ordinal: i64) -> Result<()> {
+/// Stores a revision, in place of the one with the same id if there is one that is not applied; false if it is applied.
+pub fn save(stored: &Stored, ordinal: i64) -> Result<bool> {
     let revision = &stored.revision;
     let ids = |ids: &[runbook_core::RevisionId]| ids.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
     let json = |actions: &[Action]| JsonB(serde_json::to_value(actions).unwrap_or_default());
@@ -257,7 +257,7 @@ pub fn save(stored: &Stored, ordinal: i64) -> Result<()> {
             &[label.as_str().into(), revision.revision.as_str().into()],
         )?;
     }
-    execute(
+    let rows = write(
         "INSERT INTO runbook.revision AS r (revision, ordinal, parents, depends_on, branch_labels, message, phase, author, digest, \
              source, upgrade_actions, downgrade_actions, status, submitted_by, submitter, submitter_identities, submitted_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, pg_catalog.clock_timestamp()) \
@@ -266,7 +266,7 @@ pub fn save(stored: &Stored, ordinal: i64) -> Result<()> {
              digest = excluded.digest, source = excluded.source, upgrade_actions = excluded.upgrade_actions, \
              downgrade_actions = excluded.downgrade_actions, status = excluded.status, submitted_by = excluded.submitted_by, \
              submitter = excluded.submitter, submitter_identities = excluded.submitter_identities, \
-             submitted_at = excluded.submitted_at",
+             submitted_at = excluded.submitted_at WHERE r.status OPERATOR(pg_catalog.<>) 'applied' RETURNING 1",
         &[
             revision.revision.as_str().into(),
             ordinal.into(),
@@ -284,30 +284,39 @@ pub fn save(stored: &Stored, ordinal: i64) -> Result<()> {
             Oid::from(stored.submitter_oid).into(),
             super::approvals::oids(&stored.submitter).into(),
         ],
-    )
+        |row| row.get::<i32>(1),
+    )?;
+    Ok(!rows.is_empty())
 }
 
-/// Marks a revision as applied or reverted, now.
-pub fn mark(id: &str, direction: Direction) -> Result<()> {
-    match direction {
-        Direction::Upgrade => execute(
+/// Marks a revision as applied or reverted, now; with a digest, only that content. False if it was not there.
+pub fn mark(id: &str, direction: Direction, digest: Option<&str>) -> Result<bool> {
+    let sql = match direction {
+        Direction::Upgrade => {
             "UPDATE runbook.revision AS r SET status = 'applied', applied_at = pg_catalog.clock_timestamp(), reverted_at = NULL \
-             WHERE r.revision OPERATOR(pg_catalog.=) $1",
-            &[id.into()],
-        ),
-        Direction::Downgrade => execute(
+             WHERE r.revision OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR r.digest OPERATOR(pg_catalog.=) $2) RETURNING 1"
+        }
+        Direction::Downgrade => {
             "UPDATE runbook.revision AS r SET status = 'reverted', applied_at = NULL, reverted_at = pg_catalog.clock_timestamp() \
-             WHERE r.revision OPERATOR(pg_catalog.=) $1",
-            &[id.into()],
-        ),
-    }
+             WHERE r.revision OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR r.digest OPERATOR(pg_catalog.=) $2) RETURNING 1"
+        }
+    };
+    Ok(!write(sql, &[id.into(), digest.map(str::to_owned).into()], |row| row.get::<i32>(1))?.is_empty())
 }
 
-/// Ids of the revisions that name this one as a parent.
-pub fn children(id: &str) -> Result<Vec<String>> {
-    read("SELECT r.revision FROM runbook.revision AS r WHERE $1 OPERATOR(pg_catalog.=) ANY (r.parents)", &[id.into()], |row| {
-        row.get(1)
-    })
+/// Ids of the revisions that build upon this one, directly or not, as parents or dependencies.
+pub fn descendants(id: &str) -> Result<Vec<String>> {
+    read(
+        "WITH RECURSIVE above (revision) AS (SELECT $1 UNION \
+             SELECT r.revision FROM above AS a \
+             LEFT JOIN runbook.branch_label AS l ON l.revision OPERATOR(pg_catalog.=) a.revision \
+             JOIN runbook.revision AS r ON a.revision OPERATOR(pg_catalog.=) ANY (r.parents OPERATOR(pg_catalog.||) r.depends_on) \
+                 OR l.label OPERATOR(pg_catalog.=) ANY (r.depends_on) \
+             WHERE r.status OPERATOR(pg_catalog.<>) 'applied') \
+         SELECT a.revision FROM above AS a WHERE a.revision OPERATOR(pg_catalog.<>) $1",
+        &[id.into()],
+        |row| row.get::<String>(1),
+    )
 }
 
 /// Ids of the revisions that wait for decisions, in order of submission.

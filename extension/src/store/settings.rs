@@ -1,6 +1,6 @@
 //! Tables `setting`, `policy_rule`, `maintenance_window` and `activation`.
 
-use super::{Result, execute, read, write};
+use super::{Result, execute, latest, read};
 use crate::error::internal;
 use crate::pg::identity::{Database, database};
 use chrono::NaiveDateTime;
@@ -12,10 +12,12 @@ use std::collections::BTreeMap;
 
 /// Which database the guard was activated for, if any.
 pub fn activation() -> Result<Option<Database>> {
-    let rows = read("SELECT a.system_identifier, a.database_oid FROM runbook.activation AS a", &[], |row| {
-        Ok(Database { system_identifier: row.get(1)?, oid: row.get::<pgrx::pg_sys::Oid>(2)?.to_u32() })
-    })?;
-    Ok(rows.into_iter().next())
+    let text = latest("SELECT pg_catalog.concat(a.system_identifier, ' ', a.database_oid) FROM runbook.activation AS a");
+    let parse = |text: String| {
+        let (system, oid) = text.split_once(' ')?;
+        Some(Database { system_identifier: system.to_owned(), oid: oid.parse().ok()? })
+    };
+    text.map(|text| parse(text).ok_or_else(|| internal("the row of runbook.activation can't be read"))).transpose()
 }
 
 /// Whether the guard is active here: activated, and not a copy.
@@ -45,7 +47,7 @@ pub fn deactivate() -> Result<()> {
 /// # Errors
 /// XX000 where a row can't be read, so that a damaged policy stops everything instead of nothing.
 pub fn policy() -> Result<Policy> {
-    let rows = read(
+    let json = latest(
         "SELECT pg_catalog.jsonb_build_object(\
              'environment', (SELECT s.value FROM runbook.setting AS s WHERE s.key OPERATOR(pg_catalog.=) 'environment'), \
              'rules', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(\
@@ -54,10 +56,8 @@ pub fn policy() -> Result<Policy> {
                  w.name, w.classes, w.days, w.opens::pg_catalog.text, w.closes::pg_catalog.text, w.time_zone, \
                  pg_catalog.to_char(pg_catalog.timezone(w.time_zone, pg_catalog.clock_timestamp()), \
                                     'YYYY-MM-DD\"T\"HH24:MI:SS'))) FROM runbook.maintenance_window AS w))::pg_catalog.text",
-        &[],
-        |row| row.get::<String>(1),
-    )?;
-    let json = rows.into_iter().next().unwrap_or_default();
+    );
+    let json = json.unwrap_or_default();
     let stored: StoredPolicy = serde_json::from_str(&json).map_err(|error| internal(format!("runbook's policy: {error}")))?;
     stored.read().ok_or_else(|| internal("a row of runbook.policy_rule or runbook.maintenance_window can't be read"))
 }
@@ -65,9 +65,12 @@ pub fn policy() -> Result<Policy> {
 #[derive(Deserialize)]
 struct StoredPolicy {
     environment: Option<String>,
-    rules: Option<Vec<(String, String, String, u32, Option<String>)>>,
+    rules: Option<Vec<StoredRule>>,
     windows: Option<Vec<StoredWindow>>,
 }
+
+#[derive(Deserialize)]
+struct StoredRule(String, String, String, u32, Option<String>);
 
 #[derive(Deserialize)]
 struct StoredWindow(String, Vec<String>, String, String, String, String, String);
@@ -78,7 +81,8 @@ impl StoredPolicy {
             Some(text) => Environment::parse(text)?,
             None => Environment::default(),
         };
-        let rules = self.rules.unwrap_or_default().into_iter().map(|(class, objects, verdict, approvals, approver_role)| {
+        let rules = self.rules.unwrap_or_default().into_iter().map(|rule| {
+            let StoredRule(class, objects, verdict, approvals, approver_role) = rule;
             let objects = if objects.is_empty() { None } else { Some(Pattern::parse(&objects)?) };
             let rule = Rule { verdict: Verdict::parse(&verdict)?, approvals, approver_role };
             Some(Override { class: Class::parse(&class)?, objects, rule })
@@ -139,14 +143,20 @@ pub fn set_window(window: &Window, days: &str) -> Result<()> {
     )
 }
 
-/// Removes a maintenance window; false if there was none.
-pub fn drop_window(name: &str) -> Result<bool> {
-    let rows = write(
-        "DELETE FROM runbook.maintenance_window AS w WHERE w.name OPERATOR(pg_catalog.=) $1 RETURNING 1",
+/// A maintenance window as JSON, if there is one of that name. It need not be readable as a policy.
+pub fn window(name: &str) -> Result<Option<String>> {
+    let rows = read(
+        "SELECT pg_catalog.row_to_json(w)::pg_catalog.text FROM runbook.maintenance_window AS w \
+         WHERE w.name OPERATOR(pg_catalog.=) $1",
         &[name.into()],
-        |row| row.get::<i32>(1),
+        |row| row.get(1),
     )?;
-    Ok(!rows.is_empty())
+    Ok(rows.into_iter().next())
+}
+
+/// Removes a maintenance window.
+pub fn drop_window(name: &str) -> Result<()> {
+    execute("DELETE FROM runbook.maintenance_window AS w WHERE w.name OPERATOR(pg_catalog.=) $1", &[name.into()])
 }
 
 /// All settings that were configured.

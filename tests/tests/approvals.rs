@@ -1,0 +1,217 @@
+//! Approvals from outside: the command, a hostile environment for our own functions, and many of them.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
+
+use postgres::Client;
+use runbook_tests::scale::{Scene, Size, compare};
+use runbook_tests::{Server, revision, submit, wait_until};
+use std::process::Output;
+
+struct Desk {
+    server: Server,
+    directory: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let server = Server::start();
+        let mut admin = server.database("app");
+        admin
+            .batch_execute(
+                "CREATE TABLE orders (id serial, old text); ALTER TABLE orders OWNER TO app_owner; \
+                 CREATE ROLE dba LOGIN IN ROLE app_owner, runbook_operator; GRANT runbook_break_glass, runbook_auditor TO dba; \
+                 SELECT runbook.activate()",
+            )
+            .unwrap();
+        Self { server, directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn run(&self, user: &str, arguments: &[&str]) -> Output {
+        self.server.runbook("app", user, self.directory.path()).args(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must end with `code`; what it printed.
+    fn ends(&self, user: &str, arguments: &[&str], code: i32) -> String {
+        let output = self.run(user, arguments);
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{user}: {arguments:?}\n{text}");
+        text
+    }
+}
+
+#[test]
+fn an_approver_finds_reads_and_approves_on_the_command_line() {
+    let desk = Desk::new();
+    let drop_old = revision("a001", &[], "ALTER TABLE orders DROP COLUMN old", "ALTER TABLE orders ADD COLUMN old text");
+    submit(&mut desk.server.connect("app", "alice"), &drop_old).unwrap();
+    let refused = desk.ends("app", &["upgrade"], 4);
+    for part in ["revision \"a001\"", "destructive", "Who may approve: bob, eve", "runbook approve a001"] {
+        assert!(refused.contains(part), "{part}\n{refused}");
+    }
+    let inbox = desk.ends("bob", &["inbox"], 0);
+    let command = inbox.lines().find_map(|line| line.trim().strip_prefix("then  runbook ")).unwrap().to_owned();
+    assert!(inbox.contains("would drop column public.orders.old"), "{inbox}");
+    assert!(desk.ends("alice", &["inbox"], 0).contains("nothing waits"), "it is her own");
+    desk.ends("alice", &["approve", "a001"], 4);
+    let words: Vec<&str> = command.split(' ').collect();
+    desk.ends("bob", &words, 0);
+    assert!(desk.ends("bob", &["inbox"], 0).contains("nothing waits"));
+    desk.ends("app", &["upgrade"], 0);
+}
+
+#[test]
+fn a_permit_goes_from_request_to_use_on_the_command_line() {
+    let desk = Desk::new();
+    let mut dba = desk.server.connect("app", "dba");
+    let id = desk.ends("dba", &["--format", "json", "permit", "request", "DROP TABLE orders", "-m", "archived"], 0);
+    let id = serde_json::from_str::<serde_json::Value>(&id).unwrap()["permit"].as_str().unwrap().to_owned();
+    assert!(desk.ends("bob", &["permit", "list"], 0).contains("requested"));
+    assert!(desk.ends("bob", &["inbox"], 0).contains("drop sequence public.orders_id_seq"), "what goes along is shown");
+    desk.ends("dba", &["permit", "approve", &id], 4);
+    desk.ends("bob", &["permit", "approve", &id[..5], "-m", "I looked"], 0);
+    dba.batch_execute("DROP TABLE orders").unwrap();
+    assert!(desk.ends("bob", &["permit", "list"], 0).contains("no open permit"));
+    assert!(desk.ends("bob", &["permit", "list", "--all"], 0).contains("used"));
+    desk.ends("dba", &["permit", "request", "DROP TABLE nosuch", "-m", "x"], 5);
+    desk.ends("dba", &["permit", "request", "DROP TABEL x", "-m", "x"], 3);
+    desk.ends("dba", &["permit", "approve", "nosuch"], 4);
+}
+
+#[test]
+fn the_glass_is_broken_for_one_command_and_loud_meanwhile() {
+    let desk = Desk::new();
+    desk.ends("bob", &["break-glass", "-m", "fire", "--sql", "DROP TABLE orders"], 4);
+    desk.ends("dba", &["break-glass", "-m", "fire", "--sql", "DROP TABLE nosuch"], 1);
+    desk.ends("dba", &["break-glass", "-m", "fire", "--sql", "DROP TABLE orders"], 0);
+    let log = desk.ends("dba", &["log"], 0);
+    assert!(log.lines().any(|line| line.contains("ddl.executed") && line.contains("BROKEN")), "{log}");
+    let mut dba = desk.server.connect("app", "dba");
+    dba.batch_execute("SELECT runbook.break_glass('fire')").unwrap();
+    assert!(desk.ends("bob", &["status"], 0).contains("THE GLASS IS BROKEN: dba"));
+    drop(dba);
+    wait_until(10, "the session is gone", || !desk.ends("bob", &["status"], 0).contains("THE GLASS IS BROKEN"));
+    desk.ends("root", &["policy", "set", "breaking", "perhaps"], 3);
+    desk.ends("root", &["policy", "set", "breaking", "require_approval", "--objects", "public.orders"], 0);
+    assert!(desk.ends("bob", &["policy", "show"], 0).contains("public.orders"));
+    desk.ends("bob", &["policy", "environment", "local"], 4);
+}
+
+/// Every function of ours that runs with its owner's privileges, called as `carol`.
+fn definer_results(client: &mut Client) -> Vec<(String, String)> {
+    let calls = [
+        "guard_status()",
+        "policy_in_force()",
+        "permits_in_force()",
+        "show('a001')",
+        "plan('head', 'upgrade')",
+        "heads()",
+        "current()",
+        "history('base:heads')",
+        "branches()",
+        "fingerprint()",
+        "verify_ledger()",
+    ];
+    let answer = |call: &str, client: &mut Client| {
+        let sql = format!("SELECT pg_catalog.string_agg(r::pg_catalog.text, ';') FROM runbook.{call} AS r");
+        let text: Option<String> = client.query_one(&sql, &[]).unwrap_or_else(|error| panic!("{call}: {error:?}")).get(0);
+        text.unwrap_or_default()
+    };
+    calls.iter().map(|call| ((*call).to_owned(), answer(call, client))).collect()
+}
+
+#[test]
+fn definer_functions_answer_the_same_in_a_hostile_session() {
+    let server = Server::start();
+    let mut admin = server.database("app");
+    admin.batch_execute("CREATE SCHEMA hostile AUTHORIZATION carol; CREATE TABLE orders (id int)").unwrap();
+    submit(&mut server.connect("app", "alice"), &revision("a001", &[], "DROP TABLE orders", "")).unwrap();
+    admin.batch_execute("SELECT runbook.activate()").unwrap();
+    // All of them are in the list.
+    let definers: Vec<String> = admin
+        .query(
+            "SELECT p.proname::text FROM pg_proc AS p WHERE p.pronamespace = 'runbook'::regnamespace AND p.prosecdef AND p.proname <> 'require'",
+            &[],
+        )
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let mut carol = server.connect("app", "carol");
+    let known = definer_results(&mut carol);
+    for name in &definers {
+        assert!(known.iter().any(|(call, _)| call.starts_with(&format!("{name}("))), "{name} is not called here");
+    }
+
+    let mut hostile = server.connect("app", "carol");
+    let mut script = String::from("SET client_min_messages = error;");
+    for (left, right) in [
+        ("text", "text"),
+        ("name", "name"),
+        ("oid", "oid"),
+        ("\"char\"", "\"char\""),
+        ("int4", "int4"),
+        ("int8", "int8"),
+        ("int2", "int2"),
+        ("bool", "bool"),
+        ("text[]", "text[]"),
+        ("timestamptz", "timestamptz"),
+        ("bytea", "bytea"),
+        ("uuid", "uuid"),
+        ("anyelement", "anyarray"),
+    ] {
+        for schema in ["hostile", "pg_temp"] {
+            script.push_str(&format!(
+                "CREATE FUNCTION {schema}.lie(a {left}, b {right}) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN \
+                 IF current_user OPERATOR(pg_catalog.<>) session_user THEN RAISE EXCEPTION 'runs as %', current_user; END IF; RETURN true; END $$;"
+            ));
+        }
+        for operator in ["=", "<>", "<", ">", "<=", ">="] {
+            script.push_str(&format!(
+                "CREATE OPERATOR hostile.{operator} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = hostile.lie);"
+            ));
+        }
+    }
+    for function in
+        ["format(text, text, text)", "current_database()", "clock_timestamp()", "sha256(bytea)", "to_regclass(text)"]
+    {
+        for schema in ["hostile", "pg_temp"] {
+            script.push_str(&format!(
+                "CREATE FUNCTION {schema}.{function} RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$;"
+            ));
+        }
+    }
+    for table in
+        ["revision", "approval", "entry", "setting", "activation", "policy_rule", "permit", "pg_class", "pg_roles", "pg_proc"]
+    {
+        script.push_str(&format!("CREATE TEMP TABLE {table} (x int); CREATE TABLE hostile.{table} (x int);"));
+    }
+    script.push_str(
+        "SET search_path = pg_temp, hostile, runbook, pg_catalog; SET DateStyle = 'SQL, DMY'; SET extra_float_digits = 3",
+    );
+    hostile.batch_execute(&script).unwrap();
+    let volatile = |call: &str| call.starts_with("verify_ledger") || call.starts_with("fingerprint");
+    for ((call, before), (_, after)) in known.iter().zip(definer_results(&mut hostile)) {
+        if volatile(call) {
+            // The hostile objects and their ledger entries are in the answer.
+            assert!(after.len() + 8 >= before.len() && !after.is_empty(), "{call}: {after}");
+        } else {
+            assert_eq!(*before, after, "{call}");
+        }
+    }
+    let required = hostile.query_one("SELECT runbook.require('a001')", &[]);
+    assert_eq!(required.unwrap_err().as_db_error().unwrap().code().code(), "55000");
+}
+
+#[test]
+fn many_revisions_and_approvals_cost_an_upgrade_little() {
+    let server = Server::start_with(&["fsync=off"]);
+    let mut scenes = [
+        Scene::new(&server, "few", Size { revisions: 10, approvals: 10, steps: 30 }),
+        Scene::new(&server, "many", Size { revisions: 2_000, approvals: 20_000, steps: 30 }),
+    ];
+    let [few, many] = compare(&mut scenes, 15, true);
+    println!("milliseconds to approve and to apply: few {few:?}, many {many:?}");
+    // make bench measures 10,000 and 100,000; here a scan of either table would be enough to fail.
+    for (few, many) in few.iter().zip(many) {
+        assert!(many < few * 2.0, "{many} ms against {few} ms");
+    }
+}
