@@ -80,9 +80,3 @@ pub fn blank() -> Result<()> {
     writeln!(std::io::stdout().lock())?;
     Ok(())
 }
-
-/// Says something on stderr that is no error.
-pub fn note(text: &str) {
-    let (yellow, off) = if stderr_is_coloured() { ("\x1b[33;1m", "\x1b[0m") } else { ("", "") };
-    let _ = writeln!(std::io::stderr().lock(), "{yellow}note:{off} {text}");
-}
