@@ -93,6 +93,16 @@ fn the_glass_is_broken_for_one_command_and_loud_meanwhile() {
     desk.ends("root", &["policy", "set", "breaking", "require_approval", "--objects", "public.orders"], 0);
     assert!(desk.ends("bob", &["policy", "show"], 0).contains("public.orders"));
     desk.ends("bob", &["policy", "environment", "local"], 4);
+    // In production a permit lets the very command through that was refused.
+    desk.ends("root", &["policy", "environment", "production"], 0);
+    let refused = desk.ends("root", &["policy", "set", "blocking", "record"], 4);
+    let ask = refused.split_once("request_permit(").unwrap().1.split_once(", 'REASON'").unwrap().0;
+    let statement = ask.trim_matches('\'').replace("''", "'");
+    let id = desk.ends("root", &["--format", "json", "permit", "request", &statement, "-m", "index builds"], 0);
+    let id = serde_json::from_str::<serde_json::Value>(&id).unwrap()["permit"].as_str().unwrap().to_owned();
+    desk.ends("bob", &["permit", "approve", &id], 0);
+    desk.ends("root", &["policy", "set", "blocking", "record"], 0);
+    desk.ends("root", &["policy", "set", "breaking", "record"], 4);
 }
 
 /// Every function of ours that runs with its owner's privileges, called as `carol`.

@@ -25,14 +25,38 @@ pub fn run(args: &Policy, context: &Context) -> Result<()> {
             output::rows(context.format(), &windows, &columns, "there is no maintenance window")
         }
         Policy::Set { class, verdict, approvals, objects, approver_role } => {
-            let sql = "SELECT runbook.set_policy($1, $2, $3, $4, $5)";
-            client.execute(sql, &[class, verdict, approvals, objects, approver_role])?;
+            // With constants, not parameters: a permit is for a text, and the server's hint shows this one.
+            let arguments = [
+                literal(class),
+                literal(verdict),
+                approvals.to_string(),
+                objects.as_deref().map_or("NULL".to_owned(), literal),
+                approver_role.as_deref().map_or("NULL".to_owned(), literal),
+            ];
+            client.batch_execute(&format!("SELECT runbook.set_policy({})", arguments.join(", ")))?;
             let which = objects.as_ref().map_or_else(String::new, |objects| format!(" on {objects}"));
             output::message(context.format(), "policy", json!(verdict), &format!("{class}{which}: {verdict}"))
         }
         Policy::Environment { name } => {
-            client.execute("SELECT runbook.configure('environment', $1)", &[name])?;
+            client.batch_execute(&format!("SELECT runbook.configure('environment', {})", literal(name)))?;
             output::message(context.format(), "environment", json!(name), &format!("environment: {name}"))
         }
+    }
+}
+
+/// A string constant that means the same whatever `standard_conforming_strings` is.
+fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_and_backslashes_stay_what_they_are() {
+        assert_eq!(literal("a'b"), "'a''b'");
+        assert_eq!(literal(r"a\'b"), r"E'a\\''b'");
     }
 }
