@@ -115,6 +115,9 @@ pub struct Action {
     /// The new name of what is renamed, or the new schema of what is moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// The path before the revision's own renames, where they lead to the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Vec<String>>,
     /// Which object that is.
     #[serde(default, skip_serializing_if = "Identity::is_unknown")]
     pub identity: Identity,
@@ -122,6 +125,9 @@ pub struct Action {
     /// that a column owns, an inherited column.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub implied: bool,
+    /// For what is implied, the object that a statement names.
+    #[serde(skip)]
+    pub root: Identity,
 }
 
 impl fmt::Display for Action {
@@ -141,7 +147,9 @@ impl Action {
             temporary: name.temporary,
             identity: name.identity,
             to: None,
+            origin: None,
             implied: false,
+            root: Identity::Unknown,
         }
     }
 
@@ -173,7 +181,17 @@ impl Action {
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
         // Constraints are bound through their table; their own OIDs are not looked up beforehand.
         let identity = if kind.ends_with("constraint") { Identity::Unknown } else { Identity::Is(address) };
-        Self { verb: "drop".to_owned(), class: drop_class(kind), object, temporary, identity, to: None, implied: false }
+        Self {
+            verb: "drop".to_owned(),
+            class: drop_class(kind),
+            object,
+            temporary,
+            identity,
+            to: None,
+            origin: None,
+            implied: false,
+            root: Identity::Unknown,
+        }
     }
 
     /// The action with `schema` in front of an unqualified name of a kind of object that lives in schemas.
@@ -189,11 +207,17 @@ impl Action {
     /// What becomes of `path`, which goes along with this action's own object: a column shares its table's fate, anything
     /// else is dropped.
     pub fn implying(&self, kind: &str, path: Vec<String>, address: Address) -> Self {
-        let (verb, class) =
-            if kind == "column" { (self.verb.clone(), self.class) } else { ("drop".to_owned(), drop_class(kind)) };
+        let shares = kind == "column" || self.empties();
+        let (verb, class) = if shares { (self.verb.clone(), self.class) } else { ("drop".to_owned(), drop_class(kind)) };
         let object = Object { kind: kind.to_owned(), qualified: true, path };
         let to = if kind == "column" { self.to.clone() } else { None };
-        Self { verb, class, object, to, identity: Identity::Is(address), implied: true, ..self.clone() }
+        let (identity, root) = (Identity::Is(address), self.identity);
+        Self { verb, class, object, to, origin: None, identity, implied: true, root, ..self.clone() }
+    }
+
+    /// Whether it takes the rows and leaves the table.
+    pub fn empties(&self) -> bool {
+        ["truncate", "truncate with cascade", "empty"].contains(&self.verb.as_str())
     }
 
     /// Whether the object has another name or schema afterwards.
@@ -205,7 +229,17 @@ impl Action {
     pub fn executed(tag: &str, kind: &str, path: Vec<String>, identity: Identity) -> Self {
         let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self { verb, class: Class::Additive, object, temporary: false, identity, to: None, implied: false }
+        Self {
+            verb,
+            class: Class::Additive,
+            object,
+            temporary: false,
+            identity,
+            to: None,
+            origin: None,
+            implied: false,
+            root: Identity::Unknown,
+        }
     }
 }
 
@@ -260,8 +294,9 @@ pub fn classify(command: &Command) -> Vec<Action> {
             let index = Name { name: name.clone(), identity: Identity::Unknown, ..table.clone() };
             vec![Action::on("create", class, "index", &index)]
         }
-        Command::Truncate { names, .. } => {
-            names.iter().map(|name| Action::on("truncate", Class::Destructive, "table", name)).collect()
+        Command::Truncate { names, cascade } => {
+            let verb = if *cascade { "truncate with cascade" } else { "truncate" };
+            names.iter().map(|name| Action::on(verb, Class::Destructive, "table", name)).collect()
         }
         Command::Delete { name, filtered: false } => vec![Action::on("empty", Class::Destructive, "table", name)],
         Command::Grant { kind, names, privileges, roles, revoke } => {

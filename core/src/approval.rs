@@ -154,11 +154,12 @@ pub fn objection(
     })
 }
 
-/// Whether an implied object was created by revisions together with what it goes along with. A sequence holds no rows: for
-/// one it is enough that revisions created it.
+/// Whether an implied object was created by the revision that created the object which it goes along with. A sequence holds no
+/// rows: for one it is enough that revisions created it.
 fn came_along(action: &Action, since: &dyn History) -> bool {
-    matches!(action.identity, Identity::Is(found)
-        if since.made(found) || (action.object.kind == "sequence" && since.brought(found, &action.object.path)))
+    let Identity::Is(found) = action.identity else { return false };
+    let with_root = matches!(action.root, Identity::Is(root) if since.made_with(found, root));
+    with_root || (action.object.kind == "sequence" && since.brought(found, &action.object.path, Identity::Missing))
 }
 
 #[cfg(test)]
@@ -226,6 +227,8 @@ mod tests {
         assert!(objection(&approved, &now, |_| true, &Nothing).unwrap().contains("drop table public.t_2027"));
         let mut since = Events::default();
         since.create(Address::relation(20), vec![]);
+        assert!(objection(&approved, &now, |_| true, &since).is_some(), "the table was there before");
+        since.create(Address::relation(10), vec![]);
         assert_eq!(objection(&approved, &now, |_| true, &since), None);
         assert_eq!(objection(&Manifest::new(now.to_vec(), vec![]), &now, |_| true, &Nothing), None);
     }

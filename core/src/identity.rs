@@ -40,20 +40,25 @@ impl Address {
 
 /// What revisions have done to objects since a declaration was looked up.
 pub trait History {
-    /// Whether revisions have created the object at `path`, or brought it there by a declared rename or move; for a column
-    /// also whether they have done so with its table. What did not exist under a name cannot have been meant to be kept.
-    fn brought(&self, object: Address, path: &[String]) -> bool;
+    /// Whether revisions have created the object at `path`, or brought it there by a declared rename or move; `declared` says
+    /// what was there instead. What did not exist under a name cannot have been meant to be kept.
+    fn brought(&self, object: Address, path: &[String], declared: Identity) -> bool;
 
     /// The same, where another object had the name when it was declared.
     fn replaced(&self, object: Address, path: &[String]) -> bool;
 
     /// Whether they have brought the table there that the column at `path` belongs to.
     fn brought_table(&self, table: Address, path: &[String]) -> bool {
-        path.split_last().is_some_and(|(_, table_path)| self.brought(table, table_path))
+        path.split_last().is_some_and(|(_, table_path)| self.brought(table, table_path, Identity::Missing))
     }
 
     /// Whether the revision at hand has created the object, or the table that it is part of, so that it is its to lose.
     fn made(&self, object: Address) -> bool;
+
+    /// Whether one revision has created both.
+    fn made_with(&self, object: Address, other: Address) -> bool {
+        self.made(object) && self.made(other)
+    }
 }
 
 /// Nothing has happened since.
@@ -61,7 +66,7 @@ pub trait History {
 pub struct Nothing;
 
 impl History for Nothing {
-    fn brought(&self, _: Address, _: &[String]) -> bool {
+    fn brought(&self, _: Address, _: &[String], _: Identity) -> bool {
         false
     }
 
@@ -97,25 +102,16 @@ impl Events {
     pub fn all(&self) -> impl Iterator<Item = (Address, bool, &[String])> {
         self.places.iter().map(|(address, path)| (*address, self.made.contains(address), path.as_slice()))
     }
-
-    fn is_at(&self, object: Address, path: &[String]) -> bool {
-        self.places.get(&object).is_some_and(|place| place == path)
-    }
 }
 
+/// Within a revision, what it has created is its own; what it has renamed was bound to the object beforehand.
 impl History for Events {
-    fn brought(&self, object: Address, path: &[String]) -> bool {
-        if object.part == 0 {
-            return self.is_at(object, path);
-        }
-        let (table, name) = path.split_last().map_or((path, None), |(name, table)| (table, Some(name)));
-        // A column's own name counts, wherever its table has been brought since.
-        let own = self.places.get(&object).is_some_and(|place| place.last() == name);
-        own || self.is_at(object.whole(), table)
+    fn brought(&self, object: Address, _: &[String], _: Identity) -> bool {
+        self.made(object)
     }
 
-    fn replaced(&self, object: Address, path: &[String]) -> bool {
-        self.brought(object, path)
+    fn replaced(&self, object: Address, _: &[String]) -> bool {
+        self.made(object)
     }
 
     fn made(&self, object: Address) -> bool {
@@ -165,7 +161,7 @@ impl Identity {
         match (self, now) {
             (Self::Unknown, _) | (_, Self::Unknown | Self::Missing) => true,
             (Self::Is(declared), Self::Is(found)) => declared == found || since.replaced(found, path),
-            (Self::Missing | Self::NewColumn { .. }, Self::Is(found)) => since.brought(found, path),
+            (Self::Missing | Self::NewColumn { .. }, Self::Is(found)) => since.brought(found, path, self),
             (_, Self::NewColumn { table, .. }) => {
                 table_of(self) == Some(Address::relation(table)) || since.brought_table(Address::relation(table), path)
             }
@@ -215,38 +211,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missing_must_have_been_made_by_revisions_under_that_name() {
+    fn what_was_missing_must_have_been_made() {
         let scratch = path("public.scratch");
         assert!(!Identity::Missing.admits(table(2), &scratch, &Nothing));
         assert!(Identity::Missing.admits(table(2), &scratch, &made(2, 0, "public.scratch")));
-        assert!(!Identity::Missing.admits(table(2), &scratch, &made(2, 0, "public.invoices")), "renamed since");
         assert!(Identity::Missing.admits(column(2, 1), &path("public.scratch.c"), &made(2, 0, "public.scratch")));
         assert!(column(1, 2).admits(column(1, 5), &path("public.t.c"), &made(1, 5, "public.t.c")), "dropped and added again");
-    }
-
-    #[test]
-    fn a_new_column_must_have_been_added_by_revisions() {
         let later = Identity::NewColumn { table: 1, after: 4 };
-        let c = path("public.t.c");
-        assert!(later.admits(column(1, 5), &c, &made(1, 5, "public.t.c")));
-        assert!(!later.admits(column(1, 5), &c, &Nothing), "added by somebody else");
-        assert!(!later.admits(column(1, 4), &c, &made(1, 5, "public.t.c")), "an old column that was renamed");
-        assert!(later.admits(Identity::NewColumn { table: 1, after: 9 }, &c, &Nothing));
+        assert!(!later.admits(column(1, 5), &path("public.t.c"), &Nothing), "added by somebody else");
+        assert!(later.admits(Identity::NewColumn { table: 1, after: 9 }, &path("public.t.c"), &Nothing));
     }
 
     #[test]
-    fn a_declared_rename_counts_for_the_name_that_it_gave_and_for_no_other() {
+    fn a_rename_brings_nothing_under_another_declaration() {
         let mut events = Events::default();
         events.rename(Address::relation(7), path("public.kept"));
-        assert!(Identity::Missing.admits(table(7), &path("public.kept"), &events));
-        assert!(!table(1).admits(table(7), &path("public.scratch"), &events));
-        assert!(Identity::Missing.admits(column(7, 2), &path("public.kept.c"), &events));
-        assert!(!Identity::Missing.admits(column(7, 2), &path("public.other.kept"), &events));
-        assert!(!table(1).admits(table(7), &path("kept.scratch"), &events));
-        events.rename(Address { part: 2, ..Address::relation(1) }, path("public.t.b"));
-        let new = Identity::NewColumn { table: 1, after: 4 };
-        assert!(new.admits(column(1, 2), &path("public.t.b"), &events));
-        assert!(!new.admits(column(1, 3), &path("public.t.b"), &events));
+        assert!(!Identity::Missing.admits(table(7), &path("public.kept"), &events), "it was bound beforehand, or not at all");
         assert!(!events.made(Address::relation(7)));
     }
 

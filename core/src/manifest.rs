@@ -57,7 +57,7 @@ impl Manifest {
         });
         let mut cover = Cover::Undeclared;
         for one in declared {
-            if one.identity.admits(action.identity, &one.object.path, since) {
+            if one.identity.admits(action.identity, one.origin.as_ref().unwrap_or(&one.object.path), since) {
                 return Cover::Yes;
             }
             cover = Cover::Another { declared: one.identity };

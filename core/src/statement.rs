@@ -17,7 +17,7 @@ pub fn normal_form(sql: &str) -> Option<String> {
 /// Whether the text itself calls `runbook.function`, whatever else it does.
 pub fn calls(sql: &str, function: &str) -> bool {
     let plain: Vec<String> = tokens(sql).iter().map(|token| token.trim_matches('"').to_owned()).collect();
-    plain.windows(2).any(|pair| pair[0] == function && pair[1] == "(")
+    plain.windows(4).any(|four| four[0] == "runbook" && four[1] == "." && four[2] == function && four[3] == "(")
 }
 
 fn tokens(sql: &str) -> Vec<String> {
@@ -215,6 +215,8 @@ mod tests {
         assert!(calls("select count( \"runbook\" . \"approve\" /* x */ ('a'))", "approve"));
         assert!(!calls("SELECT * FROM t -- runbook.approve('a')", "approve"));
         assert!(!calls("SELECT 'runbook.approve(' FROM approve", "approve"));
+        assert!(!calls("SELECT * FROM w AS approve (x)", "approve"));
+        assert!(!calls("SELECT alices.approve('a')", "approve"));
         assert!(!calls("DO $$ BEGIN PERFORM runbook.approve('a'); END $$", "approve"));
     }
 

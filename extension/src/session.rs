@@ -5,7 +5,7 @@
 //! [`Scope`]; a permit's is set only by the guard, after it has used the permit up, and ends with the client's statement.
 
 use crate::pg::identity::{Moment, moment};
-use runbook_core::action::Action;
+use runbook_core::action::{Action, Class};
 use runbook_core::identity::{Address, Events, History, Identity};
 use runbook_core::manifest::{Cover, Manifest};
 use runbook_core::policy::Policy;
@@ -89,11 +89,11 @@ impl Coverage {
         self.manifest.covers(action, &self.events) == Cover::Yes || self.has_made(action)
     }
 
-    /// Whether anything that is declared is about this object or a part of it.
-    pub fn mentions(&self, object: Address) -> bool {
+    /// Whether anything as grave as `class` is declared about this object or a part of it.
+    pub fn mentions(&self, object: Address, class: Class) -> bool {
         let whole = |address: &Address| address.whole() == object.whole();
         self.events.made(object.whole())
-            || self.manifest.actions().iter().any(|action| match &action.identity {
+            || self.manifest.actions().iter().filter(|action| action.class >= class).any(|action| match &action.identity {
                 Identity::Is(address) => whole(address),
                 Identity::NewColumn { table, .. } => whole(&Address::relation(*table)),
                 Identity::Unknown | Identity::Missing => false,

@@ -54,6 +54,24 @@ SELECT runbook.approve('e001') IS NOT NULL, runbook.approve('e002') IS NOT NULL,
 \c - app
 SELECT runbook.upgrade('head');
 SELECT runbook.downgrade('c005');
+-- What goes with its own relation is no decision of its own: constraints, rules, triggers, policies.
+\c - dave
+SELECT runbook.submit(j) FROM jsonb_array_elements('[
+  {"revision": "e004", "parents": ["c005"], "message": "create",
+   "upgrade": "CREATE TABLE k1 (id int PRIMARY KEY, up int REFERENCES k1, v int CHECK (v > 0)); CREATE TABLE k2 (k int REFERENCES k1); CREATE VIEW w AS SELECT 1 AS one; CREATE MATERIALIZED VIEW mv AS SELECT id FROM k1; CREATE DOMAIN d AS int CONSTRAINT c CHECK (VALUE > 0); CREATE TABLE pp (a int, b int CONSTRAINT ck CHECK (b > 0)) PARTITION BY LIST (a); CREATE TABLE pp1 PARTITION OF pp FOR VALUES IN (1); ALTER TABLE k1 ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON k1 USING (v > 1); CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS ''BEGIN RETURN NEW; END''; CREATE TRIGGER tr BEFORE UPDATE OF v ON k1 FOR EACH ROW WHEN (NEW.v > 0) EXECUTE FUNCTION t()",
+   "downgrade": "DROP TABLE k2"},
+  {"revision": "e005", "parents": ["e004"], "message": "and drop",
+   "upgrade": "DROP MATERIALIZED VIEW mv; DROP VIEW w; ALTER TABLE pp DROP CONSTRAINT ck; ALTER DOMAIN d DROP CONSTRAINT c; DROP TABLE k2, k1; DROP TABLE pp",
+   "downgrade": null}]') AS j;
+\c - bob
+SELECT runbook.approve('e004') IS NOT NULL, runbook.approve('e005') IS NOT NULL;
+\c - app
+SELECT runbook.upgrade('e005');
+SELECT runbook.stamp('c005', true);
+\c - postgres
+CREATE TEMP VIEW vv AS SELECT 1; DROP VIEW vv;
+CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE OR REPLACE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 2';
+\c - app
 -- The way forth again is another matter: the approval was for another column. (The message names OIDs.)
 \set VERBOSITY sqlstate
 SELECT runbook.upgrade('e001');

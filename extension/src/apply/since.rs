@@ -1,34 +1,27 @@
 //! What revisions have done since an approval was given, as far as it may count for that approval.
 
 use crate::store::objects::Made;
-use runbook_core::identity::{Address, History};
+use runbook_core::identity::{Address, History, Identity};
 use runbook_core::plan::Direction;
-use std::collections::HashSet;
 
 /// The history that one approval of one revision is judged by.
 ///
-/// What a revision has created counts for others. What it has renamed counts only if somebody approved that, or for its own
-/// way back, which the approver read together with it. What it did on its way back does not count for its way forth: that
-/// would be the same approval used twice.
+/// What a revision has created counts for others. What it has renamed counts only if somebody approved that. What it did on
+/// its way back does not count for its way forth: that would be the same approval used twice.
 pub struct Since<'a> {
     events: Vec<&'a Made>,
-    /// Revisions that created what the statements name: what they created along with it goes along with it.
-    makers: HashSet<&'a str>,
     revision: &'a str,
 }
 
 impl<'a> Since<'a> {
-    /// Of `done`, what counts for an approval of `revision` decided at `decided_at`; `named` are the objects that its
-    /// statements name.
-    pub fn new(done: &'a [Made], named: &HashSet<Address>, decided_at: i64, revision: &'a str, direction: Direction) -> Self {
+    /// Of `done`, what counts for an approval of `revision` decided at `decided_at`.
+    pub fn new(done: &'a [Made], decided_at: i64, revision: &'a str, direction: Direction) -> Self {
         let counts = |one: &&Made| {
             let own = one.revision == revision;
-            let own_way_back = own && direction == Direction::Downgrade && one.direction == Direction::Upgrade;
-            one.at > decided_at && if own { own_way_back } else { one.created || one.approved }
+            let way_back = direction == Direction::Downgrade && one.direction == Direction::Upgrade;
+            one.at > decided_at && (one.created || one.approved) && (!own || way_back)
         };
-        let events: Vec<&Made> = done.iter().filter(counts).collect();
-        let makers = events.iter().filter(|one| one.created && named.contains(&one.object)).map(|one| one.revision.as_str());
-        Self { makers: makers.collect(), events, revision }
+        Self { events: done.iter().filter(counts).collect(), revision }
     }
 
     /// The last thing that happened to an object.
@@ -36,30 +29,47 @@ impl<'a> Since<'a> {
         self.events.iter().rev().find(|one| one.object == object).copied()
     }
 
-    fn brings(&self, object: Address, path: &[String], counts: impl Fn(&Made) -> bool) -> bool {
+    /// A column must have got its own name by revisions, and be in the table that was meant: another column, or a column of
+    /// another table, has come under the name by hand.
+    fn brings(&self, object: Address, path: &[String], declared: Identity, counts: impl Fn(&Made) -> bool) -> bool {
         let is_at = |object: Address, path: &[String]| self.last(object).is_some_and(|one| one.path == path && counts(one));
         if object.part == 0 {
             return is_at(object, path);
         }
         let Some((name, table)) = path.split_last() else { return false };
-        let own = self.last(object).is_some_and(|one| one.path.last() == Some(name) && counts(one));
-        own || is_at(object.whole(), table)
+        let meant = match declared {
+            Identity::Is(column) => column.object == object.object,
+            Identity::NewColumn { table, .. } => table == object.object,
+            Identity::Missing | Identity::Unknown => {
+                let own = |one: &Made| one.revision == self.revision;
+                is_at(object.whole(), table) || self.last(object.whole()).is_some_and(own)
+            }
+        };
+        meant && self.last(object).is_some_and(|one| one.path.last() == Some(name) && counts(one))
+    }
+
+    /// The revision that created an object, or the column or table that it is.
+    fn maker(&self, object: Address) -> Option<&'a str> {
+        self.events.iter().rev().find(|one| one.created && one.object == object).map(|one| one.revision.as_str())
     }
 }
 
 impl History for Since<'_> {
-    fn brought(&self, object: Address, path: &[String]) -> bool {
-        self.brings(object, path, |_| true)
+    fn brought(&self, object: Address, path: &[String], declared: Identity) -> bool {
+        self.brings(object, path, declared, |_| true)
     }
 
     fn replaced(&self, object: Address, path: &[String]) -> bool {
-        self.brings(object, path, |one| one.revision == self.revision)
+        self.brings(object, path, Identity::Is(object), |one| one.revision == self.revision)
     }
 
     fn made(&self, object: Address) -> bool {
-        let created = |one: &&&Made| one.created && one.object == object.whole();
-        let maker = self.events.iter().rev().find(created).map(|one| one.revision.as_str());
-        maker.is_some_and(|maker| maker == self.revision || self.makers.contains(maker))
+        self.maker(object.whole()) == Some(self.revision)
+    }
+
+    fn made_with(&self, object: Address, other: Address) -> bool {
+        let maker = self.maker(object);
+        maker.is_some() && (maker == self.maker(other) || maker == self.maker(other.whole()))
     }
 }
 
@@ -83,29 +93,51 @@ mod tests {
         text.split('.').map(str::to_owned).collect()
     }
 
+    fn brought(done: &[Made], revision: &str, direction: Direction, object: Address, name: &str) -> bool {
+        Since::new(done, 5, revision, direction).brought(object, &path(name), Identity::Missing)
+    }
+
     #[test]
-    fn an_unapproved_rename_counts_for_its_own_way_back_alone() {
-        let done = [made("r1", Direction::Upgrade, 7, "public.scratch", false)];
-        let none = HashSet::new();
-        let at = |revision, direction| {
-            Since::new(&done, &none, 5, revision, direction).brought(Address::relation(7), &path("public.scratch"))
-        };
-        assert!(at("r1", Direction::Downgrade));
-        assert!(!at("r2", Direction::Upgrade));
+    fn an_unapproved_rename_counts_for_nobody() {
+        let mut done = [made("r1", Direction::Upgrade, 7, "public.scratch", false)];
+        let table = Address::relation(7);
+        assert!(!brought(&done, "r1", Direction::Downgrade, table, "public.scratch"));
+        done[0].approved = true;
+        assert!(brought(&done, "r1", Direction::Downgrade, table, "public.scratch"));
+        assert!(brought(&done, "r2", Direction::Upgrade, table, "public.scratch"));
     }
 
     #[test]
     fn the_way_back_does_not_count_for_the_way_forth() {
         let done = [made("r1", Direction::Downgrade, 7, "public.t", true)];
-        let since = Since::new(&done, &HashSet::new(), 5, "r1", Direction::Upgrade);
-        assert!(!since.brought(Address::relation(7), &path("public.t")));
+        assert!(!brought(&done, "r1", Direction::Upgrade, Address::relation(7), "public.t"));
     }
 
     #[test]
     fn what_was_created_before_the_approval_does_not_count() {
         let done = [made("r0", Direction::Upgrade, 7, "public.t", true)];
-        assert!(
-            !Since::new(&done, &HashSet::new(), 10, "r1", Direction::Upgrade).brought(Address::relation(7), &path("public.t"))
-        );
+        let since = Since::new(&done, 10, "r1", Direction::Upgrade);
+        assert!(!since.brought(Address::relation(7), &path("public.t"), Identity::Missing));
+    }
+
+    #[test]
+    fn a_column_counts_in_its_own_table_and_under_its_own_name() {
+        let table = made("r0", Direction::Upgrade, 7, "public.t", true);
+        let mut column = made("r0", Direction::Upgrade, 7, "public.t.c", true);
+        column.object.part = 2;
+        let done = [table, column.clone()];
+        let at = |name| brought(&done, "r1", Direction::Upgrade, column.object, name);
+        assert!(at("public.t.c"));
+        assert!(!at("public.t.d"), "renamed by hand");
+        assert!(!at("public.scratch.c"), "its table was renamed by hand");
+        assert!(!brought(&done, "r1", Direction::Upgrade, Address { part: 3, ..column.object }, "public.t.c"));
+    }
+
+    #[test]
+    fn only_what_one_revision_made_goes_along() {
+        let done = [made("r0", Direction::Upgrade, 7, "public.t", true), made("r2", Direction::Upgrade, 8, "public.p", true)];
+        let since = Since::new(&done, 5, "r1", Direction::Upgrade);
+        assert!(!since.made_with(Address::relation(8), Address::relation(7)));
+        assert!(since.made_with(Address::relation(7), Address::relation(7)));
     }
 }

@@ -11,6 +11,7 @@ use crate::guard::enforcement::{self, Enforcement};
 use crate::ledger;
 use crate::pg::events::{self, Event};
 use crate::session::{self, Before, Coverage};
+use crate::store::catalog::Dropped;
 use crate::store::objects::Touched;
 use crate::store::{catalog, objects};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -61,6 +62,7 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let decided: Vec<Action> = dropped
         .iter()
         .filter(|object| object.original || object.normal || HOLDS_DATA.contains(&object.action.object.kind.as_str()))
+        .filter(|object| !goes_with_its_relation(object, &dropped))
         .map(|object| object.action.clone())
         .collect();
     decide(&event.tag, &decided, When::During)?;
@@ -93,7 +95,7 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         let coverage = coverage?;
         let policy = coverage.policy.as_ref()?;
         let stopped = declared.into_iter().find(|action| policy.stops(action))?;
-        (!temporary && !coverage.mentions(found)).then_some(stopped.class)
+        (!temporary && !coverage.mentions(found, stopped.class)).then_some(stopped.class)
     });
     match strays {
         Some(class) => decide(&event.tag, &[Action { class, ..rewrite }], When::During),
@@ -154,6 +156,26 @@ fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]
             coverage.events.create(column, action.object.path.clone());
         }
     }
+}
+
+/// Whether a constraint, rule, trigger or row security policy goes because the statement drops its relation, or a column that
+/// it is about. PostgreSQL may say that it depends on that as something of its own, as the rule of a view does. A domain's
+/// constraint, and the same constraint of heirs, have been judged with the statement.
+fn goes_with_its_relation(object: &Dropped, all: &[Dropped]) -> bool {
+    let action = &object.action;
+    let kind = action.object.kind.as_str();
+    if kind == "domain constraint" {
+        return true;
+    }
+    let [schema, relation, name] = &action.object.path[..] else { return false };
+    let is_part = ["constraint", "rule", "trigger", "policy"].contains(&kind);
+    let same = |other: &Dropped| std::ptr::eq(other, object);
+    is_part
+        && all.iter().filter(|other| other.original && !same(other)).any(|other| {
+            let path = &other.action.object.path;
+            path.starts_with(&[schema.clone(), relation.clone()])
+                || (kind == "constraint" && other.action.object.kind == "constraint" && path.last() == Some(name))
+        })
 }
 
 /// Kinds of objects that hold data of their own.

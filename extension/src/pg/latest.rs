@@ -28,7 +28,9 @@ pub fn value(sql: &'static str) -> Option<String> {
             PLANS.with_borrow_mut(|plans| plans.insert(sql, plan));
             plan
         });
-        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+        // A parallel worker may take no snapshot of its own.
+        let newest = if pg_sys::IsInParallelMode() { pg_sys::GetActiveSnapshot() } else { pg_sys::GetLatestSnapshot() };
+        let snapshot = pg_sys::RegisterSnapshot(newest);
         pg_sys::SPI_execute_snapshot(
             plan,
             std::ptr::null_mut(),

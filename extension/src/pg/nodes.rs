@@ -74,7 +74,8 @@ pub fn role(role: *mut pg_sys::RoleSpec) -> String {
 /// A name from its parts, schema before name.
 pub fn name_of(mut parts: Vec<String>) -> Name {
     let name = parts.pop().unwrap_or_default();
-    Name { schema: parts.pop(), ..Name::bare(name) }
+    let schema = parts.pop();
+    Name { temporary: schema.as_deref() == Some("pg_temp"), schema, ..Name::bare(name) }
 }
 
 /// The name of a relation, with the schema that the search path finds it in and whether that is temporary.

@@ -1,7 +1,7 @@
 //! The recorder's worker: a background process that commits one record in this database.
 
 use crate::pg::entry;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus};
 use pgrx::pg_sys;
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -55,7 +55,11 @@ pub fn hand_over(line: &str) -> Result<(), String> {
             Err(_) => return Err("no background worker slot is free; raise max_worker_processes".to_owned()),
         }
     };
-    worker.wait_for_startup().map_err(|status| format!("the recorder did not start: {status:?}"))?;
+    match worker.wait_for_startup() {
+        // It may have finished already: whether it has committed, the segment says.
+        Ok(_) | Err(BackgroundWorkerStatus::Stopped) => {}
+        Err(status) => return Err(format!("the recorder did not start: {status:?}")),
+    }
     worker.wait_for_shutdown().map_err(|status| format!("the recorder did not finish: {status:?}"))?;
     if segment.is_done() { Ok(()) } else { Err("the recorder failed; its own message stands above".to_owned()) }
 }

@@ -6,7 +6,7 @@ use super::catalog::address;
 use super::{Result, execute, read};
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
-use runbook_core::identity::{Address, Identity, RELATIONS};
+use runbook_core::identity::{Address, Events, Identity, RELATIONS};
 use runbook_core::plan::Direction;
 use std::collections::HashSet;
 
@@ -43,11 +43,62 @@ pub fn named(name: &str) -> Result<HashSet<Address>> {
 }
 
 /// What goes along with the objects of `actions`, as implied actions: partitions, owned sequences and extension members of
-/// what is dropped; the same column of tables that inherit it. What is renamed counts as dropped where a name is dropped
-/// that means nothing yet.
+/// what is dropped; the same column of tables that inherit it; tables that are emptied together with others.
 pub fn implied(actions: &[Action]) -> Result<Vec<Action>> {
-    let later = actions.iter().any(|action| action.verb == "drop" && action.identity == Identity::Missing);
-    let drops = |action: &Action| action.verb == "drop" || (later && action.is_move());
+    let mut all = gone_along(actions)?;
+    if actions.iter().any(Action::empties) {
+        all.extend(emptied_along(actions)?);
+    }
+    Ok(all)
+}
+
+/// Partitions and heirs of tables that are emptied, and the tables that refer to them as far as TRUNCATE … CASCADE or ON
+/// DELETE CASCADE reaches.
+fn emptied_along(actions: &[Action]) -> Result<Vec<Action>> {
+    let roots: Vec<(i64, Oid, bool)> = actions
+        .iter()
+        .enumerate()
+        .filter(|(_, action)| action.empties() && !action.temporary)
+        .filter_map(|(at, action)| match action.identity {
+            Identity::Is(found) => {
+                Some((i64::try_from(at).unwrap_or(i64::MAX), Oid::from(found.object), action.verb == "truncate with cascade"))
+            }
+            _ => None,
+        })
+        .collect();
+    let rows = read(
+        "WITH RECURSIVE emptied (place, oid, cascades, deletes) AS ( \
+             SELECT r.place, r.oid, r.cascades, r.deletes FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), \
+                 pg_catalog.unnest($3), pg_catalog.unnest($4)) AS r (place, oid, cascades, deletes) \
+             UNION SELECT e.place, x.oid, e.cascades, e.deletes FROM emptied AS e CROSS JOIN LATERAL ( \
+                 SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent OPERATOR(pg_catalog.=) e.oid \
+                 UNION ALL SELECT k.conrelid FROM pg_catalog.pg_constraint AS k \
+                 WHERE k.confrelid OPERATOR(pg_catalog.=) e.oid AND k.contype OPERATOR(pg_catalog.=) 'f' \
+                     AND (e.cascades OR (e.deletes AND k.confdeltype OPERATOR(pg_catalog.=) 'c'))) AS x (oid)) \
+         SELECT e.place, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.oid \
+         FROM emptied AS e JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) e.oid \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace",
+        &[
+            roots.iter().map(|root| root.0).collect::<Vec<_>>().into(),
+            roots.iter().map(|root| root.1).collect::<Vec<_>>().into(),
+            roots.iter().map(|root| root.2).collect::<Vec<_>>().into(),
+            roots
+                .iter()
+                .map(|root| usize::try_from(root.0).is_ok_and(|at| actions[at].verb == "empty"))
+                .collect::<Vec<_>>()
+                .into(),
+        ],
+        |row| Ok((row.get::<i64>(1)?, vec![row.get(2)?, row.get(3)?], Address::relation(row.get::<Oid>(4)?.to_u32()))),
+    )?;
+    let implied = rows.into_iter().filter_map(|(at, path, found)| {
+        let root = actions.get(usize::try_from(at).ok()?)?;
+        (root.identity != Identity::Is(found)).then(|| root.implying("table", path, found))
+    });
+    Ok(implied.collect())
+}
+
+fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
+    let drops = |action: &Action| action.verb == "drop";
     let bound: Vec<(usize, Address)> = actions
         .iter()
         .enumerate()
@@ -153,6 +204,45 @@ pub fn made_by_revisions(objects: &[Address]) -> Result<Vec<Made>> {
             })
         },
     )
+}
+
+/// Of what a revision has done, what is there: objects at the place where it brought them, and the columns of tables that it
+/// created. Whether it was created comes second.
+pub fn lasting(events: &Events) -> Result<Vec<(Address, bool, Vec<String>)>> {
+    let all: Vec<(Address, bool, &[String])> = events.all().collect();
+    if all.is_empty() {
+        return Ok(vec![]);
+    }
+    let name = |path: &[String]| path.last().cloned().unwrap_or_default();
+    let rows = read(
+        "WITH event AS (SELECT e.* FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), \
+                 pg_catalog.unnest($4), pg_catalog.unnest($5)) WITH ORDINALITY AS e (classid, objid, part, name, created, place)) \
+         SELECT e.place, NULL::pg_catalog.text, 0 FROM event AS e \
+         WHERE e.part OPERATOR(pg_catalog.=) 0 AND (pg_catalog.pg_identify_object(e.classid, e.objid, 0)).type IS NOT NULL \
+         UNION ALL SELECT e.place, NULL, 0 FROM event AS e JOIN pg_catalog.pg_attribute AS a \
+             ON a.attrelid OPERATOR(pg_catalog.=) e.objid AND a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.=) e.part \
+             AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) e.name \
+         UNION ALL SELECT e.place, a.attname::pg_catalog.text, a.attnum::pg_catalog.int4 FROM event AS e \
+         JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) e.objid \
+             AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog.\"char\"[]) \
+         JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
+             AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+         WHERE e.created AND e.classid OPERATOR(pg_catalog.=) 1259 AND e.part OPERATOR(pg_catalog.=) 0",
+        &[
+            all.iter().map(|(one, ..)| Oid::from(one.class)).collect::<Vec<_>>().into(),
+            all.iter().map(|(one, ..)| Oid::from(one.object)).collect::<Vec<_>>().into(),
+            all.iter().map(|(one, ..)| one.part).collect::<Vec<_>>().into(),
+            all.iter().map(|(.., path)| name(path)).collect::<Vec<_>>().into(),
+            all.iter().map(|(_, created, _)| *created).collect::<Vec<_>>().into(),
+        ],
+        |row| Ok((row.get::<i64>(1)?, row.maybe::<String>(2)?, row.get::<i32>(3)?)),
+    )?;
+    let there = rows.into_iter().filter_map(|(place, column, part)| {
+        let (object, created, path) = all.get(usize::try_from(place).ok()?.checked_sub(1)?)?;
+        let path = path.iter().cloned().chain(column).collect();
+        Some((Address { part: if part == 0 { object.part } else { part }, ..*object }, *created, path))
+    });
+    Ok(there.collect())
 }
 
 /// Remembers what revisions have done.
