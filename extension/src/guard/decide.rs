@@ -32,7 +32,7 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     }
     enum Found {
         Covered { has_windows: bool },
-        Uncovered { by: By, record_only: bool, action: Action, cover: Cover },
+        Uncovered { by: By, record_only: bool, action: Box<Action>, cover: Cover },
         Nothing,
     }
     let found = session::covering(|coverage| {
@@ -41,7 +41,7 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
         match coverage.uncovered(actions) {
             None => Found::Covered { has_windows: coverage.policy.as_ref().is_some_and(Policy::has_windows) },
             Some((action, cover)) => {
-                Found::Uncovered { by: coverage.by.clone(), record_only: coverage.record_only, action, cover }
+                Found::Uncovered { by: coverage.by.clone(), record_only: coverage.record_only, action: Box::new(action), cover }
             }
         }
     });
