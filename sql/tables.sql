@@ -128,6 +128,7 @@ CREATE TABLE runbook.made (
     direction text NOT NULL,
     path text[] NOT NULL,
     created boolean NOT NULL,
+    tied boolean NOT NULL,
     approved boolean NOT NULL,
     made_at timestamptz NOT NULL,
     CONSTRAINT made_direction_known CHECK (direction IN ('upgrade', 'downgrade'))

@@ -125,9 +125,6 @@ pub struct Action {
     /// that a column owns, an inherited column.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub implied: bool,
-    /// For what is implied, the object that a statement names.
-    #[serde(skip)]
-    pub root: Identity,
 }
 
 impl fmt::Display for Action {
@@ -149,7 +146,6 @@ impl Action {
             to: None,
             origin: None,
             implied: false,
-            root: Identity::Unknown,
         }
     }
 
@@ -190,7 +186,6 @@ impl Action {
             to: None,
             origin: None,
             implied: false,
-            root: Identity::Unknown,
         }
     }
 
@@ -211,8 +206,7 @@ impl Action {
         let (verb, class) = if shares { (self.verb.clone(), self.class) } else { ("drop".to_owned(), drop_class(kind)) };
         let object = Object { kind: kind.to_owned(), qualified: true, path };
         let to = if kind == "column" { self.to.clone() } else { None };
-        let (identity, root) = (Identity::Is(address), self.identity);
-        Self { verb, class, object, to, origin: None, identity, implied: true, root, ..self.clone() }
+        Self { verb, class, object, to, origin: None, identity: Identity::Is(address), implied: true, ..self.clone() }
     }
 
     /// Whether it takes the rows and leaves the table.
@@ -229,17 +223,7 @@ impl Action {
     pub fn executed(tag: &str, kind: &str, path: Vec<String>, identity: Identity) -> Self {
         let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self {
-            verb,
-            class: Class::Additive,
-            object,
-            temporary: false,
-            identity,
-            to: None,
-            origin: None,
-            implied: false,
-            root: Identity::Unknown,
-        }
+        Self { verb, class: Class::Additive, object, temporary: false, identity, to: None, origin: None, implied: false }
     }
 }
 

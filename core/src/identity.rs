@@ -55,9 +55,9 @@ pub trait History {
     /// Whether the revision at hand has created the object, or the table that it is part of, so that it is its to lose.
     fn made(&self, object: Address) -> bool;
 
-    /// Whether one revision has created both.
-    fn made_with(&self, object: Address, other: Address) -> bool {
-        self.made(object) && self.made(other)
+    /// Whether a revision has created the object as a part of another: a partition, an heir.
+    fn tied(&self, _: Address) -> bool {
+        false
     }
 }
 
@@ -160,7 +160,11 @@ impl Identity {
         };
         match (self, now) {
             (Self::Unknown, _) | (_, Self::Unknown | Self::Missing) => true,
-            (Self::Is(declared), Self::Is(found)) => declared == found || since.replaced(found, path),
+            (Self::Is(declared), Self::Is(found)) => {
+                // A column is replaced by a column of the same table.
+                let comparable = declared.part == 0 || declared.object == found.object;
+                declared == found || (comparable && since.replaced(found, path))
+            }
             (Self::Missing | Self::NewColumn { .. }, Self::Is(found)) => since.brought(found, path, self),
             (_, Self::NewColumn { table, .. }) => {
                 table_of(self) == Some(Address::relation(table)) || since.brought_table(Address::relation(table), path)

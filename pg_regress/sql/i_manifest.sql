@@ -68,6 +68,22 @@ SELECT runbook.approve('e004') IS NOT NULL, runbook.approve('e005') IS NOT NULL;
 \c - app
 SELECT runbook.upgrade('e005');
 SELECT runbook.stamp('c005', true);
+-- A chain that is approved as a whole: partitions made by later revisions, a column that is renamed and dropped, a function
+-- named like a table, IF NOT EXISTS.
+\c - dave
+SELECT runbook.submit(j) FROM jsonb_array_elements('[
+  {"revision": "f001", "parents": ["c005"], "message": "parent",
+   "upgrade": "CREATE TABLE ev (at date, v int) PARTITION BY RANGE (at); CREATE TABLE old_t (a int)", "downgrade": "DROP TABLE old_t; DROP TABLE ev"},
+  {"revision": "f002", "parents": ["f001"], "message": "a partition and a column",
+   "upgrade": "CREATE TABLE ev1 PARTITION OF ev FOR VALUES FROM (''2026-01-01'') TO (''2027-01-01''); ALTER TABLE old_t ADD COLUMN c int", "downgrade": ""},
+  {"revision": "f003", "parents": ["f002"], "message": "what is there goes",
+   "upgrade": "TRUNCATE ev; ALTER TABLE ev DROP COLUMN v; ALTER TABLE old_t RENAME COLUMN c TO d; ALTER TABLE old_t DROP COLUMN d; CREATE FUNCTION ev() RETURNS int LANGUAGE sql AS ''SELECT 1''; DROP TABLE ev; CREATE TABLE IF NOT EXISTS old_t (a int); DROP TABLE old_t",
+   "downgrade": null}]') AS j;
+\c - bob
+SELECT count(runbook.approve(id)) FROM unnest(ARRAY['f001', 'f002', 'f003']) AS id;
+\c - app
+SELECT runbook.upgrade('f003');
+SELECT runbook.stamp('c005', true);
 \c - postgres
 CREATE TEMP VIEW vv AS SELECT 1; DROP VIEW vv;
 CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE OR REPLACE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 2';

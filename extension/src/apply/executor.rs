@@ -19,7 +19,7 @@ use crate::pg::statements::{self, Statement};
 use crate::pg::subtransaction;
 use crate::session::{self, By, Coverage};
 use crate::store::approvals::Given;
-use crate::store::objects::{self, Made};
+use crate::store::objects::{self, Lasting, Made};
 use crate::store::revisions::{self, Stored};
 use crate::store::{self, catalog, settings};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -246,9 +246,17 @@ impl Run {
             _ => !by.is_empty(),
         };
         // What a subtransaction took back has not happened; a new table's columns have their names from here on.
-        for (object, created, path) in objects::lasting(events)? {
-            let one =
-                Made { revision: id.to_owned(), direction: self.direction, object, created, path, approved, at: i64::MAX };
+        for Lasting { object, created, tied, path } in objects::lasting(events)? {
+            let one = Made {
+                revision: id.to_owned(),
+                direction: self.direction,
+                object,
+                created,
+                tied,
+                path,
+                approved,
+                at: i64::MAX,
+            };
             self.done.borrow_mut().entry(object.object).or_default().push(one.clone());
             self.lately.borrow_mut().push(one);
         }

@@ -40,10 +40,7 @@ impl<'a> Since<'a> {
         let meant = match declared {
             Identity::Is(column) => column.object == object.object,
             Identity::NewColumn { table, .. } => table == object.object,
-            Identity::Missing | Identity::Unknown => {
-                let own = |one: &Made| one.revision == self.revision;
-                is_at(object.whole(), table) || self.last(object.whole()).is_some_and(own)
-            }
+            Identity::Missing | Identity::Unknown => is_at(object.whole(), table),
         };
         meant && self.last(object).is_some_and(|one| one.path.last() == Some(name) && counts(one))
     }
@@ -67,9 +64,8 @@ impl History for Since<'_> {
         self.maker(object.whole()) == Some(self.revision)
     }
 
-    fn made_with(&self, object: Address, other: Address) -> bool {
-        let maker = self.maker(object);
-        maker.is_some() && (maker == self.maker(other) || maker == self.maker(other.whole()))
+    fn tied(&self, object: Address) -> bool {
+        self.events.iter().rev().find(|one| one.created && one.object == object).is_some_and(|one| one.tied)
     }
 }
 
@@ -83,6 +79,7 @@ mod tests {
             direction,
             object: Address::relation(object),
             created,
+            tied: false,
             path: path.split('.').map(str::to_owned).collect(),
             approved: false,
             at: 10,
@@ -131,13 +128,5 @@ mod tests {
         assert!(!at("public.t.d"), "renamed by hand");
         assert!(!at("public.scratch.c"), "its table was renamed by hand");
         assert!(!brought(&done, "r1", Direction::Upgrade, Address { part: 3, ..column.object }, "public.t.c"));
-    }
-
-    #[test]
-    fn only_what_one_revision_made_goes_along() {
-        let done = [made("r0", Direction::Upgrade, 7, "public.t", true), made("r2", Direction::Upgrade, 8, "public.p", true)];
-        let since = Since::new(&done, 5, "r1", Direction::Upgrade);
-        assert!(!since.made_with(Address::relation(8), Address::relation(7)));
-        assert!(since.made_with(Address::relation(7), Address::relation(7)));
     }
 }

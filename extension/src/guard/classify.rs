@@ -1,11 +1,11 @@
 //! Actions of a statement, bound to the objects that its names mean now.
 
-use crate::pg::nodes::part_of;
+use crate::pg::nodes::{part_of, relation_named};
 use crate::pg::session::search_path;
 use crate::store::{self, objects};
 use runbook_core::action::{self, Action};
 use runbook_core::command::Command;
-use runbook_core::identity::{Address, Identity};
+use runbook_core::identity::Identity;
 use std::collections::HashMap;
 
 /// The actions of a statement. Nothing is locked, so what a name means may change; whoever must know asks again under the
@@ -36,86 +36,104 @@ pub fn classify_all<'a>(commands: impl IntoIterator<Item = &'a Command>) -> stor
 /// the table that it has renamed.
 #[derive(Default)]
 struct Names {
-    /// Whole objects by path.
-    objects: HashMap<Vec<String>, Target>,
+    /// Whole objects by family and path.
+    objects: HashMap<(String, Vec<String>), Target>,
     /// Columns by the original path of their table, and name.
     columns: HashMap<(Vec<String>, String), Target>,
 }
 
 /// What a new name will stand for.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Target {
-    /// The object, if it exists.
-    found: Option<Address>,
+    /// The object, or that there is none.
+    found: Identity,
     /// Its path beforehand; none for what the revision makes.
     origin: Option<Vec<String>>,
+}
+
+impl Target {
+    /// What the revision makes, or has dropped.
+    const NOTHING: Self = Self { found: Identity::Missing, origin: None };
 }
 
 impl Names {
     /// The action, bound to what its name will mean; what it does to names is taken note of.
     fn follow(&mut self, mut action: Action) -> Action {
-        let is_part = ["column", "trigger", "rule", "policy"].contains(&action.object.kind.as_str());
-        match action.object.path.split_last() {
-            Some((name, whole)) if is_part => {
-                self.bind_part(&mut action.identity, &mut action.origin, &action.object.kind, name, whole)
-            }
-            _ => {
-                if let Some(known) = self.objects.get(&action.object.path) {
-                    action.identity = known.found.map_or(Identity::Missing, Identity::Is);
-                    action.origin.clone_from(&known.origin);
-                }
-            }
+        if let (true, Some((name, whole))) = (is_part(&action.object.kind), action.object.path.split_last()) {
+            (action.identity, action.origin) = self.bind_part(action.identity, &action.object.kind, name, whole);
+        } else if let Some(known) = self.object(&action.object.kind, &action.object.path) {
+            (action.identity, action.origin) = (known.found, known.origin.clone());
         }
         self.note(&action);
         action
     }
 
-    /// The path of a table before the revision's renames.
-    fn origin_of(&self, table: &[String]) -> Vec<String> {
-        self.objects.get(table).and_then(|known| known.origin.clone()).unwrap_or_else(|| table.to_vec())
+    fn object(&self, kind: &str, path: &[String]) -> Option<&Target> {
+        self.objects.get(&(family(kind), path.to_vec()))
     }
 
-    fn bind_part(
-        &self,
-        identity: &mut Identity,
-        origin: &mut Option<Vec<String>>,
-        kind: &str,
-        name: &String,
-        whole: &[String],
-    ) {
+    /// The path of a table before the revision's renames.
+    fn origin_of(&self, table: &[String]) -> Vec<String> {
+        self.object("table", table).and_then(|known| known.origin.clone()).unwrap_or_else(|| table.to_vec())
+    }
+
+    /// What a part of a relation will be, and its path before the revision's renames if that differs.
+    fn bind_part(&self, found: Identity, kind: &str, name: &String, whole: &[String]) -> (Identity, Option<Vec<String>>) {
         let table = self.origin_of(whole);
-        let mut own = name.clone();
-        if let Some(known) = self.objects.get(whole) {
-            *identity = known.found.map_or(Identity::Missing, |table| part_of(table, kind, name));
+        let (mut identity, mut own) = (found, name.clone());
+        if let Some(known) = self.object("table", whole) {
+            identity = if let Identity::Is(table) = known.found { part_of(table, kind, name) } else { Identity::Missing };
         }
         if let (true, Some(known)) = (kind == "column", self.columns.get(&(table.clone(), name.clone()))) {
-            *identity = known.found.map_or(Identity::Missing, Identity::Is);
+            identity = known.found;
             own = known.origin.as_ref().and_then(|path| path.last()).unwrap_or(name).clone();
         }
         let path: Vec<String> = table.into_iter().chain([own]).collect();
-        *origin = (path[..path.len() - 1] != *whole || path.last() != Some(name)).then_some(path);
+        let moved = path[..path.len() - 1] != *whole || path.last() != Some(name);
+        (identity, moved.then_some(path))
     }
 
     fn note(&mut self, action: &Action) {
-        let path = &action.object.path;
-        let found = if let Identity::Is(found) = action.identity { Some(found) } else { None };
+        let (kind, path) = (action.object.kind.as_str(), &action.object.path);
         let origin = Some(action.origin.clone().unwrap_or_else(|| path.clone()));
+        let target = Target { found: action.identity, origin };
         match &action.to {
-            Some(to) if action.object.kind == "column" && path.len() == 3 => {
+            Some(to) if kind == "column" && path.len() == 3 => {
                 let table = self.origin_of(&path[..2]);
-                self.columns.insert((table, to.clone()), Target { found, origin });
+                self.columns.insert((table, to.clone()), target);
             }
-            Some(to) if action.is_move() && path.len() == 2 => {
+            Some(to) if action.is_move() && !is_part(kind) && path.len() == 2 => {
                 let new = if action.verb == "move" { [to, &path[1]] } else { [&path[0], to] };
-                self.objects.insert(path.clone(), Target::default());
-                self.objects.insert(new.map(Clone::clone).to_vec(), Target { found, origin });
+                self.objects.insert((family(kind), path.clone()), Target::NOTHING);
+                self.objects.insert((family(kind), new.map(Clone::clone).to_vec()), target);
             }
-            None if action.verb == "create" && path.len() == 2 => {
-                self.objects.insert(path.clone(), Target::default());
+            None if action.verb == "drop" && !is_part(kind) && path.len() == 2 => {
+                self.objects.insert((family(kind), path.clone()), Target::NOTHING);
+            }
+            // Where something has the name, CREATE fails, or IF NOT EXISTS leaves it as it is.
+            None if action.verb == "create"
+                && path.len() == 2
+                && !(self.object(kind, path).is_none()
+                    && family(kind) == "relation"
+                    && matches!(relation_named(path.clone()).identity, Identity::Is(_))) =>
+            {
+                self.objects.insert((family(kind), path.clone()), Target::NOTHING);
             }
             _ => {}
         }
     }
+}
+
+/// Parts of relations, whose path has the relation's before their own name.
+fn is_part(kind: &str) -> bool {
+    ["column", "trigger", "rule", "policy", "constraint"].contains(&kind)
+}
+
+/// Relations share one space of names in a schema; routines, types and the rest have their own.
+fn family(kind: &str) -> String {
+    const RELATIONS: [&str; 8] =
+        ["table", "view", "materialized view", "sequence", "index", "index of a constraint", "foreign table", "partition"];
+    if RELATIONS.contains(&kind) { "relation" } else { kind }.to_owned()
 }
 
 /// Columns, triggers, rules and row security policies carry the identity of their table until here.

@@ -59,12 +59,13 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let dropped = catalog::dropped_objects()?;
     // Indexes, defaults and row types that go along with their object are no decision of their own. What a CASCADE reached
     // is, and so is whatever holds data: partitions, owned sequences, members of an extension.
-    let decided: Vec<Action> = dropped
-        .iter()
-        .filter(|object| object.original || object.normal || HOLDS_DATA.contains(&object.action.object.kind.as_str()))
-        .filter(|object| !goes_with_its_relation(object, &dropped))
-        .map(|object| object.action.clone())
-        .collect();
+    let mut decided: Vec<Action> = Vec::new();
+    for object in &dropped {
+        let counts = object.original || object.normal || HOLDS_DATA.contains(&object.action.object.kind.as_str());
+        if counts && !goes_with_its_relation(object, &dropped)? {
+            decided.push(object.action.clone());
+        }
+    }
     decide(&event.tag, &decided, When::During)?;
     let lasting: Vec<Action> = dropped.into_iter().map(|object| object.action).filter(|action| !action.temporary).collect();
     record(&event.tag, &lasting)
@@ -158,24 +159,41 @@ fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]
     }
 }
 
-/// Whether a constraint, rule, trigger or row security policy goes because the statement drops its relation, or a column that
-/// it is about. PostgreSQL may say that it depends on that as something of its own, as the rule of a view does. A domain's
-/// constraint, and the same constraint of heirs, have been judged with the statement.
-fn goes_with_its_relation(object: &Dropped, all: &[Dropped]) -> bool {
+/// Whether a constraint, rule, trigger or row security policy goes because the statement drops its relation, or a column of
+/// that. PostgreSQL may say that it depends on it as something of its own, as the rule of a view does. The same constraint
+/// of heirs has been judged with that of their parent, and a domain's with the statement.
+fn goes_with_its_relation(object: &Dropped, all: &[Dropped]) -> Result<bool, ErrorReport> {
     let action = &object.action;
     let kind = action.object.kind.as_str();
+    let originals =
+        || all.iter().filter(|other| other.original && !std::ptr::eq(*other, object)).map(|other| &other.action.object);
     if kind == "domain constraint" {
-        return true;
+        return Ok(object.original || originals().any(|other| other.kind == "type"));
     }
-    let [schema, relation, name] = &action.object.path[..] else { return false };
-    let is_part = ["constraint", "rule", "trigger", "policy"].contains(&kind);
-    let same = |other: &Dropped| std::ptr::eq(other, object);
-    is_part
-        && all.iter().filter(|other| other.original && !same(other)).any(|other| {
-            let path = &other.action.object.path;
-            path.starts_with(&[schema.clone(), relation.clone()])
-                || (kind == "constraint" && other.action.object.kind == "constraint" && path.last() == Some(name))
-        })
+    let [schema, relation, name] = &action.object.path[..] else { return Ok(false) };
+    if !["constraint", "rule", "trigger", "policy"].contains(&kind) {
+        return Ok(false);
+    }
+    for other in originals() {
+        let path = &other.path[..];
+        let is_relation = ["table", "view", "materialized view", "foreign table"].contains(&other.kind.as_str());
+        match path {
+            [its_schema, its_relation] if is_relation && (its_schema, its_relation) == (schema, relation) => return Ok(true),
+            [its_schema, its_relation, _] if other.kind == "column" && (its_schema, its_relation) == (schema, relation) => {
+                return Ok(true);
+            }
+            [its_schema, its_relation, its_name]
+                if kind == "constraint"
+                    && other.kind == "constraint"
+                    && its_name == name
+                    && catalog::inherits(schema, relation, its_schema, its_relation)? =>
+            {
+                return Ok(true);
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// Kinds of objects that hold data of their own.

@@ -5,8 +5,8 @@
 use crate::pg::caught::text;
 use crate::pg::kinds::word;
 use crate::pg::nodes::{
-    NodePtr, data_type, items, name_of, new_relation, object, parts, relation, relation_named, role, roles, schema, string,
-    strings, tag,
+    NodePtr, data_type, items, name_of, new_relation, object, parts, relation, relation_kind, relation_named, role, roles,
+    schema, string, strings, tag,
 };
 use pgrx::pg_sys;
 use pgrx::pg_sys::{AlterTableType, ConstrType, NodeTag, ObjectType};
@@ -24,12 +24,20 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
             NodeTag::T_AlterObjectSchemaStmt => {
                 let statement = &*node.cast::<pg_sys::AlterObjectSchemaStmt>();
                 let name = either(statement.relation, statement.objectType, statement.object);
-                Command::SetSchema { kind: word(statement.objectType).into(), name, schema: text(statement.newschema) }
+                Command::SetSchema {
+                    kind: kind_of(statement.relation, &name, word(statement.objectType)).into(),
+                    name,
+                    schema: text(statement.newschema),
+                }
             }
             NodeTag::T_AlterOwnerStmt => {
                 let statement = &*node.cast::<pg_sys::AlterOwnerStmt>();
                 let name = either(statement.relation, statement.objectType, statement.object);
-                Command::Owner { kind: word(statement.objectType).into(), name, role: role(statement.newowner) }
+                Command::Owner {
+                    kind: kind_of(statement.relation, &name, word(statement.objectType)).into(),
+                    name,
+                    role: role(statement.newowner),
+                }
             }
             NodeTag::T_AlterEnumStmt => {
                 let statement = &*node.cast::<pg_sys::AlterEnumStmt>();
@@ -118,6 +126,10 @@ fn dropped(kind: &str, name: &str) -> Command {
 
 fn either(variable: *mut pg_sys::RangeVar, kind: ObjectType::Type, node: NodePtr) -> Name {
     if variable.is_null() { object(kind, node) } else { relation(variable) }
+}
+
+fn kind_of(variable: *mut pg_sys::RangeVar, name: &Name, word: &'static str) -> &'static str {
+    if variable.is_null() { word } else { relation_kind(name, word) }
 }
 
 fn grant(statement: &pg_sys::GrantStmt) -> Command {
@@ -236,7 +248,9 @@ fn rename(statement: &pg_sys::RenameStmt) -> Command {
         _ if name.name.is_empty() => Name::bare(part.as_str()),
         _ => name,
     };
-    Command::Rename { kind: word(statement.renameType).into(), name, part: has_part.then_some(part), new_name }
+    let word = word(statement.renameType);
+    let kind = if has_part { word } else { kind_of(statement.relation, &name, word) };
+    Command::Rename { kind: kind.into(), name, part: has_part.then_some(part), new_name }
 }
 
 fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {

@@ -71,6 +71,25 @@ pub fn role(role: *mut pg_sys::RoleSpec) -> String {
     }
 }
 
+/// What a relation is, whatever word the statement uses: ALTER INDEX can rename a table. An index that backs a constraint is
+/// told apart, since its name is the constraint's.
+pub fn relation_kind(name: &Name, word: &'static str) -> &'static str {
+    let Identity::Is(address) = name.identity else { return word };
+    let oid = pg_sys::Oid::from(address.object);
+    // SAFETY: both look into a catalog cache or index and give 0 for what is not there.
+    match unsafe { pg_sys::get_rel_relkind(oid) } as u8 {
+        b'r' | b'p' => "table",
+        b'v' => "view",
+        b'm' => "materialized view",
+        b'S' => "sequence",
+        b'f' => "foreign table",
+        // SAFETY: as above.
+        b'i' | b'I' if unsafe { pg_sys::get_index_constraint(oid) } != pg_sys::InvalidOid => "index of a constraint",
+        b'i' | b'I' => "index",
+        _ => word,
+    }
+}
+
 /// A name from its parts, schema before name.
 pub fn name_of(mut parts: Vec<String>) -> Name {
     let name = parts.pop().unwrap_or_default();

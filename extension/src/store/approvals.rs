@@ -77,37 +77,32 @@ fn given(row: &Row) -> Result<Given> {
     })
 }
 
-/// The decisions on these revisions, in the order of decision; those that a later one of the same login replaced left out.
-pub fn given_for(ids: &[String]) -> Result<Vec<Given>> {
-    // A statement of its own for one id: it always takes the index, however small the table was when it was planned.
-    if let [id] = ids {
-        return read(
+/// The columns that [`given`] reads, of the decisions on some revisions; those that a later one replaced left out.
+macro_rules! select_given {
+    ($revisions:literal) => {
+        concat!(
             "SELECT a.revision, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver, a.approver_oid, a.identities, \
                  runbook.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at, \
                                        a.approver, a.approver_oid), \
                  (EXTRACT(epoch FROM a.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, a.fingerprint, \
                  a.upgrade_manifest::pg_catalog.text, a.downgrade_manifest::pg_catalog.text, \
-             (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
+                 (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
              FROM runbook.approval AS a JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) a.revision \
-             WHERE a.revision OPERATOR(pg_catalog.=) $1 AND a.void_reason IS DISTINCT FROM 'replaced' \
-             ORDER BY a.decided_at USING OPERATOR(pg_catalog.<), a.approval_id USING OPERATOR(pg_catalog.<)",
-            &[id.as_str().into()],
-            given,
-        );
+             WHERE a.revision OPERATOR(pg_catalog.=) ",
+            $revisions,
+            " AND a.void_reason IS DISTINCT FROM 'replaced' \
+             ORDER BY a.decided_at USING OPERATOR(pg_catalog.<), a.approval_id USING OPERATOR(pg_catalog.<)"
+        )
+    };
+}
+
+/// The decisions on these revisions, in the order of decision; those that a later one of the same login replaced left out.
+pub fn given_for(ids: &[String]) -> Result<Vec<Given>> {
+    // A statement of its own for one id: it always takes the index, however small the table was when it was planned.
+    match ids {
+        [id] => read(select_given!("$1"), &[id.as_str().into()], given),
+        _ => read(select_given!("ANY ($1)"), &[ids.to_vec().into()], given),
     }
-    read(
-        "SELECT a.revision, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver, a.approver_oid, a.identities, \
-             runbook.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at, \
-                                   a.approver, a.approver_oid), \
-             (EXTRACT(epoch FROM a.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, a.fingerprint, \
-             a.upgrade_manifest::pg_catalog.text, a.downgrade_manifest::pg_catalog.text, \
-             (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
-         FROM runbook.approval AS a JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) a.revision \
-         WHERE a.revision OPERATOR(pg_catalog.=) ANY ($1) AND a.void_reason IS DISTINCT FROM 'replaced' \
-         ORDER BY a.decided_at USING OPERATOR(pg_catalog.<), a.approval_id USING OPERATOR(pg_catalog.<)",
-        &[ids.to_vec().into()],
-        given,
-    )
 }
 
 /// Stores a decision, in place of the same login's earlier one. It expires after `valid_for`, or else after `default`.

@@ -95,6 +95,22 @@ pub fn deferred_constraints() -> Result<Vec<String>> {
     )
 }
 
+/// Whether a table inherits from another, directly or not.
+pub fn inherits(schema: &str, table: &str, parent_schema: &str, parent: &str) -> Result<bool> {
+    let rows = read(
+        "WITH RECURSIVE ancestor (id) AS ( \
+             SELECT i.inhparent FROM pg_catalog.pg_inherits AS i \
+             WHERE i.inhrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1, $2))::pg_catalog.oid \
+             UNION SELECT i.inhparent FROM pg_catalog.pg_inherits AS i, ancestor AS a \
+             WHERE i.inhrelid OPERATOR(pg_catalog.=) a.id) \
+         SELECT true FROM ancestor AS a \
+         WHERE a.id OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.format('%I.%I', $3, $4))::pg_catalog.oid",
+        &[schema.into(), table.into(), parent_schema.into(), parent.into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!rows.is_empty())
+}
+
 /// The cursors WITH HOLD of this session, by name and time of creation.
 pub fn holdable_cursors() -> Result<Vec<String>> {
     read(

@@ -172,6 +172,8 @@ pub struct Made {
     pub object: Address,
     /// Whether it created it; otherwise it was renamed or moved, as declared.
     pub created: bool,
+    /// Whether it is a partition or an heir by the revision that created it.
+    pub tied: bool,
     /// Where it brought it, schema first.
     pub path: Vec<String>,
     /// Whether somebody had approved the revision.
@@ -186,7 +188,7 @@ pub fn made_by_revisions(objects: &[Address]) -> Result<Vec<Made>> {
         return Ok(vec![]);
     }
     read(
-        "SELECT m.classid, m.objid, m.objsubid, m.revision, m.direction, m.path, m.approved, m.created, \
+        "SELECT m.classid, m.objid, m.objsubid, m.revision, m.direction, m.path, m.approved, m.created, m.tied, \
              (EXTRACT(epoch FROM m.made_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
          FROM runbook.made AS m WHERE m.objid OPERATOR(pg_catalog.=) ANY ($1) \
          ORDER BY m.made_at USING OPERATOR(pg_catalog.<)",
@@ -200,15 +202,29 @@ pub fn made_by_revisions(objects: &[Address]) -> Result<Vec<Made>> {
                 path: row.get(6)?,
                 approved: row.get(7)?,
                 created: row.get(8)?,
-                at: row.get(9)?,
+                tied: row.get(9)?,
+                at: row.get(10)?,
             })
         },
     )
 }
 
+/// Something that a revision has done and that is there.
+#[derive(Debug)]
+pub struct Lasting {
+    /// To which object.
+    pub object: Address,
+    /// Whether it created it.
+    pub created: bool,
+    /// Whether it is a partition or an heir.
+    pub tied: bool,
+    /// Where it is.
+    pub path: Vec<String>,
+}
+
 /// Of what a revision has done, what is there: objects at the place where it brought them, and the columns of tables that it
-/// created. Whether it was created comes second.
-pub fn lasting(events: &Events) -> Result<Vec<(Address, bool, Vec<String>)>> {
+/// created.
+pub fn lasting(events: &Events) -> Result<Vec<Lasting>> {
     let all: Vec<(Address, bool, &[String])> = events.all().collect();
     if all.is_empty() {
         return Ok(vec![]);
@@ -217,12 +233,13 @@ pub fn lasting(events: &Events) -> Result<Vec<(Address, bool, Vec<String>)>> {
     let rows = read(
         "WITH event AS (SELECT e.* FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), \
                  pg_catalog.unnest($4), pg_catalog.unnest($5)) WITH ORDINALITY AS e (classid, objid, part, name, created, place)) \
-         SELECT e.place, NULL::pg_catalog.text, 0 FROM event AS e \
+         SELECT e.place, NULL::pg_catalog.text, 0, e.classid OPERATOR(pg_catalog.=) 1259 AND EXISTS ( \
+             SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid OPERATOR(pg_catalog.=) e.objid) FROM event AS e \
          WHERE e.part OPERATOR(pg_catalog.=) 0 AND (pg_catalog.pg_identify_object(e.classid, e.objid, 0)).type IS NOT NULL \
-         UNION ALL SELECT e.place, NULL, 0 FROM event AS e JOIN pg_catalog.pg_attribute AS a \
+         UNION ALL SELECT e.place, NULL, 0, false FROM event AS e JOIN pg_catalog.pg_attribute AS a \
              ON a.attrelid OPERATOR(pg_catalog.=) e.objid AND a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.=) e.part \
              AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) e.name \
-         UNION ALL SELECT e.place, a.attname::pg_catalog.text, a.attnum::pg_catalog.int4 FROM event AS e \
+         UNION ALL SELECT e.place, a.attname::pg_catalog.text, a.attnum::pg_catalog.int4, false FROM event AS e \
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) e.objid \
              AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog.\"char\"[]) \
          JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
@@ -235,12 +252,13 @@ pub fn lasting(events: &Events) -> Result<Vec<(Address, bool, Vec<String>)>> {
             all.iter().map(|(.., path)| name(path)).collect::<Vec<_>>().into(),
             all.iter().map(|(_, created, _)| *created).collect::<Vec<_>>().into(),
         ],
-        |row| Ok((row.get::<i64>(1)?, row.maybe::<String>(2)?, row.get::<i32>(3)?)),
+        |row| Ok((row.get::<i64>(1)?, row.maybe::<String>(2)?, row.get::<i32>(3)?, row.get::<bool>(4)?)),
     )?;
-    let there = rows.into_iter().filter_map(|(place, column, part)| {
+    let there = rows.into_iter().filter_map(|(place, column, part, tied)| {
         let (object, created, path) = all.get(usize::try_from(place).ok()?.checked_sub(1)?)?;
         let path = path.iter().cloned().chain(column).collect();
-        Some((Address { part: if part == 0 { object.part } else { part }, ..*object }, *created, path))
+        let object = Address { part: if part == 0 { object.part } else { part }, ..*object };
+        Some(Lasting { object, created: *created, tied, path })
     });
     Ok(there.collect())
 }
@@ -253,13 +271,13 @@ pub fn remember_made(made: &[Made]) -> Result<()> {
     // An array of paths would have to be rectangular: they travel as JSON.
     let paths = made.iter().map(|one| serde_json::to_string(&one.path).unwrap_or_default());
     execute(
-        "INSERT INTO runbook.made (classid, objid, objsubid, revision, direction, path, approved, created, made_at) \
+        "INSERT INTO runbook.made (classid, objid, objsubid, revision, direction, path, approved, created, tied, made_at) \
          SELECT m.classid, m.objid, m.objsubid, m.revision, m.direction, \
-             ARRAY(SELECT pg_catalog.jsonb_array_elements_text(m.path::pg_catalog.jsonb)), m.approved, m.created, \
+             ARRAY(SELECT pg_catalog.jsonb_array_elements_text(m.path::pg_catalog.jsonb)), m.approved, m.created, m.tied, \
              pg_catalog.clock_timestamp() \
          FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
-              pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) \
-              AS m (classid, objid, objsubid, revision, direction, path, approved, created)",
+              pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9)) \
+              AS m (classid, objid, objsubid, revision, direction, path, approved, created, tied)",
         &[
             made.iter().map(|one| Oid::from(one.object.class)).collect::<Vec<_>>().into(),
             made.iter().map(|one| Oid::from(one.object.object)).collect::<Vec<_>>().into(),
@@ -269,6 +287,7 @@ pub fn remember_made(made: &[Made]) -> Result<()> {
             paths.collect::<Vec<_>>().into(),
             made.iter().map(|one| one.approved).collect::<Vec<_>>().into(),
             made.iter().map(|one| one.created).collect::<Vec<_>>().into(),
+            made.iter().map(|one| one.tied).collect::<Vec<_>>().into(),
         ],
     )
 }
