@@ -234,7 +234,14 @@ impl Run {
     }
 
     /// Keeps what a revision has created and brought elsewhere.
-    fn remember(&self, stored: &Stored, actions: &[Action], by: &[String], events: &Events) -> Result<(), Failure> {
+    fn remember(
+        &self,
+        stored: &Stored,
+        actions: &[Action],
+        by: &[String],
+        events: &Events,
+        plain: bool,
+    ) -> Result<(), Failure> {
         let id = stored.revision.revision.as_str();
         let moves = events.all().any(|(_, created, _)| !created);
         let approved = match &self.policy {
@@ -246,7 +253,8 @@ impl Run {
             _ => !by.is_empty(),
         };
         // What a subtransaction took back has not happened; a new table's columns have their names from here on.
-        for Lasting { object, created, tied, path } in objects::lasting(events)? {
+        let lasting = if plain { objects::as_told(events) } else { objects::lasting(events)? };
+        for Lasting { object, created, tied, path } in lasting {
             let one = Made {
                 revision: id.to_owned(),
                 direction: self.direction,
@@ -294,7 +302,8 @@ impl Run {
         statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
         self.refuse_leftovers(id)?;
         let events = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.events)));
-        self.remember(stored, &actions, &approved_by, &events.unwrap_or_default())?;
+        let plain = parsed.iter().chain(&checks).all(|statement| is_plain(&statement.command));
+        self.remember(stored, &actions, &approved_by, &events.unwrap_or_default(), plain)?;
         drop(scope);
         drop(pinned);
         let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
@@ -356,6 +365,21 @@ impl Run {
             entries.push(ledger::entry(Kind::ApplyStatement, facts)?);
         }
         Ok(())
+    }
+}
+
+/// Whether a statement is DDL that makes no table and reaches nothing but its own objects: then what the guard was told of it
+/// is what happened, and nobody need look.
+fn is_plain(command: &Command) -> bool {
+    match command {
+        Command::Create { kind, .. } => !kind.contains("table") && kind != "schema",
+        Command::CreateIndex { .. }
+        | Command::AlterTable { .. }
+        | Command::Rename { .. }
+        | Command::SetSchema { .. }
+        | Command::AddEnumValue { .. }
+        | Command::Drop { .. } => true,
+        _ => false,
     }
 }
 

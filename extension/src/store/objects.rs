@@ -222,6 +222,13 @@ pub struct Lasting {
     pub path: Vec<String>,
 }
 
+/// What a revision has done, as the guard was told.
+pub fn as_told(events: &Events) -> Vec<Lasting> {
+    let one =
+        |(object, created, path): (Address, bool, &[String])| Lasting { object, created, tied: false, path: path.to_vec() };
+    events.all().map(one).collect()
+}
+
 /// Of what a revision has done, what is there: objects at the place where it brought them, and the columns of tables that it
 /// created.
 pub fn lasting(events: &Events) -> Result<Vec<Lasting>> {
