@@ -91,7 +91,7 @@ impl Error {
             "42501" => Kind::Refused,
             "55P03" | "57014" => Kind::Timeout,
             "42P08" | "42704" => Kind::Target,
-            "22023" | "42601" | "42710" | "42P17" | "54000" => Kind::Input,
+            "22007" | "22023" | "42601" | "42710" | "42P17" | "54000" => Kind::Input,
             _ if code.starts_with("08") || code.starts_with("28") || code.starts_with("3D") => Kind::Connection,
             _ => Kind::Failed,
         };
@@ -111,6 +111,9 @@ impl Error {
         let names: Vec<String> = names.iter().filter_map(|(label, name)| name.map(|name| format!("{label} {name}"))).collect();
         if !names.is_empty() {
             rest.push(("object", names.join(", ")));
+        }
+        if code == "22007" && db.hint().is_none() {
+            rest.push(("hint", "Write times as PostgreSQL writes intervals: '30 minutes', '2 hours', '7 days'.".to_owned()));
         }
         if code == "3F000" || code == "42883" {
             rest.push(("hint", "Install the extension in this database: CREATE EXTENSION pg_runbook;".to_owned()));

@@ -73,6 +73,7 @@ fn a_permit_goes_from_request_to_use_on_the_command_line() {
     assert!(desk.ends("bob", &["permit", "list", "--all"], 0).contains("used"));
     desk.ends("dba", &["permit", "request", "DROP TABLE nosuch", "-m", "x"], 5);
     desk.ends("dba", &["permit", "request", "DROP TABEL x", "-m", "x"], 3);
+    assert!(desk.ends("dba", &["permit", "request", "DROP TABLE x", "-m", "x", "--for", "soon"], 3).contains("'2 hours'"));
     desk.ends("dba", &["permit", "approve", "nosuch"], 4);
 }
 
