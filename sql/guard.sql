@@ -16,3 +16,18 @@ COMMENT ON EVENT TRIGGER a_runbook_table_rewrite IS 'pg_runbook: checks tables t
 CREATE EVENT TRIGGER a_runbook_command_end ON ddl_command_end EXECUTE FUNCTION runbook.guard_command_end();
 ALTER EVENT TRIGGER a_runbook_command_end ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER a_runbook_command_end IS 'pg_runbook: records DDL outside revisions in the ledger';
+
+-- The mark that other databases of the cluster read; see guard/cluster.rs. Nobody but the extension calls it.
+CREATE FUNCTION runbook.mark_guarded(value text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value IS NULL THEN
+        EXECUTE pg_catalog.format('ALTER DATABASE %I RESET runbook.guarded', pg_catalog.current_database());
+    ELSE
+        EXECUTE pg_catalog.format('ALTER DATABASE %I SET runbook.guarded = %L', pg_catalog.current_database(), value);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION runbook.mark_guarded(text) IS 'Marks this database as guarded for the rest of the cluster.';

@@ -3,7 +3,7 @@
 //! Owns the classification. It refuses to look at statement text. The class answers one question: who loses
 //! if this runs? See `docs/guard.md` for the table.
 
-use crate::command::{Change, Command, Name};
+use crate::command::{Change, Command, Name, TypeChange};
 use crate::identity::{Address, Identity};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -63,7 +63,7 @@ pub struct Object {
 impl Object {
     /// Whether objects of this kind live in schemas.
     pub fn is_in_a_schema(&self) -> bool {
-        const HOMELESS: [&str; 17] = [
+        const HOMELESS: [&str; 20] = [
             "access method",
             "cast",
             "command",
@@ -72,7 +72,10 @@ impl Object {
             "extension",
             "foreign-data wrapper",
             "language",
-            "large object",
+            "file",
+            "library",
+            "parameter",
+            "program",
             "publication",
             "role",
             "schema",
@@ -269,9 +272,30 @@ pub fn classify(command: &Command) -> Vec<Action> {
             vec![Action::on(what, class, "domain", name)]
         }
         Command::Create { kind, name, replace } => {
-            let (verb, class) = if *replace { ("create or replace", Class::Breaking) } else { ("create", Class::Additive) };
-            let class = if ["role", "event trigger"].contains(&kind.as_str()) { Class::Control } else { class };
-            vec![Action::on(verb, class, kind, name)]
+            let class = match kind.as_str() {
+                "user mapping" | "subscription" | "foreign data wrapper" | "language" => Class::Security,
+                _ if *replace => Class::Breaking,
+                _ => Class::Additive,
+            };
+            vec![Action::on(create_verb(*replace), class, kind, name)]
+        }
+        // What happens to the rows of a table afterwards is not what its statements say.
+        Command::Rule { name, replace, instead, nothing } => {
+            let class = match (instead, nothing) {
+                (true, true) => Class::Destructive,
+                (true, false) => Class::Breaking,
+                _ if *replace => Class::Breaking,
+                _ => Class::Additive,
+            };
+            vec![Action::on(create_verb(*replace), class, "rule", name)]
+        }
+        Command::Trigger { name, replace, interferes } => {
+            let class = if *replace || *interferes { Class::Breaking } else { Class::Additive };
+            vec![Action::on(create_verb(*replace), class, "trigger", name)]
+        }
+        Command::Definer { verb, kind, name } => vec![Action::on(verb, Class::Security, kind, name)],
+        Command::Heir { parents } => {
+            parents.iter().map(|name| Action::on("inherit from", Class::Additive, "table", name)).collect()
         }
         Command::CreateIndex { table, name, concurrently } => {
             let class = if *concurrently { Class::Additive } else { Class::Blocking };
@@ -290,19 +314,37 @@ pub fn classify(command: &Command) -> Vec<Action> {
         }
         Command::Several(commands) => commands.iter().flat_map(classify).collect(),
         Command::Control { function } => vec![Action::on("call", Class::Control, "function", function)],
-        Command::Role { tag } => vec![Action::on("run", Class::Control, "command", &Name::bare(tag.as_str()))],
-        Command::System { tag } => vec![Action::on("run", Class::Control, "command", &Name::bare(tag.as_str()))],
-        Command::Rewrite { tag, name } => match name {
-            Some(name) => vec![Action::on(&tag.to_lowercase(), Class::Blocking, "table", name)],
-            None => vec![Action::on("run", Class::Blocking, "command", &Name::bare(tag.as_str()))],
+        Command::Shared { verb, kind, name } => vec![Action::on(verb, Class::Control, kind, &Name::bare(name.as_str()))],
+        Command::Membership { granted, members, revoke } => {
+            let verb = format!("{} {} members of", if *revoke { "remove" } else { "make" }, members.join(", "));
+            named(&verb, Class::Control, "role", granted)
+        }
+        Command::Outside { verb, kind, name } => vec![Action::on(verb, Class::Control, kind, &Name::bare(name.as_str()))],
+        Command::Lock { names } => names.iter().map(|name| Action::on("lock", Class::Blocking, "table", name)).collect(),
+        Command::Extension { verb, name, member } => {
+            let own = Action::on(verb, Class::Control, "extension", name);
+            let member = member.as_ref().map(|(kind, name)| Action::on("change extension of", Class::Control, kind, name));
+            std::iter::once(own).chain(member).collect()
+        }
+        Command::Rewrite { tag, kind, names } => match &names[..] {
+            [] => vec![Action::on("run", Class::Blocking, "command", &Name::bare(tag.as_str()))],
+            names => {
+                let verb = tag.to_lowercase();
+                names.iter().map(|name| Action::on(&verb, Class::Blocking, kind, name)).collect()
+            }
         },
         Command::Other { tag } => vec![Action::on("run", Class::Breaking, "command", &Name::bare(tag.as_str()))],
         Command::Delete { filtered: true, .. }
+        | Command::Change { .. }
         | Command::Data { .. }
         | Command::Transaction { .. }
         | Command::SwitchRole { .. }
         | Command::Opaque { .. } => vec![],
     }
+}
+
+fn create_verb(replace: bool) -> &'static str {
+    if replace { "create or replace" } else { "create" }
 }
 
 fn named(verb: &str, class: Class, kind: &str, names: &[String]) -> Vec<Action> {
@@ -321,10 +363,13 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
     let column = |verb: &str, class, column: &str| Action::on_part(verb, class, "column", name, column);
     let whole = |verb: &str, class| Action::on(verb, class, kind, name);
     match change {
-        Change::AddColumn { column: part } => column("add", Class::Additive, part),
+        Change::AddColumn { column: part, rewrites } => {
+            column("add", if *rewrites { Class::Blocking } else { Class::Additive }, part)
+        }
         Change::DropColumn { column: part } => column("drop", Class::Destructive, part),
-        Change::ColumnType { column: part, lossy: true } => column("recompute", Class::Destructive, part),
-        Change::ColumnType { column: part, lossy: false } => column("change type of", Class::Breaking, part),
+        Change::ColumnType { column: part, effect: TypeChange::Loses } => column("recompute", Class::Destructive, part),
+        Change::ColumnType { column: part, effect: TypeChange::Converts } => column("change type of", Class::Breaking, part),
+        Change::ColumnType { column: part, effect: TypeChange::Widens } => column("widen", Class::Additive, part),
         Change::ColumnDefault { column: part } => column("change default of", Class::Additive, part),
         Change::SetNotNull { column: part } => column("set not null on", Class::Blocking, part),
         Change::DropNotNull { column: part } => column("drop not null on", Class::Additive, part),
@@ -334,6 +379,8 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
             let class = if *scans { Class::Blocking } else { Class::Additive };
             Action::on_part("add", class, "constraint", name, part)
         }
+        Change::AddCascade { name: part, .. } => Action::on_part("add", Class::Breaking, "constraint", name, part),
+        Change::Inherit { parent } => Action::on("inherit from", Class::Breaking, "table", parent),
         Change::DropConstraint { name: part } => Action::on_part("drop", Class::Breaking, "constraint", name, part),
         Change::Owner { .. } => whole("change owner of", Class::Security),
         Change::DetachPartition { partition } => Action::on("detach", Class::Breaking, "partition", partition),
@@ -344,10 +391,12 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
         Change::Triggers { enable: true } => whole("enable triggers of", Class::Security),
         Change::Triggers { enable: false } => whole("disable triggers of", Class::Security),
         Change::Rules { .. } => whole("switch rules of", Class::Security),
-        Change::Unlogged => whole("unlog", Class::Breaking),
+        // After a crash the table is empty.
+        Change::Unlogged => whole("unlog", Class::Destructive),
         Change::Logged => whole("log", Class::Blocking),
         Change::Rewrite { what } => whole(what, Class::Blocking),
-        Change::ReplicaIdentity => whole("change replica identity of", Class::Breaking),
+        Change::ReplicaIdentity { nothing: true } => whole("remove replica identity of", Class::Breaking),
+        Change::ReplicaIdentity { nothing: false } => whole("change replica identity of", Class::Additive),
         Change::Tuning => whole("tune", Class::Additive),
         Change::Unknown { .. } => whole("alter", Class::Breaking),
     }

@@ -30,20 +30,32 @@ impl Name {
     }
 }
 
+/// What ALTER COLUMN … TYPE does to the values that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypeChange {
+    /// Nothing: a wider varchar, a numeric of more digits.
+    Widens,
+    /// Each is written anew, and stays what it is.
+    Converts,
+    /// Some can lose what they were: a USING expression, a cast that rounds or cuts.
+    Loses,
+}
+
 /// One subcommand of ALTER TABLE (or ALTER VIEW, INDEX, SEQUENCE, …) by its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named after PostgreSQL's AlterTableType")]
 pub enum Change {
+    /// `rewrites` if every row gets a value of its own: a volatile default, an identity, a stored expression.
     AddColumn {
         column: String,
+        rewrites: bool,
     },
     DropColumn {
         column: String,
     },
-    /// `lossy` if a USING expression is more than a cast of the column itself.
     ColumnType {
         column: String,
-        lossy: bool,
+        effect: TypeChange,
     },
     ColumnDefault {
         column: String,
@@ -61,6 +73,11 @@ pub enum Change {
         column: String,
     },
     AddConstraint {
+        name: String,
+        scans: bool,
+    },
+    /// A foreign key whose rows go, or change, with those that they refer to.
+    AddCascade {
         name: String,
         scans: bool,
     },
@@ -93,7 +110,14 @@ pub enum Change {
     Rewrite {
         what: &'static str,
     },
-    ReplicaIdentity,
+    /// `nothing` if updates and deletes can't be replicated any more.
+    ReplicaIdentity {
+        nothing: bool,
+    },
+    /// It becomes an heir of another table, whose rows then seem to have more.
+    Inherit {
+        parent: Name,
+    },
     /// Statistics, storage, compression, reloptions, … : nothing that a client notices.
     Tuning,
     /// What this version doesn't know.
@@ -195,19 +219,71 @@ pub enum Command {
     Control {
         function: Name,
     },
-    Role {
-        tag: String,
+    /// Something on an object that the whole cluster shares, or on the guard's own kind: a role, a database, a tablespace, a
+    /// parameter, an event trigger.
+    Shared {
+        verb: String,
+        kind: &'static str,
+        name: String,
     },
-    System {
-        tag: String,
+    /// Several statements' worth of [`Command::Shared`] in one: roles that are granted to roles.
+    Membership {
+        granted: Vec<String>,
+        members: Vec<String>,
+        revoke: bool,
     },
+    /// Something that reaches out of the database: a program, a file of the server, a library.
+    Outside {
+        verb: &'static str,
+        kind: &'static str,
+        name: String,
+    },
+    /// LOCK TABLE … IN ACCESS EXCLUSIVE MODE.
+    Lock {
+        names: Vec<Name>,
+    },
+    /// ALTER EXTENSION; `member` of what is added or dropped.
+    Extension {
+        verb: &'static str,
+        name: Name,
+        member: Option<(String, Name)>,
+    },
+    /// CREATE RULE. `instead` if the statement itself does not happen, `nothing` if nothing happens in its place.
+    Rule {
+        name: Name,
+        replace: bool,
+        instead: bool,
+        nothing: bool,
+    },
+    /// CREATE TRIGGER. `interferes` if it may change or skip what a statement does to a row.
+    Trigger {
+        name: Name,
+        replace: bool,
+        interferes: bool,
+    },
+    /// CREATE FUNCTION and ALTER FUNCTION … SECURITY DEFINER.
+    Definer {
+        verb: &'static str,
+        kind: String,
+        name: Name,
+    },
+    /// A table that inherits from others, besides being created.
+    Heir {
+        parents: Vec<Name>,
+    },
+    /// VACUUM FULL, CLUSTER, REINDEX, REFRESH; no names: the whole database.
     Rewrite {
         tag: String,
-        name: Option<Name>,
+        kind: &'static str,
+        names: Vec<Name>,
     },
-    /// INSERT, UPDATE, MERGE, COPY FROM, filtered DELETE: data, not schema.
+    /// INSERT, COPY FROM: data, not schema.
     Data {
         tag: String,
+    },
+    /// UPDATE and MERGE, which change rows that are there.
+    Change {
+        name: Name,
     },
     /// Ends, opens or nests transactions.
     Transaction {

@@ -33,4 +33,10 @@ pub extern "C-unwind" fn _PG_init() {
         downgrade: api::apply::downgrade,
         record: ledger::recorder::write,
     });
+    pg::hooks::install(pg::hooks::Watch {
+        utility: guard::utility_hook::before,
+        dropped: guard::object_access::dropped,
+        truncated: guard::object_access::truncated,
+        written: guard::object_access::written,
+    });
 }

@@ -150,6 +150,14 @@ pub fn is_applying() -> bool {
     covering(|coverage| coverage.is_some_and(|coverage| matches!(coverage.by, By::Revision { .. })))
 }
 
+/// The revision that is being applied.
+pub fn revision_in_progress() -> Option<String> {
+    covering(|coverage| match &coverage?.by {
+        By::Revision { revision, .. } => Some(revision.clone()),
+        By::Permit { .. } => None,
+    })
+}
+
 /// The permit that covers the statement at hand.
 pub fn permit_in_use() -> Option<String> {
     covering(|coverage| match &coverage?.by {

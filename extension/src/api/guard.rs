@@ -2,7 +2,7 @@
 
 use crate::caller::{limited, must_be_asked_for, must_be_the_login};
 use crate::error::refusal;
-use crate::guard::{control, status};
+use crate::guard::{cluster, control, status};
 use crate::ledger;
 use crate::pg::identity::{database, session_role};
 use crate::store::settings;
@@ -21,6 +21,7 @@ fn activate() -> Result<bool, ErrorReport> {
         return Ok(false);
     }
     settings::activate(&session_role())?;
+    cluster::mark(true)?;
     let here = database();
     let facts = json!({"system_identifier": here.system_identifier, "database_oid": here.oid});
     ledger::record(Kind::GuardActivated, facts)?;
@@ -43,6 +44,7 @@ fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
     }
     control::decide("deactivate", "switch the guard off")?;
     settings::deactivate()?;
+    cluster::mark(false)?;
     ledger::record(Kind::GuardDeactivated, json!({"reason": reason}))?;
     Ok(true)
 }

@@ -3,7 +3,7 @@
 use crate::apply::settings;
 use crate::caller::{must_be_asked_for, must_be_the_login};
 use crate::error::refusal;
-use crate::guard::control;
+use crate::guard::{cluster, control};
 use crate::ledger;
 use crate::store::{catalog, settings as stored};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -37,6 +37,7 @@ fn configure(key: &str, value: Option<&str>) -> Result<Option<String>, ErrorRepo
     }
     let old = settings::configure(key, value)?;
     facts["old"] = old.clone().into();
+    cluster::refresh()?;
     ledger::record(Kind::PolicyChanged, facts)?;
     Ok(old)
 }
@@ -75,6 +76,7 @@ fn set_policy(
         None => stored::drop_rule(parsed_class, pattern.as_ref())?,
         Some(rule) => stored::set_rule(parsed_class, pattern.as_ref(), rule)?,
     }
+    cluster::refresh()?;
     let new = stored::policy()?.rule_at(parsed_class, pattern.as_ref());
     let facts = json!({"class": class, "objects_pattern": objects, "old": describe(&old), "new": describe(&new)});
     ledger::record(Kind::PolicyChanged, facts)

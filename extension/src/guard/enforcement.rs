@@ -16,6 +16,7 @@ pub enum Mode {
 }
 
 static MODE: GucSetting<Mode> = GucSetting::<Mode>::new(Mode::enforce);
+static GUARDED: GucSetting<Option<std::ffi::CString>> = GucSetting::<Option<std::ffi::CString>>::new(None);
 static GLASS: GucSetting<Option<std::ffi::CString>> = GucSetting::<Option<std::ffi::CString>>::new(None);
 
 /// Defines `runbook.mode` and reserves the prefix.
@@ -27,6 +28,14 @@ pub fn define_parameters() {
         &MODE,
         GucContext::Suset,
         GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"runbook.guarded",
+        c"Marks a guarded database for the rest of the cluster.",
+        c"Set for the database by runbook.activate(); setting it by hand guards nothing.",
+        &GUARDED,
+        GucContext::Suset,
+        GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
     );
     GucRegistry::define_string_guc(
         c"runbook.glass",

@@ -8,6 +8,7 @@ use crate::error::refusal;
 use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, facts};
 use crate::guard::enforcement::{self, Enforcement};
+use crate::guard::{protect, wholeness};
 use crate::ledger;
 use crate::pg::events::{self, Event};
 use crate::session::{self, Before, Coverage};
@@ -28,6 +29,10 @@ COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does n
 )]
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
+    let decided = event.is_decided();
+    if decided && session::covering(|coverage| coverage.is_none()) {
+        return Ok(());
+    }
     let command = event.command();
     let actions = classify(&command);
     if session::covering(|coverage| coverage.is_some()) {
@@ -42,8 +47,19 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         let before = Before { named, columns: columns.collect() };
         session::covering(|coverage| coverage.map(|coverage| coverage.before = before));
     }
+    if decided {
+        return Ok(());
+    }
     // What doesn't exist can't be lost; PostgreSQL says so better, or IF EXISTS asks for silence.
     let actions: Vec<Action> = actions.into_iter().filter(is_there).collect();
+    let enforcement = Enforcement::current()?;
+    if enforcement != Enforcement::Off {
+        let damaged = wholeness::damaged_triggers();
+        if !damaged.is_empty() {
+            wholeness::bypassed(&event.tag, &actions, &format!("event triggers are damaged: {}", damaged.join(", ")));
+        }
+        protect::check(&event.tag, &command, &actions, enforcement)?;
+    }
     decide(&event.tag, &actions, When::Before)
 }
 

@@ -4,13 +4,18 @@
 //! in [`crate::session`].
 
 pub mod classify;
+pub mod cluster;
 pub mod control;
 mod decide;
 pub mod enforcement;
 mod event_triggers;
 pub mod glass;
+pub mod object_access;
 mod permits;
+mod protect;
 pub mod status;
+pub mod utility_hook;
+mod wholeness;
 
 pub use classify::{classify, classify_all};
 pub use decide::{WINDOW_HINT, When, allow_call, decide, object};

@@ -1,8 +1,10 @@
 //! Which protections are live.
 
+use crate::guard::wholeness;
 use crate::guard::{enforcement, glass};
 use crate::pg::identity::database;
-use crate::store::{self, catalog, settings};
+use crate::pg::shared::is_preloaded;
+use crate::store::{self, settings};
 
 /// One layer.
 #[derive(Debug)]
@@ -17,16 +19,14 @@ pub struct Layer {
     pub detail: String,
 }
 
-const EVENT_TRIGGERS: [&str; 4] =
-    ["a_runbook_command_start", "a_runbook_sql_drop", "a_runbook_table_rewrite", "a_runbook_command_end"];
-
 /// All layers, activation first.
 pub fn layers() -> store::Result<Vec<Layer>> {
     let activation = settings::activation()?;
     let here = activation.as_ref() == Some(&database());
     let enforcing = here && enforcement::mode() != "off";
-    let broken = broken_triggers()?;
+    let broken = wholeness::damaged_triggers();
     let glass = glass::elsewhere()?;
+    let preloaded = is_preloaded();
     let mut layers = vec![
         Layer {
             layer: "activation",
@@ -52,9 +52,26 @@ pub fn layers() -> store::Result<Vec<Layer>> {
         },
         Layer {
             layer: "utility_hook",
-            active: false,
-            covers: "TRUNCATE, databases, roles, tablespaces, system settings, VACUUM FULL, CLUSTER, REINDEX",
-            detail: "not part of this version: these statements are not guarded".to_owned(),
+            active: enforcing && preloaded,
+            covers: "TRUNCATE, roles, databases, tablespaces, parameters, event triggers, COPY to programs and files, LOAD, \
+                     VACUUM FULL, CLUSTER, REINDEX, LOCK; other databases of the cluster",
+            detail: preload_detail(preloaded, "these statements are not guarded"),
+        },
+        Layer {
+            layer: "object_access_hook",
+            active: enforcing && preloaded,
+            covers: "drops by functions, large objects, what TRUNCATE reaches, DML on system catalogs and on the runbook's tables",
+            detail: preload_detail(preloaded, "these are not guarded"),
+        },
+        Layer {
+            layer: "recorder",
+            active: true,
+            covers: "refusals, which are recorded outside of their transaction",
+            detail: if preloaded {
+                "the launcher and its writers, with a slot of their own".to_owned()
+            } else {
+                "a background worker for each; where no slot is free, the server log has it".to_owned()
+            },
         },
         Layer {
             layer: "table_triggers",
@@ -74,7 +91,10 @@ pub fn layers() -> store::Result<Vec<Layer>> {
     Ok(layers)
 }
 
-fn broken_triggers() -> store::Result<Vec<String>> {
-    let whole = catalog::always_event_triggers()?;
-    Ok(EVENT_TRIGGERS.into_iter().filter(|name| !whole.iter().any(|known| known == name)).map(str::to_owned).collect())
+fn preload_detail(preloaded: bool, otherwise: &str) -> String {
+    if preloaded {
+        "the library is preloaded".to_owned()
+    } else {
+        format!("{otherwise}: add pg_runbook to shared_preload_libraries and restart the server")
+    }
 }

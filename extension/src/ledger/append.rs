@@ -21,6 +21,10 @@ pub fn entry(kind: Kind, mut facts: Value) -> store::Result<Entry> {
     {
         facts["break_glass"] = glass.id.into();
     }
+    // Ordinary triggers did not fire, foreign keys were not checked.
+    if let Some(role) = identity::replication_role() {
+        facts["session_replication_role"] = role.into();
+    }
     let address = CLIENT_ADDRESS.with(|known| match known.get() {
         Some(address) => Ok(address.clone()),
         None => store::ledger::client_address().map(|address| known.get_or_init(|| address).clone()),

@@ -1,7 +1,7 @@
 //! Records that survive the rollback of what they describe.
 //!
-//! A background worker of its own writes them and commits before the error is raised. If no worker can be had, the
-//! server log gets the payload, and the statement is blocked all the same.
+//! A background worker writes them and commits before the error is raised. If none can be had, the server log gets the
+//! payload, and the statement is blocked all the same.
 
 use crate::ledger::entry;
 use crate::pg;
@@ -27,17 +27,34 @@ pub fn record_durably(kind: Kind, facts: Value) -> Result<String, String> {
     Ok(entry.entry_id)
 }
 
-fn hand_over(entry: &Entry) -> Result<(), String> {
-    pg::recorder::hand_over(&json!([entry.entry_id, entry.recorded_at, entry.kind, entry.payload]).to_string())
+/// Records in the ledger of another database, which must be guarded; never fails.
+pub fn record_elsewhere(database: u32, kind: Kind, facts: Value) {
+    let Ok(entry) = entry(kind, facts) else { return };
+    if let Err(problem) = pg::recorder::hand_over(&line(&entry), Some(database)) {
+        pgrx::log!("pg_runbook: could not record in the ledger of database {database} ({problem}): {}", entry.payload);
+    }
 }
 
-/// What the worker does with a line that [`record`] handed over.
-pub fn write(line: &str) -> store::Result<()> {
+fn hand_over(entry: &Entry) -> Result<(), String> {
+    pg::recorder::hand_over(&line(entry), None)
+}
+
+fn line(entry: &Entry) -> String {
+    json!([entry.entry_id, entry.recorded_at, entry.kind, entry.payload]).to_string()
+}
+
+/// What the worker does with lines that were handed over.
+pub fn write(lines: &[String]) -> store::Result<()> {
+    let entries = lines.iter().map(|line| read(line)).collect::<store::Result<Vec<_>>>()?;
+    store::ledger::append(&entries)
+}
+
+fn read(line: &str) -> store::Result<Entry> {
     let parts: Vec<String> = serde_json::from_str(line).unwrap_or_default();
     let [entry_id, recorded_at, kind, payload] = &parts[..] else {
         return Err(crate::error::internal("a record handed to the recorder is malformed"));
     };
     let kind =
         Kind::parse(kind).ok_or_else(|| crate::error::internal("a record handed to the recorder has an unknown kind"))?;
-    store::ledger::append(&[Entry::restore(entry_id, recorded_at, kind, payload)])
+    Ok(Entry::restore(entry_id, recorded_at, kind, payload))
 }

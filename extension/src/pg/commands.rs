@@ -2,15 +2,17 @@
 
 #![allow(non_upper_case_globals, reason = "the constants are PostgreSQL's, spelt as in parsenodes.h")]
 
+use crate::pg::casts::{column_rewrites, is_on, type_change};
 use crate::pg::caught::text;
 use crate::pg::kinds::word;
 use crate::pg::nodes::{
-    NodePtr, data_type, items, name_of, new_relation, object, parts, relation, relation_kind, relation_named, role, roles,
-    schema, string, strings, tag,
+    NodePtr, data_type, extension, items, name_of, new_relation, object, parts, relation, relation_kind, relation_named, role,
+    roles, schema, string, strings, tag,
 };
 use pgrx::pg_sys;
 use pgrx::pg_sys::{AlterTableType, ConstrType, NodeTag, ObjectType};
-use runbook_core::command::{Change, Command, Name};
+use runbook_core::command::{Change, Command, Name, TypeChange};
+use std::ffi::c_int;
 
 /// Reads the node of a raw statement. `command_tag` is PostgreSQL's tag for it.
 pub fn read(node: NodePtr, command_tag: &str) -> Command {
@@ -78,10 +80,6 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                 Command::Delete { name: relation(statement.relation), filtered }
             }
             NodeTag::T_GrantStmt => grant(&*node.cast::<pg_sys::GrantStmt>()),
-            NodeTag::T_DropdbStmt => dropped("database", &text((*node.cast::<pg_sys::DropdbStmt>()).dbname)),
-            NodeTag::T_DropTableSpaceStmt => {
-                dropped("tablespace", &text((*node.cast::<pg_sys::DropTableSpaceStmt>()).tablespacename))
-            }
             NodeTag::T_DropUserMappingStmt => {
                 dropped("user mapping", &text((*node.cast::<pg_sys::DropUserMappingStmt>()).servername))
             }
@@ -94,8 +92,67 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                     "role" | "session_authorization" | "standard_conforming_strings" | "session_replication_role" => {
                         Command::SwitchRole { setting }
                     }
+                    _ if is_switch(&setting) => shared("set", "parameter", setting),
                     _ => Command::Opaque { tag: command_tag },
                 }
+            }
+            NodeTag::T_UpdateStmt => Command::Change { name: relation((*node.cast::<pg_sys::UpdateStmt>()).relation) },
+            NodeTag::T_MergeStmt => Command::Change { name: relation((*node.cast::<pg_sys::MergeStmt>()).relation) },
+            NodeTag::T_LockStmt => {
+                let statement = &*node.cast::<pg_sys::LockStmt>();
+                if statement.mode != pg_sys::AccessExclusiveLock as c_int {
+                    return Command::Opaque { tag: command_tag };
+                }
+                Command::Lock { names: items(statement.relations).into_iter().map(|one| relation(one.cast())).collect() }
+            }
+            NodeTag::T_CopyStmt => copy(&*node.cast(), command_tag),
+            NodeTag::T_ExplainStmt => match explained(node.cast()) {
+                Some(statement) => {
+                    let tag = text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(statement)));
+                    read(statement, &tag)
+                }
+                None => Command::Opaque { tag: command_tag },
+            },
+            NodeTag::T_VacuumStmt => {
+                if !is_full(node.cast()) {
+                    return Command::Opaque { tag: command_tag };
+                }
+                let relations = items((*node.cast::<pg_sys::VacuumStmt>()).rels);
+                let names = relations.into_iter().map(|one| relation((*one.cast::<pg_sys::VacuumRelation>()).relation));
+                Command::Rewrite { tag: "VACUUM FULL".to_owned(), kind: "table", names: names.collect() }
+            }
+            NodeTag::T_ClusterStmt => rewrite(command_tag, "table", (*node.cast::<pg_sys::ClusterStmt>()).relation),
+            NodeTag::T_RefreshMatViewStmt => {
+                let name = (*node.cast::<pg_sys::RefreshMatViewStmt>()).relation;
+                rewrite("REFRESH".to_owned(), "materialized view", name)
+            }
+            NodeTag::T_ReindexStmt => {
+                let statement = &*node.cast::<pg_sys::ReindexStmt>();
+                let kind = if statement.kind == pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX { "index" } else { "table" };
+                if items(statement.params).into_iter().any(|option| is_on(option, "concurrently")) {
+                    return Command::Opaque { tag: command_tag };
+                }
+                rewrite(command_tag, kind, statement.relation)
+            }
+            NodeTag::T_AlterExtensionStmt => {
+                let name = extension(&text((*node.cast::<pg_sys::AlterExtensionStmt>()).extname));
+                Command::Extension { verb: "update", name, member: None }
+            }
+            NodeTag::T_AlterExtensionContentsStmt => {
+                let statement = &*node.cast::<pg_sys::AlterExtensionContentsStmt>();
+                let name = extension(&text(statement.extname));
+                let member = object(statement.objtype, statement.object);
+                let verb = if statement.action > 0 { "add a member to" } else { "remove a member from" };
+                Command::Extension { verb, name, member: Some((word(statement.objtype).to_owned(), member)) }
+            }
+            NodeTag::T_AlterFunctionStmt => {
+                let statement = &*node.cast::<pg_sys::AlterFunctionStmt>();
+                let name = object(statement.objtype, statement.func.cast());
+                let kind = word(statement.objtype).to_owned();
+                if items(statement.actions).into_iter().any(|option| is_on(option, "security")) {
+                    return Command::Definer { verb: "make a security definer of", kind, name };
+                }
+                Command::AlterTable { kind, name, changes: vec![Change::Unknown { subtype: 0 }] }
             }
             NodeTag::T_CreateSchemaStmt => {
                 let statement = &*node.cast::<pg_sys::CreateSchemaStmt>();
@@ -111,8 +168,132 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                 Some(function) => Command::Control { function },
                 None => Command::Opaque { tag: command_tag },
             },
-            _ => create(node, &command_tag).unwrap_or_else(|| by_tag(tag(node), command_tag)),
+            _ => shared_object(node).or_else(|| create(node, &command_tag)).unwrap_or_else(|| by_tag(tag(node), command_tag)),
         }
+    }
+}
+
+fn shared(verb: &str, kind: &'static str, name: String) -> Command {
+    Command::Shared { verb: verb.to_owned(), kind, name }
+}
+
+/// Statements about what the whole cluster shares, about event triggers, and about what lies outside of the database.
+unsafe fn shared_object(node: NodePtr) -> Option<Command> {
+    // SAFETY: each arm casts to the struct that its node tag names.
+    unsafe {
+        Some(match tag(node) {
+            NodeTag::T_DropdbStmt => dropped("database", &text((*node.cast::<pg_sys::DropdbStmt>()).dbname)),
+            NodeTag::T_CreatedbStmt => shared("create", "database", text((*node.cast::<pg_sys::CreatedbStmt>()).dbname)),
+            NodeTag::T_AlterDatabaseStmt => {
+                shared("alter", "database", text((*node.cast::<pg_sys::AlterDatabaseStmt>()).dbname))
+            }
+            NodeTag::T_AlterDatabaseSetStmt => {
+                let statement = &*node.cast::<pg_sys::AlterDatabaseSetStmt>();
+                shared(&setting("set", statement.setstmt), "database", text(statement.dbname))
+            }
+            NodeTag::T_DropTableSpaceStmt => {
+                dropped("tablespace", &text((*node.cast::<pg_sys::DropTableSpaceStmt>()).tablespacename))
+            }
+            NodeTag::T_CreateTableSpaceStmt => {
+                shared("create", "tablespace", text((*node.cast::<pg_sys::CreateTableSpaceStmt>()).tablespacename))
+            }
+            NodeTag::T_AlterTableSpaceOptionsStmt => {
+                shared("alter", "tablespace", text((*node.cast::<pg_sys::AlterTableSpaceOptionsStmt>()).tablespacename))
+            }
+            NodeTag::T_CreateRoleStmt => shared("create", "role", text((*node.cast::<pg_sys::CreateRoleStmt>()).role)),
+            NodeTag::T_AlterRoleStmt => {
+                let statement = &*node.cast::<pg_sys::AlterRoleStmt>();
+                // ALTER GROUP … ADD USER is a grant in disguise.
+                let members = items(statement.options).into_iter().find_map(|option| {
+                    let option = &*option.cast::<pg_sys::DefElem>();
+                    (text(option.defname) == "rolemembers").then(|| roles(option.arg.cast()))
+                });
+                let name = role(statement.role);
+                match members {
+                    Some(members) => Command::Membership { granted: vec![name], members, revoke: statement.action < 0 },
+                    None => shared("alter", "role", name),
+                }
+            }
+            NodeTag::T_AlterRoleSetStmt => {
+                let statement = &*node.cast::<pg_sys::AlterRoleSetStmt>();
+                let name = if statement.role.is_null() { "all".to_owned() } else { role(statement.role) };
+                shared(&setting("set", statement.setstmt), "role", name)
+            }
+            NodeTag::T_DropRoleStmt => {
+                let names = roles((*node.cast::<pg_sys::DropRoleStmt>()).roles);
+                Command::Several(names.iter().map(|name| dropped("role", name)).collect())
+            }
+            NodeTag::T_GrantRoleStmt => {
+                let statement = &*node.cast::<pg_sys::GrantRoleStmt>();
+                let granted = items(statement.granted_roles);
+                let granted = granted.into_iter().map(|one| text((*one.cast::<pg_sys::AccessPriv>()).priv_name)).collect();
+                Command::Membership { granted, members: roles(statement.grantee_roles), revoke: !statement.is_grant }
+            }
+            NodeTag::T_AlterSystemStmt => {
+                let statement = (*node.cast::<pg_sys::AlterSystemStmt>()).setstmt;
+                shared("set for the whole cluster", "parameter", setting("", statement).trim_start().to_owned())
+            }
+            NodeTag::T_CreateEventTrigStmt => {
+                shared("create", "event trigger", text((*node.cast::<pg_sys::CreateEventTrigStmt>()).trigname))
+            }
+            NodeTag::T_AlterEventTrigStmt => {
+                shared("switch", "event trigger", text((*node.cast::<pg_sys::AlterEventTrigStmt>()).trigname))
+            }
+            NodeTag::T_LoadStmt => {
+                Command::Outside { verb: "load", kind: "library", name: text((*node.cast::<pg_sys::LoadStmt>()).filename) }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// `set search_path of`, for a role or a database.
+unsafe fn setting(verb: &str, statement: *mut pg_sys::VariableSetStmt) -> String {
+    if statement.is_null() {
+        return verb.to_owned();
+    }
+    // SAFETY: not null; a statement that the parser made.
+    let name = unsafe { text((*statement).name) };
+    let name = if name.is_empty() { "all parameters" } else { name.as_str() };
+    if verb.is_empty() { name.to_owned() } else { format!("{verb} {name} of") }
+}
+
+fn is_switch(name: &str) -> bool {
+    std::ffi::CString::new(name).is_ok_and(|name| crate::pg::hooks::is_switch(&name))
+}
+
+/// Whether a VACUUM is a VACUUM FULL.
+pub fn is_full(statement: *mut pg_sys::VacuumStmt) -> bool {
+    // SAFETY: a statement that the parser made.
+    unsafe { items((*statement).options).into_iter().any(|option| is_on(option, "full")) }
+}
+
+/// The statement that EXPLAIN ANALYZE runs, where it is one that creates something.
+pub fn explained(statement: *mut pg_sys::ExplainStmt) -> Option<NodePtr> {
+    // SAFETY: a statement that the parser made; after analysis its query is a Query.
+    unsafe {
+        if !items((*statement).options).into_iter().any(|option| is_on(option, "analyze")) {
+            return None;
+        }
+        let query = (*statement).query;
+        let query = if tag(query) == NodeTag::T_Query { (*query.cast::<pg_sys::Query>()).utilityStmt } else { query };
+        [NodeTag::T_CreateTableAsStmt, NodeTag::T_RefreshMatViewStmt].contains(&tag(query)).then_some(query)
+    }
+}
+
+fn rewrite(tag: String, kind: &'static str, name: *mut pg_sys::RangeVar) -> Command {
+    let names = if name.is_null() { vec![] } else { vec![relation(name)] };
+    Command::Rewrite { tag, kind, names }
+}
+
+fn copy(statement: &pg_sys::CopyStmt, tag: String) -> Command {
+    // SAFETY: null or NUL-terminated.
+    let name = unsafe { text(statement.filename) };
+    match (statement.is_program, statement.is_from) {
+        (true, _) => Command::Outside { verb: "run", kind: "program", name },
+        _ if name.is_empty() => Command::Data { tag },
+        (_, true) => Command::Outside { verb: "read", kind: "file", name },
+        (_, false) => Command::Outside { verb: "write", kind: "file", name },
     }
 }
 
@@ -254,23 +435,24 @@ fn rename(statement: &pg_sys::RenameStmt) -> Command {
 }
 
 fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
+    let name = relation(statement.relation);
     let changes = items(statement.cmds)
         .into_iter()
         // SAFETY: cmds is a list of AlterTableCmd.
-        .map(|node| change(unsafe { &*node.cast::<pg_sys::AlterTableCmd>() }))
+        .map(|node| change(unsafe { &*node.cast::<pg_sys::AlterTableCmd>() }, &name))
         .collect();
-    Command::AlterTable { kind: word(statement.objtype).into(), name: relation(statement.relation), changes }
+    Command::AlterTable { kind: kind_of(statement.relation, &name, word(statement.objtype)).into(), name, changes }
 }
 
-fn change(command: &pg_sys::AlterTableCmd) -> Change {
+fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
     use AlterTableType::*;
     // SAFETY: for each subtype `name` and `def` are what parsenodes.h says; both may be null.
     unsafe {
         let name = text(command.name);
         match command.subtype {
-            AT_AddColumn => Change::AddColumn { column: column_name(command.def) },
+            AT_AddColumn => Change::AddColumn { column: column_name(command.def), rewrites: column_rewrites(command.def) },
             AT_DropColumn => Change::DropColumn { column: name },
-            AT_AlterColumnType => Change::ColumnType { lossy: is_lossy(command.def, &name), column: name },
+            AT_AlterColumnType => Change::ColumnType { effect: retyped(table, command.def, &name), column: name },
             AT_ColumnDefault => Change::ColumnDefault { column: name },
             AT_SetNotNull => Change::SetNotNull { column: name },
             AT_DropNotNull => Change::DropNotNull { column: name },
@@ -295,7 +477,11 @@ fn change(command: &pg_sys::AlterTableCmd) -> Change {
             AT_SetLogged => Change::Logged,
             AT_SetAccessMethod => Change::Rewrite { what: "set access method of" },
             AT_SetTableSpace => Change::Rewrite { what: "set tablespace of" },
-            AT_ReplicaIdentity => Change::ReplicaIdentity,
+            AT_ReplicaIdentity => Change::ReplicaIdentity {
+                nothing: tag(command.def) == NodeTag::T_ReplicaIdentityStmt
+                    && (*command.def.cast::<pg_sys::ReplicaIdentityStmt>()).identity_type as u8 == b'n',
+            },
+            AT_AddInherit => Change::Inherit { parent: relation(command.def.cast()) },
             AT_SetStatistics
             | AT_SetOptions
             | AT_ResetOptions
@@ -307,7 +493,6 @@ fn change(command: &pg_sys::AlterTableCmd) -> Change {
             | AT_ResetRelOptions
             | AT_AddIdentity
             | AT_SetIdentity
-            | AT_AddInherit
             | AT_AddIndexConstraint => Change::Tuning,
             subtype => Change::Unknown { subtype },
         }
@@ -339,25 +524,34 @@ unsafe fn add_constraint(definition: NodePtr) -> Change {
     let needs_no_scan =
         constraint.skip_validation || (constraint.contype != ConstrType::CONSTR_CHECK && !constraint.indexname.is_null());
     // SAFETY: null or NUL-terminated.
-    Change::AddConstraint { name: unsafe { text(constraint.conname) }, scans: !needs_no_scan }
+    let (name, scans) = (unsafe { text(constraint.conname) }, !needs_no_scan);
+    let reaches_rows = |action: std::ffi::c_char| [b'c', b'n', b'd'].contains(&(action as u8));
+    if constraint.contype == ConstrType::CONSTR_FOREIGN && reaches_rows(constraint.fk_del_action) {
+        return Change::AddCascade { name, scans };
+    }
+    Change::AddConstraint { name, scans }
 }
 
-/// Whether a USING expression is more than the column itself. Explicit casts count: they cut strings and numbers short.
-unsafe fn is_lossy(definition: NodePtr, column: &str) -> bool {
+/// What a change of type does to the values. A USING expression that is more than the column itself can do anything; explicit
+/// casts count: they cut strings and numbers short.
+unsafe fn retyped(table: &Name, definition: NodePtr, column: &str) -> TypeChange {
     if tag(definition) != NodeTag::T_ColumnDef {
-        return false;
+        return TypeChange::Converts;
     }
     // SAFETY: the tag says so.
-    let expression = unsafe { (*definition.cast::<pg_sys::ColumnDef>()).raw_default };
-    if expression.is_null() {
-        return false;
+    let definition = unsafe { &*definition.cast::<pg_sys::ColumnDef>() };
+    let expression = definition.raw_default;
+    if !expression.is_null() {
+        if tag(expression) != NodeTag::T_ColumnRef {
+            return TypeChange::Loses;
+        }
+        // SAFETY: the tag says so.
+        let fields = unsafe { (*expression.cast::<pg_sys::ColumnRef>()).fields };
+        if items(fields).last().is_none_or(|last| string(*last) != column) {
+            return TypeChange::Loses;
+        }
     }
-    if tag(expression) != NodeTag::T_ColumnRef {
-        return true;
-    }
-    // SAFETY: the tag says so.
-    let fields = unsafe { (*expression.cast::<pg_sys::ColumnRef>()).fields };
-    items(fields).last().is_none_or(|last| string(*last) != column)
+    type_change(table, column, definition.typeName)
 }
 
 /// Statements that create something, with the name where it is cheap to have.
@@ -371,7 +565,17 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
                 return Some(Command::CreateIndex { table, name, concurrently: statement.concurrent });
             }
             NodeTag::T_CreateStmt | NodeTag::T_CreateForeignTableStmt => {
-                (new_relation((*node.cast::<pg_sys::CreateStmt>()).relation), false)
+                let statement = &*node.cast::<pg_sys::CreateStmt>();
+                let parents: Vec<Name> = items(statement.inhRelations).into_iter().map(|one| relation(one.cast())).collect();
+                let name = new_relation(statement.relation);
+                if !parents.is_empty() && statement.partbound.is_null() {
+                    let kind = kind_from(command_tag);
+                    return Some(Command::Several(vec![
+                        Command::Create { kind, name, replace: false },
+                        Command::Heir { parents },
+                    ]));
+                }
+                (name, false)
             }
             NodeTag::T_ViewStmt => {
                 let statement = &*node.cast::<pg_sys::ViewStmt>();
@@ -389,7 +593,12 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             }
             NodeTag::T_CreateFunctionStmt => {
                 let statement = &*node.cast::<pg_sys::CreateFunctionStmt>();
-                (name_of(strings(statement.funcname)), statement.replace)
+                let name = name_of(strings(statement.funcname));
+                if items(statement.options).into_iter().any(|option| is_on(option, "security")) {
+                    let verb = if statement.replace { "create or replace" } else { "create" };
+                    return Some(Command::Definer { verb, kind: kind_from(command_tag), name });
+                }
+                (name, statement.replace)
             }
             NodeTag::T_DefineStmt => {
                 let statement = &*node.cast::<pg_sys::DefineStmt>();
@@ -397,11 +606,16 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             }
             NodeTag::T_CreateTrigStmt => {
                 let statement = &*node.cast::<pg_sys::CreateTrigStmt>();
-                (on_table(statement.relation, &text(statement.trigname)), statement.replace)
+                let name = on_table(statement.relation, &text(statement.trigname));
+                // Before or instead of the row: it can change it, or have it skipped.
+                let interferes = statement.row && statement.timing as u32 != pg_sys::TRIGGER_TYPE_AFTER;
+                return Some(Command::Trigger { name, replace: statement.replace, interferes });
             }
             NodeTag::T_RuleStmt => {
                 let statement = &*node.cast::<pg_sys::RuleStmt>();
-                (on_table(statement.relation, &text(statement.rulename)), statement.replace)
+                let name = on_table(statement.relation, &text(statement.rulename));
+                let nothing = items(statement.actions).is_empty();
+                return Some(Command::Rule { name, replace: statement.replace, instead: statement.instead, nothing });
             }
             NodeTag::T_CreatePolicyStmt => {
                 let statement = &*node.cast::<pg_sys::CreatePolicyStmt>();
@@ -409,9 +623,12 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             }
             _ => return None,
         };
-        let kind = command_tag.trim_start_matches("CREATE ").trim_end_matches(" AS").to_lowercase();
-        Some(Command::Create { kind, name, replace })
+        Some(Command::Create { kind: kind_from(command_tag), name, replace })
     }
+}
+
+fn kind_from(command_tag: &str) -> String {
+    command_tag.trim_start_matches("CREATE ").trim_end_matches(" AS").to_lowercase()
 }
 
 fn on_table(table: *mut pg_sys::RangeVar, own: &str) -> Name {
@@ -419,31 +636,53 @@ fn on_table(table: *mut pg_sys::RangeVar, own: &str) -> Name {
     Name { name: format!("{}.{own}", table.name), ..table }
 }
 
-/// What only the kind of statement tells.
+/// What only the kind of statement tells. Every statement of PostgreSQL 15 stands here, or in [`read`]; one that a later
+/// version adds counts as breaking until somebody has looked at it (the test `statements` compares with the server's headers).
 fn by_tag(node_tag: NodeTag, tag: String) -> Command {
     use NodeTag::*;
     match node_tag {
-        T_InsertStmt | T_UpdateStmt | T_MergeStmt | T_CopyStmt => Command::Data { tag },
+        T_InsertStmt | T_SelectStmt | T_ReturnStmt | T_PLAssignStmt => Command::Data { tag },
         T_TransactionStmt => Command::Transaction { tag },
-        T_VacuumStmt | T_ClusterStmt | T_ReindexStmt | T_RefreshMatViewStmt => Command::Rewrite { tag, name: None },
-        T_CreateRoleStmt | T_AlterRoleStmt | T_AlterRoleSetStmt | T_DropRoleStmt | T_GrantRoleStmt => Command::Role { tag },
-        T_AlterSystemStmt
-        | T_CreatedbStmt
-        | T_AlterDatabaseStmt
-        | T_AlterDatabaseSetStmt
-        | T_CreateTableSpaceStmt
-        | T_AlterTableSpaceOptionsStmt
-        | T_CreateEventTrigStmt
-        | T_AlterEventTrigStmt
-        | T_LoadStmt => Command::System { tag },
-        T_DoStmt | T_CallStmt | T_ExecuteStmt | T_PrepareStmt | T_DeallocateStmt | T_ExplainStmt | T_LockStmt
-        | T_NotifyStmt | T_ListenStmt | T_UnlistenStmt | T_DiscardStmt | T_FetchStmt | T_DeclareCursorStmt
-        | T_ClosePortalStmt | T_ConstraintsSetStmt | T_CheckPointStmt | T_VariableShowStmt | T_CommentStmt => {
-            Command::Opaque { tag }
+        T_DoStmt | T_CallStmt | T_ExecuteStmt | T_PrepareStmt | T_DeallocateStmt | T_NotifyStmt | T_ListenStmt
+        | T_UnlistenStmt | T_DiscardStmt | T_FetchStmt | T_DeclareCursorStmt | T_ClosePortalStmt | T_ConstraintsSetStmt
+        | T_CheckPointStmt | T_VariableShowStmt | T_CommentStmt => Command::Opaque { tag },
+        T_CreateAmStmt
+        | T_CreateCastStmt
+        | T_CreateConversionStmt
+        | T_CreateFdwStmt
+        | T_CreateForeignServerStmt
+        | T_CreateOpClassStmt
+        | T_CreateOpFamilyStmt
+        | T_CreatePLangStmt
+        | T_CreatePublicationStmt
+        | T_CreateRangeStmt
+        | T_CreateStatsStmt
+        | T_CreateSubscriptionStmt
+        | T_CreateTransformStmt
+        | T_CreateUserMappingStmt => Command::Create { kind: kind_from(&tag), name: Name::default(), replace: false },
+        // It creates tables like any other; each fires its own events.
+        T_ImportForeignSchemaStmt => {
+            Command::Create { kind: "foreign table".to_owned(), name: Name::default(), replace: false }
         }
-        _ => match tag.strip_prefix("CREATE ") {
-            Some(kind) => Command::Create { kind: kind.to_lowercase(), name: Name::default(), replace: false },
-            None => Command::Other { tag },
-        },
+        T_AlterCollationStmt
+        | T_AlterDatabaseRefreshCollStmt
+        | T_AlterDefaultPrivilegesStmt
+        | T_AlterFdwStmt
+        | T_AlterForeignServerStmt
+        | T_AlterObjectDependsStmt
+        | T_AlterOpFamilyStmt
+        | T_AlterOperatorStmt
+        | T_AlterPolicyStmt
+        | T_AlterPublicationStmt
+        | T_AlterSeqStmt
+        | T_AlterStatsStmt
+        | T_AlterSubscriptionStmt
+        | T_AlterTSConfigurationStmt
+        | T_AlterTSDictionaryStmt
+        | T_AlterTableMoveAllStmt
+        | T_AlterTypeStmt
+        | T_AlterUserMappingStmt
+        | T_SecLabelStmt => Command::Other { tag },
+        _ => Command::Other { tag },
     }
 }

@@ -51,8 +51,8 @@ pub struct Bodies {
     pub upgrade: fn(&str) -> Result<Vec<String>, Failure>,
     /// `runbook.downgrade(text)`.
     pub downgrade: fn(&str) -> Result<Vec<String>, Failure>,
-    /// What the recorder's worker does with its line.
-    pub record: fn(&str) -> Result<(), ErrorReport>,
+    /// What the recorder's worker does with its lines.
+    pub record: fn(&[String]) -> Result<(), ErrorReport>,
 }
 
 static BODIES: OnceLock<Bodies> = OnceLock::new();
@@ -70,9 +70,9 @@ fn bodies() -> &'static Bodies {
     BODIES.get().expect("_PG_init registers the bodies before any function of the library can run")
 }
 
-/// Writes a record, in the recorder's worker.
-pub fn record(line: &str) -> Result<(), ErrorReport> {
-    (bodies().record)(line)
+/// Writes records, in the recorder's worker.
+pub fn record(lines: &[String]) -> Result<(), ErrorReport> {
+    (bodies().record)(lines)
 }
 
 /// Runs `body` under pgrx's guard. A caught error is left pending for [`rethrow`].

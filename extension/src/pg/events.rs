@@ -1,7 +1,7 @@
 //! Event trigger calls (src/include/commands/event_trigger.h).
 
 use crate::pg::caught::text;
-use crate::pg::{commands, nodes};
+use crate::pg::{commands, hooks, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::command::Command;
@@ -18,6 +18,11 @@ impl Event {
     /// What the statement would do.
     pub fn command(&self) -> Command {
         commands::read(self.tree, &self.tag)
+    }
+
+    /// Whether the preloaded library has judged this statement just now; asked once.
+    pub fn is_decided(&self) -> bool {
+        hooks::has_decided(self.tree)
     }
 }
 

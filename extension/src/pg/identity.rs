@@ -163,12 +163,23 @@ impl AsOwner {
             let restricted = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
             pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID), restricted);
         }
+        OWN_SQL.set(OWN_SQL.get() + 1);
         Self { role, context, nest_level: pin_search_path() }
     }
 }
 
+thread_local! {
+    static OWN_SQL: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// Whether SQL of our own is running, and not a caller's.
+pub fn is_own_sql() -> bool {
+    OWN_SQL.get() > 0
+}
+
 impl Drop for AsOwner {
     fn drop(&mut self) {
+        OWN_SQL.set(OWN_SQL.get().saturating_sub(1));
         // SAFETY: restores what `enter` read.
         unsafe {
             if let Some(nest_level) = self.nest_level {
@@ -218,6 +229,22 @@ pub fn mark_glass(id: &str) {
             0,
             false,
         );
+    }
+}
+
+/// Whether the transaction is read-only, so that nothing can be written in it.
+pub fn is_read_only() -> bool {
+    // SAFETY: reads a static of xact.c.
+    unsafe { pg_sys::XactReadOnly }
+}
+
+/// The value of `session_replication_role`, where it is not `origin`: ordinary triggers don't fire then.
+pub fn replication_role() -> Option<&'static str> {
+    // SAFETY: reads a static of trigger.c.
+    match unsafe { pg_sys::SessionReplicationRole } {
+        1 => Some("replica"),
+        2 => Some("local"),
+        _ => None,
     }
 }
 

@@ -28,8 +28,13 @@ pub fn value(sql: &'static str) -> Option<String> {
             PLANS.with_borrow_mut(|plans| plans.insert(sql, plan));
             plan
         });
-        // A parallel worker may take no snapshot of its own.
-        let newest = if pg_sys::IsInParallelMode() { pg_sys::GetActiveSnapshot() } else { pg_sys::GetLatestSnapshot() };
+        // A parallel worker may take no snapshot of its own. A catalog snapshot is as new as any, and does not become the
+        // transaction's: LOCK under REPEATABLE READ must come before that.
+        let newest = if pg_sys::IsInParallelMode() {
+            pg_sys::GetActiveSnapshot()
+        } else {
+            pg_sys::GetNonHistoricCatalogSnapshot(pg_sys::InvalidOid)
+        };
         let snapshot = pg_sys::RegisterSnapshot(newest);
         pg_sys::SPI_execute_snapshot(
             plan,
@@ -52,4 +57,26 @@ pub fn value(sql: &'static str) -> Option<String> {
         pg_sys::SPI_finish();
         found
     }
+}
+
+thread_local! {
+    static EVENT_TRIGGERS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// A number that changes whenever an event trigger may have changed, as far as this session has been told.
+pub fn event_triggers_version() -> u64 {
+    if EVENT_TRIGGERS.get() == 0 {
+        EVENT_TRIGGERS.set(1);
+        // SAFETY: the callback counts and does nothing else.
+        unsafe {
+            for cache in [pg_sys::SysCacheIdentifier::EVENTTRIGGEROID, pg_sys::SysCacheIdentifier::NAMESPACEOID] {
+                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(event_triggers_changed), pg_sys::Datum::from(0));
+            }
+        }
+    }
+    EVENT_TRIGGERS.get()
+}
+
+unsafe extern "C-unwind" fn event_triggers_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+    EVENT_TRIGGERS.set(EVENT_TRIGGERS.get() + 1);
 }

@@ -154,7 +154,8 @@ pub fn object(kind: ObjectType::Type, node: NodePtr) -> Name {
     }
 }
 
-fn extension(name: &str) -> Name {
+/// An extension by name.
+pub fn extension(name: &str) -> Name {
     let text = CString::new(name).unwrap_or_default();
     // SAFETY: NUL-terminated; missing_ok.
     let found = unsafe { pg_sys::get_extension_oid(text.as_ptr(), true) };

@@ -1,7 +1,12 @@
-//! The recorder's worker: a background process that commits one record in this database.
+//! The recorder: background processes that commit records which must survive the rollback of what they describe.
+//!
+//! With the library preloaded, a launcher starts a short-lived writer for whichever database has something to record, and
+//! writes itself where no worker slot is free. Otherwise every record has a worker of its own.
 
-use crate::pg::entry;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus};
+use crate::pg::{entry, shared};
+use pgrx::PgTryBuilder;
+use pgrx::bgworkers::SignalWakeFlags;
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::pg_sys;
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -26,18 +31,58 @@ impl Drop for Uninterrupted {
 
 /// How long a free worker slot is waited for: others may be using all of them for a moment.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a preloaded server's writer is waited for: it may stand in a queue behind other databases.
+const PRELOADED_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a writer stays in a database with nothing to do. While it is there, the database can't be dropped; DROP DATABASE
+/// and CREATE DATABASE … TEMPLATE wait five seconds for others to go.
+const LINGER: Duration = Duration::from_millis(300);
 
-/// Hands `line` to a new worker and waits until it has committed.
+/// Hands `line` to a worker in `database` (this one if `None`) and waits until it has committed.
 ///
 /// # Errors
 /// Why no worker could do it, for the server log.
-pub fn hand_over(line: &str) -> Result<(), String> {
+pub fn hand_over(line: &str, database: Option<u32>) -> Result<(), String> {
     // SAFETY: reads a static of xlog.c. A worker registered on a standby would wait for its promotion.
     if unsafe { pg_sys::RecoveryInProgress() } {
         return Err("the server is a standby".to_owned());
     }
     let _uninterrupted = Uninterrupted::enter();
-    let segment = Segment::create(line);
+    let Some(segment) = Segment::create(line) else { return Err("no shared memory segment is free".to_owned()) };
+    let database = database.unwrap_or_else(own_database);
+    match shared::post(database, segment.handle()) {
+        Some(delivery) => deliver(&delivery),
+        None => through_own_worker(&segment, database),
+    }
+}
+
+fn deliver(delivery: &shared::Delivery) -> Result<(), String> {
+    let start = Instant::now();
+    let result = loop {
+        match delivery.outcome() {
+            shared::Outcome::Written => break Ok(()),
+            shared::Outcome::Failed => break Err("the recorder failed; its own message stands above".to_owned()),
+            shared::Outcome::Pending => {}
+        }
+        if start.elapsed() > PRELOADED_PATIENCE && delivery.withdraw() {
+            break Err("the recorder did not come in time".to_owned());
+        }
+        // SAFETY: this backend's own latch. Interrupts are held, so nothing is processed in between.
+        unsafe {
+            let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+            if pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, 200, pg_sys::PG_WAIT_EXTENSION) & pg_sys::WL_TIMEOUT as i32 != 0
+            {
+                delivery.knock();
+            }
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+    };
+    // What else may have set the latch meanwhile must not be lost.
+    // SAFETY: this backend's own latch.
+    unsafe { pg_sys::SetLatch(pg_sys::MyLatch) };
+    result
+}
+
+fn through_own_worker(segment: &Segment, database: u32) -> Result<(), String> {
     let start = Instant::now();
     let worker = loop {
         let registered = BackgroundWorkerBuilder::new("pg_runbook recorder")
@@ -45,14 +90,19 @@ pub fn hand_over(line: &str) -> Result<(), String> {
             .set_library("pg_runbook")
             .set_function("runbook_recorder_main")
             .enable_spi_access()
-            .set_argument(Some(segment.handle()))
-            .set_extra(&unsafe_database().to_string())
+            .set_argument(Some(pg_sys::Datum::from(segment.handle())))
+            .set_extra(&database.to_string())
             .set_notify_pid(std::process::id().try_into().unwrap_or(0))
             .load_dynamic();
         match registered {
             Ok(worker) => break worker,
             Err(_) if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
-            Err(_) => return Err("no background worker slot is free; raise max_worker_processes".to_owned()),
+            Err(_) => {
+                return Err(
+                    "no background worker slot is free; raise max_worker_processes, or preload pg_runbook, whose launcher has a slot of its own"
+                        .to_owned(),
+                );
+            }
         }
     };
     match worker.wait_for_startup() {
@@ -64,7 +114,7 @@ pub fn hand_over(line: &str) -> Result<(), String> {
     if segment.is_done() { Ok(()) } else { Err("the recorder failed; its own message stands above".to_owned()) }
 }
 
-fn unsafe_database() -> u32 {
+fn own_database() -> u32 {
     // SAFETY: set before any SQL runs.
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
@@ -75,37 +125,248 @@ struct Segment(*mut pg_sys::dsm_segment);
 const HEADER: usize = 16;
 
 impl Segment {
-    fn create(line: &str) -> Self {
+    fn create(line: &str) -> Option<Self> {
         // SAFETY: the segment is large enough for header and line, and is unmapped on drop.
         unsafe {
-            let segment = pg_sys::dsm_create(HEADER + line.len(), 0);
+            let segment = pg_sys::dsm_create(HEADER + line.len(), pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32);
+            if segment.is_null() {
+                return None;
+            }
             let address = pg_sys::dsm_segment_address(segment).cast::<u8>();
             address.write(0);
             address.add(8).cast::<u64>().write_unaligned(line.len() as u64);
             ptr::copy_nonoverlapping(line.as_ptr(), address.add(HEADER), line.len());
-            Self(segment)
+            Some(Self(segment))
         }
     }
 
-    fn handle(&self) -> pg_sys::Datum {
+    /// The segment that another backend has made, while that waits for it.
+    fn attach(handle: u32) -> Option<Self> {
+        // SAFETY: null if the segment has gone meanwhile.
+        let segment = unsafe { pg_sys::dsm_attach(handle) };
+        (!segment.is_null()).then_some(Self(segment))
+    }
+
+    fn line(&self) -> String {
+        // SAFETY: a live segment laid out by `create`.
+        unsafe {
+            let address = pg_sys::dsm_segment_address(self.0).cast::<u8>();
+            let length = address.add(8).cast::<u64>().read_unaligned() as usize;
+            String::from_utf8_lossy(std::slice::from_raw_parts(address.add(HEADER), length)).into_owned()
+        }
+    }
+
+    fn handle(&self) -> u32 {
         // SAFETY: a live segment.
-        pg_sys::Datum::from(unsafe { pg_sys::dsm_segment_handle(self.0) })
+        unsafe { pg_sys::dsm_segment_handle(self.0) }
     }
 
     fn is_done(&self) -> bool {
         // SAFETY: a live segment, whose writer has exited.
         unsafe { pg_sys::dsm_segment_address(self.0).cast::<u8>().read_volatile() == 1 }
     }
+
+    fn set_done(&self) {
+        // SAFETY: a live segment.
+        unsafe { pg_sys::dsm_segment_address(self.0).cast::<u8>().write_volatile(1) }
+    }
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // SAFETY: a live segment that this process created.
+        // SAFETY: a live segment that this process has created or attached.
         unsafe { pg_sys::dsm_detach(self.0) }
     }
 }
 
-/// The worker's main function.
+/// Writes the lines in one transaction; if that fails, each in one of its own. Which were written.
+fn write(lines: &[String]) -> Vec<bool> {
+    if attempt(lines) {
+        return vec![true; lines.len()];
+    }
+    match lines {
+        [_] => vec![false],
+        _ => lines.iter().map(|line| attempt(std::slice::from_ref(line))).collect(),
+    }
+}
+
+fn attempt(lines: &[String]) -> bool {
+    // SAFETY: a background worker outside of any transaction; what is started is committed or aborted below.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let written = PgTryBuilder::new(|| {
+        // The waiting session may itself hold a lock on the ledger: nobody would ever notice that deadlock. And a record is
+        // durable when it is on this server's disk, whatever the cluster's default.
+        let _ = pgrx::Spi::run("SET LOCAL lock_timeout = '2s'; SET LOCAL synchronous_commit = local");
+        match entry::record(lines) {
+            Ok(()) => {
+                // SAFETY: ends what was started above.
+                unsafe {
+                    pg_sys::PopActiveSnapshot();
+                    pg_sys::CommitTransactionCommand();
+                }
+                true
+            }
+            Err(report) => {
+                pgrx::log!("pg_runbook recorder: {}", report.message());
+                false
+            }
+        }
+    })
+    .catch_others(|caught| {
+        use pgrx::pg_sys::panic::CaughtError;
+        let (CaughtError::PostgresError(report)
+        | CaughtError::ErrorReport(report)
+        | CaughtError::RustPanic { ereport: report, .. }) = &caught;
+        pgrx::log!("pg_runbook recorder: {}", report.message());
+        false
+    })
+    .execute();
+    if !written {
+        // SAFETY: the transaction started above has failed.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+    }
+    written
+}
+
+/// Writes what waits for `database` until nothing has come for a while. Connected to it.
+fn serve(database: u32) {
+    let mut last = Instant::now();
+    while last.elapsed() < LINGER {
+        let taken = shared::take(database);
+        if taken.is_empty() {
+            if !BackgroundWorker::wait_latch(Some(LINGER)) {
+                return;
+            }
+            continue;
+        }
+        // Whoever has gone meanwhile does not wait any more.
+        let open = |one: shared::Taken| match Segment::attach(one.segment) {
+            Some(segment) => Some((one, segment.line())),
+            None => {
+                one.answer(false);
+                None
+            }
+        };
+        // SAFETY: segments are attached outside of any transaction; without an owner they live until they are detached.
+        let (taken, lines): (Vec<shared::Taken>, Vec<String>) = taken.into_iter().filter_map(open).unzip();
+        for (one, written) in taken.iter().zip(write(&lines)) {
+            one.answer(written);
+        }
+        last = Instant::now();
+    }
+}
+
+/// Registers the launcher. Called while shared_preload_libraries are loaded.
+pub fn register_launcher() {
+    BackgroundWorkerBuilder::new("pg_runbook launcher")
+        .set_type("pg_runbook launcher")
+        .set_library("pg_runbook")
+        .set_function("runbook_launcher_main")
+        .enable_spi_access()
+        .set_restart_time(Some(Duration::from_secs(1)))
+        .load();
+}
+
+/// The launcher's main function: one for the cluster, connected to no database.
+///
+/// # Safety
+/// Called by PostgreSQL in a new process.
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    shared::become_launcher();
+    let mut workers: Vec<Option<DynamicBackgroundWorker>> = (0..shared::WRITERS).map(|_| None).collect();
+    let mut waiting_since: Option<Instant> = None;
+    loop {
+        for (place, worker) in workers.iter_mut().enumerate() {
+            if worker.as_ref().is_some_and(|worker| matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped))) {
+                *worker = None;
+                // One that never came to its own end.
+                if shared::writer_database(place) != 0 {
+                    shared::release_writer(place);
+                }
+            }
+        }
+        let waiting = shared::waiting_databases();
+        let mut unserved = None;
+        for database in &waiting {
+            let Some(place) = shared::reserve_writer(*database) else { continue };
+            workers[place] = start_writer(place, *database);
+            if workers[place].is_none() {
+                shared::release_writer(place);
+                unserved = Some(*database);
+            }
+        }
+        match (unserved, waiting_since) {
+            (None, _) => waiting_since = None,
+            (Some(_), None) => waiting_since = Some(Instant::now()),
+            (Some(database), Some(since)) if since.elapsed() > Duration::from_millis(100) => {
+                // No slot is free: this process has one. It can't leave the database again, so it ends, and is started anew.
+                serve_as_launcher(database);
+            }
+            _ => {}
+        }
+        let timeout = if waiting.is_empty() { None } else { Some(Duration::from_millis(50)) };
+        if !BackgroundWorker::wait_latch(timeout) {
+            // SAFETY: ends this process; exit code 1 has the postmaster start another, unless it shuts down.
+            unsafe { pg_sys::proc_exit(1) }
+        }
+    }
+}
+
+fn serve_as_launcher(database: u32) -> ! {
+    if shared::reserve_writer(database).is_some_and(|place| {
+        shared::become_writer(place);
+        // SAFETY: the callback takes the place's number back from its argument.
+        unsafe { pg_sys::before_shmem_exit(Some(writer_ends), pg_sys::Datum::from(place)) };
+        true
+    }) {
+        BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
+        serve(database);
+    }
+    // SAFETY: as above.
+    unsafe { pg_sys::proc_exit(1) }
+}
+
+fn start_writer(place: usize, database: u32) -> Option<DynamicBackgroundWorker> {
+    BackgroundWorkerBuilder::new("pg_runbook writer")
+        .set_type("pg_runbook writer")
+        .set_library("pg_runbook")
+        .set_function("runbook_writer_main")
+        .enable_spi_access()
+        .set_argument(Some(pg_sys::Datum::from(place)))
+        .set_extra(&database.to_string())
+        .set_notify_pid(std::process::id().try_into().unwrap_or(0))
+        .load_dynamic()
+        .ok()
+}
+
+unsafe extern "C-unwind" fn writer_ends(_code: i32, place: pg_sys::Datum) {
+    shared::release_writer(place.value());
+}
+
+/// The main function of a writer.
+///
+/// # Safety
+/// Called by PostgreSQL in a new process, with the number of its place.
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn runbook_writer_main(place: pg_sys::Datum) {
+    let database: u32 = BackgroundWorker::get_extra().parse().unwrap_or(0);
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    // SAFETY: the callback takes the place's number back from its argument.
+    unsafe { pg_sys::before_shmem_exit(Some(writer_ends), place) };
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
+    shared::become_writer(place.value());
+    serve(database);
+}
+
+/// The main function of a worker for one record, where the library is not preloaded.
 ///
 /// # Safety
 /// Called by PostgreSQL in a new process, with the handle of a [`Segment`].
@@ -113,37 +374,11 @@ impl Drop for Segment {
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn runbook_recorder_main(handle: pg_sys::Datum) {
     let database: u32 = BackgroundWorker::get_extra().parse().unwrap_or(0);
+    // SAFETY: lets this process be ended; the default handlers do the rest.
+    unsafe { pg_sys::BackgroundWorkerUnblockSignals() };
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
-    BackgroundWorker::transaction(|| {
-        // SAFETY: the handle is of a segment that the waiting backend keeps alive; null if it has gone meanwhile.
-        let (line, done) = unsafe {
-            let segment = pg_sys::dsm_attach(handle.value() as pg_sys::dsm_handle);
-            if segment.is_null() {
-                return;
-            }
-            let address = pg_sys::dsm_segment_address(segment).cast::<u8>();
-            let length = address.add(8).cast::<u64>().read_unaligned() as usize;
-            let bytes = std::slice::from_raw_parts(address.add(HEADER), length).to_vec();
-            pg_sys::dsm_pin_mapping(segment);
-            (String::from_utf8_lossy(&bytes).into_owned(), address as usize)
-        };
-        DONE.set(done);
-        // The waiting session may itself hold a lock on the ledger: nobody would ever notice that deadlock.
-        let _ = pgrx::Spi::run("SET LOCAL lock_timeout = '2s'");
-        if let Err(report) = entry::record(&line) {
-            report.report(pgrx::PgLogLevel::ERROR);
-        }
-    });
-    // The transaction has committed: say so.
-    // SAFETY: the mapping is pinned until this process exits.
-    unsafe {
-        let done = DONE.get() as *mut u8;
-        if !done.is_null() {
-            done.write_volatile(1);
-        }
+    let Some(segment) = u32::try_from(handle.value()).ok().and_then(Segment::attach) else { return };
+    if write(&[segment.line()]) == [true] {
+        segment.set_done();
     }
-}
-
-thread_local! {
-    static DONE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }

@@ -73,15 +73,15 @@ pub fn rewritten_table() -> Result<Option<(u32, String, String)>> {
     Ok(rows.into_iter().next())
 }
 
-/// Names of our event triggers that are enabled ALWAYS and call a function of ours.
-pub fn always_event_triggers() -> Result<Vec<String>> {
+/// Event triggers that are enabled ALWAYS and call a function of ours: name, and name of the function.
+pub fn always_event_triggers() -> Result<Vec<(String, String)>> {
     read(
-        "SELECT t.evtname::pg_catalog.text FROM pg_catalog.pg_event_trigger AS t \
+        "SELECT t.evtname::pg_catalog.text, p.proname::pg_catalog.text FROM pg_catalog.pg_event_trigger AS t \
          JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.evtfoid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
          WHERE t.evtenabled OPERATOR(pg_catalog.=) 'A' AND n.nspname OPERATOR(pg_catalog.=) 'runbook'",
         &[],
-        |row| row.get(1),
+        |row| Ok((row.get(1)?, row.get(2)?)),
     )
 }
 

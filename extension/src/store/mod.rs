@@ -6,6 +6,7 @@
 pub mod approvals;
 pub mod catalog;
 pub mod clock;
+pub mod cluster;
 pub mod ledger;
 pub mod logins;
 pub mod objects;

@@ -4,6 +4,7 @@
 
 use super::catalog::address;
 use super::{Result, execute, read};
+use crate::pg::identity::{current_role, session_role};
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
 use runbook_core::identity::{Address, Events, Identity, RELATIONS};
@@ -159,6 +160,58 @@ fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
         },
     )
     .map(|rows| rows.into_iter().flatten().collect())
+}
+
+/// Whether dropping these with CASCADE would reach the extension or a member of it.
+pub fn reaches_own(roots: &[Address]) -> Result<bool> {
+    let rows = read(
+        "WITH RECURSIVE gone (classid, objid) AS ( \
+             SELECT r.classid, r.objid FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS r (classid, objid) \
+             UNION SELECT d.classid, d.objid FROM gone AS g JOIN pg_catalog.pg_depend AS d \
+                 ON d.refclassid OPERATOR(pg_catalog.=) g.classid AND d.refobjid OPERATOR(pg_catalog.=) g.objid) \
+         SELECT EXISTS (SELECT FROM gone AS g JOIN pg_catalog.pg_extension AS x ON x.extname OPERATOR(pg_catalog.=) 'pg_runbook' \
+             WHERE (g.classid OPERATOR(pg_catalog.=) 3079 AND g.objid OPERATOR(pg_catalog.=) x.oid) OR EXISTS ( \
+                 SELECT FROM pg_catalog.pg_depend AS m WHERE m.classid OPERATOR(pg_catalog.=) g.classid \
+                     AND m.objid OPERATOR(pg_catalog.=) g.objid AND m.deptype OPERATOR(pg_catalog.=) 'e' \
+                     AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.refobjid OPERATOR(pg_catalog.=) x.oid))",
+        &[
+            roots.iter().map(|one| Oid::from(one.class)).collect::<Vec<_>>().into(),
+            roots.iter().map(|one| Oid::from(one.object)).collect::<Vec<_>>().into(),
+        ],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(rows.into_iter().any(|reaches| reaches))
+}
+
+/// Whether one of these roles owns a part of the extension, or holds privileges on one.
+pub fn is_held_by(roles: &[String]) -> Result<bool> {
+    has_share(roles, "oa")
+}
+
+/// Whether one of these roles owns a part of the extension.
+pub fn is_owned_by(roles: &[String]) -> Result<bool> {
+    has_share(roles, "o")
+}
+
+fn has_share(roles: &[String], kinds: &str) -> Result<bool> {
+    let rows = read(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles AS r JOIN pg_catalog.pg_shdepend AS s \
+                 ON s.refclassid OPERATOR(pg_catalog.=) 1260 AND s.refobjid OPERATOR(pg_catalog.=) r.oid \
+             JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.dbid \
+                 AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+             JOIN pg_catalog.pg_extension AS x ON x.extname OPERATOR(pg_catalog.=) 'pg_runbook' \
+             WHERE r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ( \
+                     SELECT CASE n.name WHEN 'current_user' THEN $3 WHEN 'session_user' THEN $4 ELSE n.name END \
+                     FROM pg_catalog.unnest($1) AS n (name)) \
+                 AND pg_catalog.strpos($2, s.deptype::pg_catalog.text) OPERATOR(pg_catalog.>) 0 \
+                 AND ((s.classid OPERATOR(pg_catalog.=) 3079 AND s.objid OPERATOR(pg_catalog.=) x.oid) OR EXISTS ( \
+                     SELECT FROM pg_catalog.pg_depend AS m WHERE m.classid OPERATOR(pg_catalog.=) s.classid \
+                         AND m.objid OPERATOR(pg_catalog.=) s.objid AND m.deptype OPERATOR(pg_catalog.=) 'e' \
+                         AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.refobjid OPERATOR(pg_catalog.=) x.oid)))",
+        &[roles.to_vec().into(), kinds.into(), current_role().into(), session_role().into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(rows.into_iter().any(|held| held))
 }
 
 /// One thing that a revision has done to an object.

@@ -1,0 +1,144 @@
+//! Layer 2, objects: what is dropped or emptied without a statement that says so, and DML on what the guard stands on.
+
+use crate::guard::decide::{When, decide, facts};
+use crate::guard::enforcement::{self, Enforcement};
+use crate::guard::protect;
+use crate::ledger;
+use crate::pg::hooks::{self, Looking};
+use crate::pg::identity::{Moment, in_recovery, moment};
+use crate::pg::objects;
+use crate::session;
+use crate::store::{self, settings};
+use runbook_core::action::{Action, Class};
+use runbook_core::command::Name;
+use runbook_core::identity::{Address, Identity, RELATIONS};
+use runbook_core::ledger::Kind;
+use runbook_core::policy::Verdict;
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    static REMEMBERED: Cell<Option<(Moment, Enforcement)>> = const { Cell::new(None) };
+    static TRUNCATE: RefCell<String> = const { RefCell::new(String::new()) };
+    static WRITTEN: Cell<Option<(Moment, u32)>> = const { Cell::new(None) };
+}
+
+/// Remembers how strictly the client's statement at hand is judged: once the extension itself is being dropped, its tables can't
+/// be asked any more.
+pub fn remember(enforcement: Enforcement) {
+    REMEMBERED.set(Some((moment(), enforcement)));
+}
+
+fn enforcement() -> store::Result<Enforcement> {
+    match REMEMBERED.get() {
+        Some((then, known)) if then == moment() => Ok(known),
+        _ if !hooks::is_installed() => Ok(Enforcement::Off),
+        _ => Enforcement::current(),
+    }
+}
+
+/// Takes note of the words with which tables are about to be emptied.
+pub fn announce_truncate(verb: &str) {
+    TRUNCATE.set(verb.to_owned());
+}
+
+/// An object is about to go; `unreported` if no event trigger will say so.
+pub fn dropped(found: Address, unreported: bool) {
+    report(judge_drop(found, unreported));
+}
+
+fn judge_drop(found: Address, unreported: bool) -> store::Result<()> {
+    let own = hooks::is_own(found);
+    let judged = own || (unreported && HOLDS_DATA.contains(&found.class));
+    if !judged {
+        return Ok(());
+    }
+    let enforcement = enforcement()?;
+    if enforcement == Enforcement::Off {
+        return Ok(());
+    }
+    let Some((kind, path, temporary)) = objects::describe(found) else { return Ok(()) };
+    let action = Action::dropped(&kind, path, temporary, found);
+    let _looking = Looking::enter();
+    if own {
+        return protect::refuse_drop("DROP", &action, enforcement);
+    }
+    if temporary || action.class != Class::Destructive {
+        return Ok(());
+    }
+    decide("DROP", std::slice::from_ref(&action), When::During)?;
+    record("DROP", action)
+}
+
+/// Catalogs of what holds data: relations and their columns, large objects, schemas, extensions.
+const HOLDS_DATA: [u32; 4] = [RELATIONS, 2613, 2615, 3079];
+
+/// A table is about to be emptied, under its lock or just before it.
+pub fn truncated(table: u32) {
+    report(judge_truncate(table));
+}
+
+fn judge_truncate(table: u32) -> store::Result<()> {
+    let enforcement = enforcement()?;
+    if enforcement == Enforcement::Off {
+        return Ok(());
+    }
+    // What its name meant has been recorded already.
+    if enforcement == Enforcement::Record && session::covering(|coverage| coverage.is_none()) {
+        return Ok(());
+    }
+    let found = Address::relation(table);
+    let Some((_, path, temporary)) = objects::describe(found) else { return Ok(()) };
+    let verb = TRUNCATE.with_borrow(|verb| if verb.is_empty() { "truncate".to_owned() } else { verb.clone() });
+    let action = Action { verb, ..Action::dropped("table", path, temporary, found) };
+    let _looking = Looking::enter();
+    decide("TRUNCATE TABLE", &[action], When::During)
+}
+
+/// DML is about to be executed on a catalog or on a table of ours.
+pub fn written(table: u32) {
+    report(judge_write(table));
+}
+
+fn judge_write(table: u32) -> store::Result<()> {
+    if in_recovery() || !hooks::is_installed() {
+        return Ok(());
+    }
+    let enforcement = Enforcement::current()?;
+    if enforcement == Enforcement::Off {
+        return Ok(());
+    }
+    let found = Address::relation(table);
+    let Some((kind, path, _)) = objects::describe(found) else { return Ok(()) };
+    let name = Name {
+        schema: path.first().cloned(),
+        identity: Identity::Is(found),
+        ..Name::bare(path.last().cloned().unwrap_or_default())
+    };
+    let action = Action::on("write to", Class::Control, &kind, &name);
+    if hooks::is_own(found) {
+        return protect::refuse_drop("DML", &action, enforcement);
+    }
+    // A statement that runs again and again says it once.
+    if WRITTEN.replace(Some((moment(), table))) == Some((moment(), table)) {
+        return Ok(());
+    }
+    decide("DML", std::slice::from_ref(&action), When::During)?;
+    record("DML", action)
+}
+
+fn record(tag: &str, action: Action) -> store::Result<()> {
+    if session::is_applying() || settings::policy()?.rule(&action).verdict == Verdict::Allow {
+        return Ok(());
+    }
+    let mut facts = facts(tag, &[action], "record", "", None);
+    if enforcement::mode() == "record" {
+        facts["mode"] = "record".into();
+    }
+    ledger::record(Kind::DdlExecuted, facts)
+}
+
+fn report(result: store::Result<()>) {
+    if let Err(report) = result {
+        report.report(pgrx::PgLogLevel::ERROR);
+    }
+}

@@ -1,0 +1,105 @@
+//! Self-protection: while the guard is active, nothing takes it apart. Only `deactivate(reason)` does, with the approvals that
+//! policy asks for.
+//!
+//! Policy has no say here, and a broken glass neither: whoever could drop the ledger could drop the evidence of it.
+
+use crate::error::refusal;
+use crate::guard::decide::facts;
+use crate::guard::enforcement::Enforcement;
+use crate::ledger::{self, recorder};
+use crate::pg::hooks;
+use crate::session;
+use crate::store::{self, objects};
+use runbook_core::action::Action;
+use runbook_core::command::Command;
+use runbook_core::identity::{Address, Identity};
+use runbook_core::ledger::Kind;
+
+/// Our event triggers, and the functions that they call.
+pub const EVENT_TRIGGERS: [(&str, &str); 4] = [
+    ("a_runbook_command_start", "guard_command_start"),
+    ("a_runbook_sql_drop", "guard_sql_drop"),
+    ("a_runbook_table_rewrite", "guard_table_rewrite"),
+    ("a_runbook_command_end", "guard_command_end"),
+];
+
+/// Our roles.
+const ROLES: [&str; 6] =
+    ["runbook_admin", "runbook_approver", "runbook_auditor", "runbook_author", "runbook_break_glass", "runbook_operator"];
+
+/// Refuses a statement that would damage the guard.
+///
+/// # Errors
+/// 42501.
+pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enforcement) -> store::Result<()> {
+    if let Some(action) = actions.iter().find(|action| is_damage(action)) {
+        return refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement);
+    }
+    let reaches = match command {
+        Command::Drop { cascade: true, .. } => objects::reaches_own(&roots(actions))?,
+        Command::DropOwned { roles, .. } => objects::is_held_by(roles)?,
+        Command::Reassign { roles } => objects::is_owned_by(roles)?,
+        _ => false,
+    };
+    if reaches {
+        let what = actions.first().map(Action::to_string).unwrap_or_default();
+        return refuse(tag, actions, &what, enforcement);
+    }
+    Ok(())
+}
+
+fn roots(actions: &[Action]) -> Vec<Address> {
+    let found = |action: &Action| if let Identity::Is(found) = action.identity { Some(found) } else { None };
+    actions.iter().filter_map(found).collect()
+}
+
+/// Refuses that an object of ours goes, whatever makes it go.
+///
+/// # Errors
+/// 42501.
+pub fn refuse_drop(tag: &str, action: &Action, enforcement: Enforcement) -> store::Result<()> {
+    refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement)
+}
+
+fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -> store::Result<()> {
+    let detail = "While the guard is active here, no part of pg_runbook can be dropped, replaced, renamed, disabled, given away, \
+                  written to or taken out of the extension, by nobody.";
+    let revision = session::revision_in_progress();
+    let facts = facts(tag, actions, "self_protection", detail, revision.as_deref());
+    match enforcement {
+        Enforcement::Off => return Ok(()),
+        Enforcement::Record => return ledger::record(Kind::DdlWouldBlock, facts),
+        Enforcement::Enforce => recorder::record(Kind::DdlBlocked, facts),
+    }
+    let hint = "If this is meant, deactivate the guard first, which needs a reason and may need approvals: \
+                SELECT runbook.deactivate('REASON');";
+    Err(refusal("42501", format!("{what} would damage the guard"), Some(detail.to_owned()), Some(hint.to_owned())))
+}
+
+/// Whether an action takes a part of ours away, or changes what it does.
+fn is_damage(action: &Action) -> bool {
+    let verb = action.verb.as_str();
+    let path: Vec<&str> = action.object.path.iter().map(String::as_str).collect();
+    match (action.object.kind.as_str(), &path[..]) {
+        // Calls of ours are judged by policy.
+        _ if verb == "call" => false,
+        ("role", [name]) => ROLES.contains(name) && !verb.ends_with("members of"),
+        ("event trigger", [name]) => verb != "create" && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
+        _ if MAINTENANCE.contains(&verb) => false,
+        _ if !is_own(action, &path) => false,
+        _ if verb.starts_with("revoke ") => false,
+        _ => !["grant select ", "grant execute ", "grant usage "].iter().any(|harmless| verb.starts_with(harmless)),
+    }
+}
+
+/// What keeps tables in shape and leaves them what they are.
+const MAINTENANCE: [&str; 4] = ["vacuum full", "cluster", "reindex", "lock"];
+
+fn is_own(action: &Action, path: &[&str]) -> bool {
+    match (action.object.kind.as_str(), path) {
+        ("schema", ["runbook"]) | ("extension", ["pg_runbook"]) => true,
+        ("every table in schema" | "every function in schema" | "every sequence in schema", ["runbook"]) => true,
+        (_, ["runbook", _, ..]) if action.object.qualified => true,
+        _ => matches!(action.identity, Identity::Is(found) if hooks::is_own(found)),
+    }
+}

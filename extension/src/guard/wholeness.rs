@@ -1,0 +1,44 @@
+//! Whether the guard is whole, and evidence where somebody who could has switched it off.
+
+use crate::guard::decide::facts;
+use crate::guard::protect::EVENT_TRIGGERS;
+use crate::ledger::recorder;
+use crate::pg::identity::in_recovery;
+use crate::pg::latest;
+use crate::store::catalog;
+use runbook_core::action::Action;
+use runbook_core::ledger::Kind;
+use std::cell::RefCell;
+
+thread_local! {
+    static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static KNOWN: RefCell<Option<(u64, Vec<String>)>> = const { RefCell::new(None) };
+}
+
+/// Our event triggers that are missing, not ENABLE ALWAYS, or call another function. Asked again after any event trigger has
+/// changed.
+pub fn damaged_triggers() -> Vec<String> {
+    let version = latest::event_triggers_version();
+    if let Some(known) =
+        KNOWN.with_borrow(|known| known.as_ref().filter(|(at, _)| *at == version).map(|(_, list)| list.clone()))
+    {
+        return known;
+    }
+    let found = catalog::always_event_triggers().unwrap_or_default();
+    let is_whole = |(name, function): &(&str, &str)| found.iter().any(|(known, calls)| known == name && calls == function);
+    let damaged: Vec<String> =
+        EVENT_TRIGGERS.iter().filter(|trigger| !is_whole(trigger)).map(|(name, _)| (*name).to_owned()).collect();
+    KNOWN.set(Some((version, damaged.clone())));
+    damaged
+}
+
+/// Leaves evidence, once per session and reason, that statements are not judged as they should be.
+pub fn bypassed(tag: &str, actions: &[Action], why: &str) {
+    let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary).cloned().collect();
+    if lasting.is_empty() || in_recovery() || SAID.with_borrow(|said| said.iter().any(|known| known == why)) {
+        return;
+    }
+    SAID.with_borrow_mut(|said| said.push(why.to_owned()));
+    pgrx::log!("pg_runbook: the guard is bypassed: {why}");
+    recorder::record(Kind::GuardBypassed, facts(tag, &lasting, "bypassed", why, None));
+}

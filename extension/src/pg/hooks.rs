@@ -1,0 +1,477 @@
+//! Hooks of the preloaded library: utility statements, object access, and DML on what the guard stands on.
+//!
+//! The hook functions are plain C frames that hold nothing to drop. Each calls a guarded check first and then the raw next
+//! function of the chain: an error that passes through a Rust guard would lose its cursor position, CONTEXT and object names.
+//! What the check does not concern returns without allocating and without looking into a catalog.
+
+use crate::pg::caught::text;
+use crate::pg::identity::is_own_sql;
+use crate::pg::nodes::{self, NodePtr};
+use crate::pg::{commands, shared};
+use pgrx::pg_sys;
+use pgrx::pg_sys::NodeTag;
+use runbook_core::command::Command;
+use runbook_core::identity::Address;
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::OnceLock;
+
+/// A utility statement that is about to run.
+pub struct Utility {
+    /// Command tag, such as `TRUNCATE TABLE`.
+    pub tag: String,
+    /// Whether event triggers fire for it.
+    pub has_events: bool,
+    tree: NodePtr,
+}
+
+impl Utility {
+    /// What the statement would do.
+    pub fn command(&self) -> Command {
+        commands::read(self.tree, &self.tag)
+    }
+}
+
+/// What the guard does at each hook; [`install`] is given it.
+pub struct Watch {
+    /// A utility statement is about to run. The answer: whether event triggers will judge what it drops.
+    pub utility: fn(&Utility) -> bool,
+    /// An object is about to be dropped; whether no event trigger will report it.
+    pub dropped: fn(Address, bool),
+    /// A table is about to be truncated.
+    pub truncated: fn(u32),
+    /// DML is about to be executed on a system catalog, or on a table of ours.
+    pub written: fn(u32),
+}
+
+static WATCH: OnceLock<Watch> = OnceLock::new();
+static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+
+struct Previous {
+    utility: pg_sys::ProcessUtility_hook_type,
+    access: pg_sys::object_access_hook_type,
+    check: pg_sys::ExecutorCheckPerms_hook_type,
+}
+
+/// Installs the hooks, where the library is being preloaded; and asks for shared memory and a launcher.
+pub fn install(watch: Watch) {
+    // SAFETY: _PG_init runs in a single thread, before any hook can be called.
+    unsafe {
+        if !pg_sys::process_shared_preload_libraries_in_progress {
+            return;
+        }
+        let previous = Previous {
+            utility: pg_sys::ProcessUtility_hook,
+            access: pg_sys::object_access_hook,
+            check: pg_sys::ExecutorCheckPerms_hook,
+        };
+        if PREVIOUS.set(previous).is_err() || WATCH.set(watch).is_err() {
+            return;
+        }
+        pg_sys::ProcessUtility_hook = Some(on_utility);
+        pg_sys::object_access_hook = Some(on_access);
+        pg_sys::ExecutorCheckPerms_hook = Some(on_check);
+    }
+    shared::request();
+    crate::pg::recorder::register_launcher();
+}
+
+/// A place in a session: the local transaction and the subtransaction. It is left when either ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    transaction: u32,
+    subtransaction: u32,
+}
+
+impl Place {
+    const NOWHERE: Self = Self { transaction: 0, subtransaction: 0 };
+
+    fn here() -> Self {
+        // SAFETY: called in a backend with a PGPROC; reads statics of xact.c.
+        unsafe { Self { transaction: local_transaction(), subtransaction: pg_sys::GetCurrentSubTransactionId() } }
+    }
+
+    /// Whether the session is still inside of it: an error that somebody has caught ends it without a word.
+    fn is_current(self) -> bool {
+        // SAFETY: as above.
+        self != Self::NOWHERE
+            && unsafe { self.transaction == local_transaction() && pg_sys::SubTransactionIsActive(self.subtransaction) }
+    }
+}
+
+unsafe fn local_transaction() -> u32 {
+    // SAFETY: a backend that runs SQL has a PGPROC.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    return unsafe { (*pg_sys::MyProc).lxid };
+    // SAFETY: as above.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    return unsafe { (*pg_sys::MyProc).vxid.lxid };
+}
+
+thread_local! {
+    /// Inside a statement whose drops event triggers report.
+    static REPORTED: Cell<Place> = const { Cell::new(Place::NOWHERE) };
+    /// The tag of a statement that the hook has just decided on, for the event trigger that follows.
+    static DECIDED: Cell<NodeTag> = const { Cell::new(NodeTag::T_Invalid) };
+    /// Whether a check is running: what it reads and writes itself is no business of the guard.
+    static CHECKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the hook has decided on this statement just now; asked once.
+pub fn has_decided(tree: NodePtr) -> bool {
+    let decided = DECIDED.replace(NodeTag::T_Invalid);
+    decided != NodeTag::T_Invalid && decided == nodes::tag(tree)
+}
+
+/// Runs a check under pgrx's guard, unless one is running.
+unsafe fn guarded(check: impl FnOnce(&Watch)) {
+    let Some(watch) = WATCH.get() else { return };
+    if CHECKING.replace(true) {
+        return;
+    }
+    // SAFETY: the closure's frames hold no PostgreSQL resource that needs anything but unwinding. The flag is put back by a
+    // guard that unwinding drops; errors of ours leave as PostgreSQL errors, after that.
+    unsafe {
+        pg_sys::panic::pgrx_extern_c_guard(move || {
+            struct Reset;
+            impl Drop for Reset {
+                fn drop(&mut self) {
+                    CHECKING.set(false);
+                }
+            }
+            let _reset = Reset;
+            check(watch);
+        });
+    }
+}
+
+unsafe extern "C-unwind" fn on_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const c_char,
+    read_only: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    parameters: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    destination: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: the arguments are those of ProcessUtility, passed on unchanged; the check reads the parse tree only.
+    unsafe {
+        let tree = (*statement).utilityStmt;
+        let before = REPORTED.get();
+        // Parts of a statement have been judged with it.
+        if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND && !is_own_sql() && concerns(tree) {
+            DECIDED.set(NodeTag::T_Invalid);
+            guarded(|watch| {
+                let utility = Utility {
+                    tag: text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(tree))),
+                    has_events: has_events(tree),
+                    tree,
+                };
+                let is_reported = (watch.utility)(&utility) && utility.has_events;
+                if utility.has_events {
+                    DECIDED.set(nodes::tag(tree));
+                }
+                if is_reported {
+                    REPORTED.set(Place::here());
+                }
+            });
+        }
+        let next = PREVIOUS.get().and_then(|previous| previous.utility).unwrap_or(raw::standard_ProcessUtility);
+        next(statement, query, read_only, context, parameters, environment, destination, completion);
+        REPORTED.set(before);
+    }
+}
+
+/// Whether the guard has anything to do with a utility statement. Decided without looking at names.
+unsafe fn concerns(tree: NodePtr) -> bool {
+    use NodeTag::*;
+    // SAFETY: each arm casts to the struct that its node tag names (nodes/nodes.h).
+    unsafe {
+        match nodes::tag(tree) {
+            T_TransactionStmt | T_PrepareStmt | T_ExecuteStmt | T_DeallocateStmt | T_FetchStmt | T_DeclareCursorStmt
+            | T_ClosePortalStmt | T_NotifyStmt | T_ListenStmt | T_UnlistenStmt | T_DoStmt | T_CallStmt | T_VariableShowStmt
+            | T_ConstraintsSetStmt | T_CheckPointStmt | T_DiscardStmt => false,
+            T_VariableSetStmt => {
+                let name = (*tree.cast::<pg_sys::VariableSetStmt>()).name;
+                !name.is_null() && is_switch(CStr::from_ptr(name))
+            }
+            T_VacuumStmt => commands::is_full(tree.cast()),
+            T_CopyStmt => {
+                let copy = &*tree.cast::<pg_sys::CopyStmt>();
+                copy.is_program || !copy.filename.is_null()
+            }
+            T_LockStmt => (*tree.cast::<pg_sys::LockStmt>()).mode == pg_sys::AccessExclusiveLock as c_int,
+            T_ExplainStmt => commands::explained(tree.cast()).is_some(),
+            _ => true,
+        }
+    }
+}
+
+/// Parameters that switch protections off.
+pub fn is_switch(name: &CStr) -> bool {
+    let name = name.to_bytes();
+    let ours = name.len() > 8 && name[..8].eq_ignore_ascii_case(b"runbook.");
+    ours && !name.eq_ignore_ascii_case(b"runbook.glass")
+        || [&b"session_replication_role"[..], b"allow_system_table_mods", b"event_triggers", b"ignore_system_indexes"]
+            .iter()
+            .any(|switch| name.eq_ignore_ascii_case(switch))
+}
+
+/// Whether event triggers fire for a statement (tcop/utility.c).
+unsafe fn has_events(tree: NodePtr) -> bool {
+    use NodeTag::*;
+    let supported = |kind| {
+        // SAFETY: a function of the object's kind alone.
+        unsafe { pg_sys::EventTriggerSupportsObjectType(kind) }
+    };
+    // SAFETY: each arm casts to the struct that its node tag names.
+    unsafe {
+        match nodes::tag(tree) {
+            T_CreateTableSpaceStmt
+            | T_DropTableSpaceStmt
+            | T_AlterTableSpaceOptionsStmt
+            | T_TruncateStmt
+            | T_CopyStmt
+            | T_GrantRoleStmt
+            | T_CreatedbStmt
+            | T_AlterDatabaseStmt
+            | T_AlterDatabaseSetStmt
+            | T_AlterDatabaseRefreshCollStmt
+            | T_DropdbStmt
+            | T_LoadStmt
+            | T_ClusterStmt
+            | T_VacuumStmt
+            | T_ExplainStmt
+            | T_AlterSystemStmt
+            | T_VariableSetStmt
+            | T_CreateEventTrigStmt
+            | T_AlterEventTrigStmt
+            | T_CreateRoleStmt
+            | T_AlterRoleStmt
+            | T_AlterRoleSetStmt
+            | T_DropRoleStmt
+            | T_ReassignOwnedStmt
+            | T_LockStmt => false,
+            T_ReindexStmt => cfg!(any(feature = "pg17", feature = "pg18")),
+            T_GrantStmt => supported((*tree.cast::<pg_sys::GrantStmt>()).objtype),
+            T_DropStmt => supported((*tree.cast::<pg_sys::DropStmt>()).removeType),
+            T_RenameStmt => supported((*tree.cast::<pg_sys::RenameStmt>()).renameType),
+            T_AlterObjectDependsStmt => supported((*tree.cast::<pg_sys::AlterObjectDependsStmt>()).objectType),
+            T_AlterObjectSchemaStmt => supported((*tree.cast::<pg_sys::AlterObjectSchemaStmt>()).objectType),
+            T_AlterOwnerStmt => supported((*tree.cast::<pg_sys::AlterOwnerStmt>()).objectType),
+            T_CommentStmt => supported((*tree.cast::<pg_sys::CommentStmt>()).objtype),
+            T_SecLabelStmt => supported((*tree.cast::<pg_sys::SecLabelStmt>()).objtype),
+            _ => true,
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn on_access(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    part: c_int,
+    argument: *mut c_void,
+) {
+    // SAFETY: the arguments are those of the hook, passed on unchanged; what `argument` is, the kind of access says.
+    unsafe {
+        if let Some(next) = PREVIOUS.get().and_then(|previous| previous.access) {
+            next(access, class, object, part, argument);
+        }
+        match access {
+            pg_sys::ObjectAccessType::OAT_DROP => {
+                let flags = if argument.is_null() { 0 } else { (*argument.cast::<pg_sys::ObjectAccessDrop>()).dropflags };
+                // Transient tables of rewrites, and temporary ones that go with the session.
+                let internal = flags & pg_sys::PERFORM_DELETION_INTERNAL as c_int != 0;
+                let unreported = !internal && !REPORTED.get().is_current();
+                guarded(|watch| {
+                    let found = Address { class: class.to_u32(), object: object.to_u32(), part };
+                    (watch.dropped)(found, unreported);
+                });
+            }
+            pg_sys::ObjectAccessType::OAT_TRUNCATE => guarded(|watch| (watch.truncated)(object.to_u32())),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(feature = "pg15")]
+unsafe extern "C-unwind" fn on_check(range_table: *mut pg_sys::List, report: bool) -> bool {
+    // SAFETY: a list of RangeTblEntry, passed on unchanged.
+    unsafe {
+        let next = PREVIOUS.get().and_then(|previous| previous.check);
+        if let Some(next) = next
+            && !next(range_table, report)
+        {
+            return false;
+        }
+        let length = if range_table.is_null() { 0 } else { (*range_table).length };
+        for at in 0..length {
+            let entry = (*(*range_table).elements.add(at as usize)).ptr_value.cast::<pg_sys::RangeTblEntry>();
+            note_write((*entry).relid, (*entry).requiredPerms);
+        }
+        true
+    }
+}
+
+#[cfg(not(feature = "pg15"))]
+unsafe extern "C-unwind" fn on_check(range_table: *mut pg_sys::List, permissions: *mut pg_sys::List, report: bool) -> bool {
+    // SAFETY: a list of RTEPermissionInfo, passed on unchanged.
+    unsafe {
+        let next = PREVIOUS.get().and_then(|previous| previous.check);
+        if let Some(next) = next
+            && !next(range_table, permissions, report)
+        {
+            return false;
+        }
+        let length = if permissions.is_null() { 0 } else { (*permissions).length };
+        for at in 0..length {
+            let entry = (*(*permissions).elements.add(at as usize)).ptr_value.cast::<pg_sys::RTEPermissionInfo>();
+            note_write((*entry).relid, (*entry).requiredPerms);
+        }
+        true
+    }
+}
+
+/// OIDs below are those of the system's own objects (access/transam.h, FirstNormalObjectId).
+const FIRST_NORMAL_OBJECT: u32 = 16384;
+
+/// A few comparisons of integers for an ordinary table.
+unsafe fn note_write(table: pg_sys::Oid, permissions: pg_sys::AclMode) {
+    const WRITES: u64 = (pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE) as u64;
+    let table = table.to_u32();
+    if u64::from(permissions) & WRITES == 0 || table == 0 || CHECKING.get() || is_own_sql() {
+        return;
+    }
+    // SAFETY: the check is called inside a transaction.
+    unsafe {
+        if table < FIRST_NORMAL_OBJECT || is_own_table(table) {
+            guarded(|watch| (watch.written)(table));
+        }
+    }
+}
+
+/// Our tables.
+const TABLES: [&CStr; 13] = [
+    c"activation",
+    c"applied_head",
+    c"approval",
+    c"branch_label",
+    c"entry",
+    c"made",
+    c"maintenance_window",
+    c"permit",
+    c"permit_decision",
+    c"policy_rule",
+    c"revision",
+    c"setting",
+    c"state",
+];
+
+thread_local! {
+    static OWN_TABLES: Cell<Option<[u32; TABLES.len()]>> = const { Cell::new(None) };
+    static LISTENS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a table is ours. Names are looked up once per session, and again after a schema has changed.
+fn is_own_table(table: u32) -> bool {
+    if let Some(known) = OWN_TABLES.get() {
+        return known.contains(&table);
+    }
+    // SAFETY: look-ups in catalog caches with missing_ok; the callback forgets what was found when a schema changes.
+    let found = unsafe {
+        if !LISTENS.replace(true) {
+            pg_sys::CacheRegisterSyscacheCallback(
+                pg_sys::SysCacheIdentifier::NAMESPACEOID as c_int,
+                Some(forget_tables),
+                pg_sys::Datum::from(0),
+            );
+        }
+        let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
+        TABLES.map(
+            |name| {
+                if schema == pg_sys::InvalidOid { 0 } else { pg_sys::get_relname_relid(name.as_ptr(), schema).to_u32() }
+            },
+        )
+    };
+    OWN_TABLES.set(Some(found));
+    found.contains(&table)
+}
+
+unsafe extern "C-unwind" fn forget_tables(_argument: pg_sys::Datum, _cache: c_int, _hash: u32) {
+    OWN_TABLES.set(None);
+}
+
+/// Whether the extension is in this database, and not just being created.
+pub fn is_installed() -> bool {
+    // SAFETY: look-ups in catalog caches with missing_ok, inside a transaction; the statics are of extension.c.
+    unsafe {
+        if !pg_sys::IsTransactionState() {
+            return false;
+        }
+        let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
+        if schema == pg_sys::InvalidOid || pg_sys::get_relname_relid(c"activation".as_ptr(), schema) == pg_sys::InvalidOid {
+            return false;
+        }
+        !(pg_sys::creating_extension && pg_sys::CurrentExtensionObject == own_extension())
+    }
+}
+
+/// OID of the extension; 0 if it is not in this database.
+pub fn own_extension() -> pg_sys::Oid {
+    // SAFETY: missing_ok.
+    unsafe { pg_sys::get_extension_oid(c"pg_runbook".as_ptr(), true) }
+}
+
+/// Whether the object is the extension itself or a member of it.
+pub fn is_own(object: Address) -> bool {
+    let extension = own_extension();
+    if extension == pg_sys::InvalidOid {
+        return false;
+    }
+    if object.class == pg_sys::ExtensionRelationId.to_u32() {
+        return object.object == extension.to_u32();
+    }
+    // SAFETY: a scan of pg_depend.
+    unsafe { pg_sys::getExtensionOfObject(pg_sys::Oid::from(object.class), pg_sys::Oid::from(object.object)) == extension }
+}
+
+/// While it lives, there is a snapshot to read catalogs and our tables with, and the transaction's own is not taken for it: LOCK
+/// under REPEATABLE READ must come before that.
+pub struct Looking(());
+
+impl Looking {
+    /// Takes a snapshot.
+    pub fn enter() -> Self {
+        // SAFETY: popped on drop, or by the transaction's abort.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetNonHistoricCatalogSnapshot(pg_sys::InvalidOid)) };
+        Self(())
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pushed by `enter`; an error has popped it already.
+            unsafe { pg_sys::PopActiveSnapshot() };
+        }
+    }
+}
+
+mod raw {
+    use pgrx::pg_sys;
+    use std::ffi::c_char;
+    unsafe extern "C-unwind" {
+        pub fn standard_ProcessUtility(
+            statement: *mut pg_sys::PlannedStmt,
+            query: *const c_char,
+            read_only: bool,
+            context: pg_sys::ProcessUtilityContext::Type,
+            parameters: pg_sys::ParamListInfo,
+            environment: *mut pg_sys::QueryEnvironment,
+            destination: *mut pg_sys::DestReceiver,
+            completion: *mut pg_sys::QueryCompletion,
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! What an object is called, from its address.
+
+use crate::pg::caught::{text, trap};
+use pgrx::pg_sys;
+use runbook_core::identity::{Address, RELATIONS};
+
+/// OID of pg_largeobject, under which large objects are addressed (catalog/pg_largeobject.h).
+const LARGE_OBJECTS: u32 = 2613;
+
+/// Kind, path (schema first), and whether it is temporary. `None` for what is gone, and for relations that are parts of
+/// others: indexes, TOAST tables, row types.
+pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
+    let object = pg_sys::Oid::from(found.object);
+    // SAFETY: look-ups in catalog caches; names are copied. The descriptions raise an error for objects of a kind that they don't
+    // know, which is trapped; missing_ok.
+    unsafe {
+        if found.class == RELATIONS {
+            let namespace = pg_sys::get_rel_namespace(object);
+            if namespace == pg_sys::InvalidOid {
+                return None;
+            }
+            let kind = match pg_sys::get_rel_relkind(object) as u8 {
+                b'r' | b'p' => "table",
+                b'v' => "view",
+                b'm' => "materialized view",
+                b'S' => "sequence",
+                b'f' => "foreign table",
+                _ => return None,
+            };
+            let mut path = vec![text(pg_sys::get_namespace_name(namespace)), text(pg_sys::get_rel_name(object))];
+            let temporary = pg_sys::isAnyTempNamespace(namespace);
+            if found.part == 0 {
+                return Some((kind.to_owned(), path, temporary));
+            }
+            path.push(text(pg_sys::get_attname(object, found.part as i16, true)));
+            return Some(("table column".to_owned(), path, temporary));
+        }
+        if found.class == LARGE_OBJECTS {
+            return Some(("large object".to_owned(), vec!["pg_largeobject".to_owned(), found.object.to_string()], false));
+        }
+        if found.class == pg_sys::NamespaceRelationId.to_u32() {
+            return Some((
+                "schema".to_owned(),
+                vec![text(pg_sys::get_namespace_name(object))],
+                pg_sys::isAnyTempNamespace(object),
+            ));
+        }
+        let address =
+            pg_sys::ObjectAddress { classId: pg_sys::Oid::from(found.class), objectId: object, objectSubId: found.part };
+        let (kind, identity) =
+            trap(|| (pg_sys::getObjectTypeDescription(&address, true), pg_sys::getObjectIdentity(&address, true))).ok()?;
+        Some((text(kind), vec![text(identity)], false))
+    }
+}
