@@ -7,7 +7,8 @@ GRANT USAGE ON SCHEMA runbook
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
 -- Everybody with a role sees revisions, plans and the guard's state.
-GRANT SELECT ON runbook.revisions, runbook.approvals, runbook.permits, runbook.policy, runbook.maintenance_windows, runbook.settings
+GRANT SELECT ON runbook.revisions, runbook.approvals, runbook.permits, runbook.policy, runbook.maintenance_windows, runbook.settings,
+    runbook.protected_tables
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 GRANT EXECUTE ON FUNCTION
     runbook.show(text), runbook.plan(text, text), runbook.heads(), runbook.current(), runbook.history(text),
@@ -22,7 +23,7 @@ GRANT EXECUTE ON FUNCTION
     runbook.approve(text, text, text, interval, text), runbook.reject(text, text), runbook.revoke(text, text), runbook.inbox(),
     runbook.request_permit(text, text, interval), runbook.approve_permit(text, text), runbook.reject_permit(text, text),
     runbook.break_glass(text, interval), runbook.close_break_glass(),
-    runbook.activate(), runbook.deactivate(text), runbook.configure(text, text),
+    runbook.activate(), runbook.deactivate(text), runbook.protect_table(regclass, bigint), runbook.unprotect_table(regclass), runbook.configure(text, text),
     runbook.set_policy(text, text, integer, text, text),
     runbook.set_maintenance_window(text, text[], text, text, text, text), runbook.drop_maintenance_window(text)
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
@@ -55,6 +56,8 @@ COMMENT ON FUNCTION runbook.reject(text, text) IS 'Rejects a revision as the ses
 COMMENT ON FUNCTION runbook.revoke(text, text) IS 'Takes the login''s own decision back; false if there was none.';
 COMMENT ON FUNCTION runbook.activate() IS 'Activates the guard in this very database; false if it was active.';
 COMMENT ON FUNCTION runbook.deactivate(text) IS 'Deactivates the guard for a reason that the ledger keeps; false if it was not active.';
+COMMENT ON FUNCTION runbook.protect_table(regclass, bigint) IS 'Protects a table against TRUNCATE, and against transactions that change more than max_rows of its rows.';
+COMMENT ON FUNCTION runbook.unprotect_table(regclass) IS 'Takes the protection of a table away; false if it had none.';
 COMMENT ON FUNCTION runbook.guard_status() IS 'Which protections are live.';
 COMMENT ON FUNCTION runbook.configure(text, text) IS 'Sets a setting (NULL: its default) and returns the old value.';
 COMMENT ON FUNCTION runbook.set_policy(text, text, integer, text, text) IS 'Sets what is done about a class of actions, or about those on objects that match a pattern.';

@@ -152,7 +152,8 @@ impl Action {
         }
     }
 
-    fn on_part(verb: &str, class: Class, kind: &str, name: &Name, part: &str) -> Self {
+    /// An action on a part of an object: a column, a trigger, a constraint.
+    pub fn on_part(verb: &str, class: Class, kind: &str, name: &Name, part: &str) -> Self {
         let mut action = Self::on(verb, class, kind, name);
         action.object.path.push(part.to_owned());
         action
@@ -212,9 +213,14 @@ impl Action {
         Self { verb, class, object, to, origin: None, identity: Identity::Is(address), implied: true, ..self.clone() }
     }
 
-    /// Whether it takes the rows and leaves the table.
+    /// Changing more rows of a protected table in one transaction than it allows.
+    pub fn many_rows(name: &Name) -> Self {
+        Self::on("change many rows of", Class::Destructive, "table", name)
+    }
+
+    /// Whether it takes rows, with those that refer to them, and leaves the table.
     pub fn empties(&self) -> bool {
-        ["truncate", "truncate with cascade", "empty"].contains(&self.verb.as_str())
+        ["truncate", "truncate with cascade", "empty", "change many rows of"].contains(&self.verb.as_str())
     }
 
     /// Whether the object has another name or schema afterwards.
@@ -280,18 +286,19 @@ pub fn classify(command: &Command) -> Vec<Action> {
             vec![Action::on(create_verb(*replace), class, kind, name)]
         }
         // What happens to the rows of a table afterwards is not what its statements say.
-        Command::Rule { name, replace, instead, nothing } => {
+        Command::Policy { table, name } => vec![Action::on_part("create", Class::Security, "policy", table, name)],
+        Command::Rule { table, name, replace, instead, nothing } => {
             let class = match (instead, nothing) {
                 (true, true) => Class::Destructive,
                 (true, false) => Class::Breaking,
                 _ if *replace => Class::Breaking,
                 _ => Class::Additive,
             };
-            vec![Action::on(create_verb(*replace), class, "rule", name)]
+            vec![Action::on_part(create_verb(*replace), class, "rule", table, name)]
         }
-        Command::Trigger { name, replace, interferes } => {
+        Command::Trigger { table, name, replace, interferes } => {
             let class = if *replace || *interferes { Class::Breaking } else { Class::Additive };
-            vec![Action::on(create_verb(*replace), class, "trigger", name)]
+            vec![Action::on_part(create_verb(*replace), class, "trigger", table, name)]
         }
         Command::Definer { verb, kind, name } => vec![Action::on(verb, Class::Security, kind, name)],
         Command::Heir { parents } => {
@@ -388,8 +395,11 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
         Change::NoInherit { .. } => whole("remove inheritance of", Class::Breaking),
         Change::RowSecurity { enable: true } => whole("enable row security on", Class::Security),
         Change::RowSecurity { enable: false } => whole("weaken row security on", Class::Security),
-        Change::Triggers { enable: true } => whole("enable triggers of", Class::Security),
-        Change::Triggers { enable: false } => whole("disable triggers of", Class::Security),
+        Change::Triggers { enable, name: Some(part) } => {
+            Action::on_part(if *enable { "enable" } else { "disable" }, Class::Security, "trigger", name, part)
+        }
+        Change::Triggers { enable: true, name: None } => whole("enable triggers of", Class::Security),
+        Change::Triggers { enable: false, name: None } => whole("disable triggers of", Class::Security),
         Change::Rules { .. } => whole("switch rules of", Class::Security),
         // After a crash the table is empty.
         Change::Unlogged => whole("unlog", Class::Destructive),

@@ -99,8 +99,10 @@ pub enum Change {
     RowSecurity {
         enable: bool,
     },
+    /// All of them, or the one that is named.
     Triggers {
         enable: bool,
+        name: Option<String>,
     },
     Rules {
         enable: bool,
@@ -192,6 +194,11 @@ pub enum Command {
         name: Name,
         replace: bool,
     },
+    /// CREATE POLICY.
+    Policy {
+        table: Name,
+        name: String,
+    },
     CreateIndex {
         table: Name,
         name: String,
@@ -250,14 +257,16 @@ pub enum Command {
     },
     /// CREATE RULE. `instead` if the statement itself does not happen, `nothing` if nothing happens in its place.
     Rule {
-        name: Name,
+        table: Name,
+        name: String,
         replace: bool,
         instead: bool,
         nothing: bool,
     },
     /// CREATE TRIGGER. `interferes` if it may change or skip what a statement does to a row.
     Trigger {
-        name: Name,
+        table: Name,
+        name: String,
         replace: bool,
         interferes: bool,
     },

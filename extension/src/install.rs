@@ -25,5 +25,11 @@ extension_sql_file!(
         guard::event_triggers::guard_command_end
     ]
 );
+extension_sql_file!("../../sql/protect.sql", name = "protect", requires = ["tables"]);
 extension_sql_file!("../../sql/policy.sql", name = "policy", requires = ["tables", api::policy::policy_in_force]);
-extension_sql_file!("../../sql/grants.sql", name = "grants", requires = ["guard", "policy", "fingerprint"], finalize);
+extension_sql_file!(
+    "../../sql/grants.sql",
+    name = "grants",
+    requires = ["guard", "policy", "fingerprint", "protect"],
+    finalize
+);

@@ -31,6 +31,8 @@ pub extern "C-unwind" fn _PG_init() {
         submit: api::revisions::submit,
         upgrade: api::apply::upgrade,
         downgrade: api::apply::downgrade,
+        too_many_rows: guard::table_triggers::too_many_rows,
+        emptied: guard::table_triggers::emptied,
         record: ledger::recorder::write,
     });
     pg::hooks::install(pg::hooks::Watch {

@@ -7,4 +7,5 @@ mod guard;
 mod permits;
 mod policy;
 pub mod revisions;
+pub mod tables;
 mod windows;

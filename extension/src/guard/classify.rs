@@ -1,5 +1,6 @@
 //! Actions of a statement, bound to the objects that its names mean now.
 
+use crate::guard::table_triggers;
 use crate::pg::nodes::{part_of, relation_named};
 use crate::pg::session::search_path;
 use crate::store::{self, objects};
@@ -16,7 +17,13 @@ pub fn classify(command: &Command) -> Vec<Action> {
         true => action.at_home(home.get_or_insert_with(search_path).first()),
         false => action,
     };
-    action::classify(command).into_iter().map(bind).map(at_home).collect()
+    let mut actions: Vec<Action> = action::classify(command).into_iter().map(bind).map(at_home).collect();
+    if let Command::Delete { name, .. } | Command::Change { name } = command
+        && table_triggers::limits_rows(name).unwrap_or(true)
+    {
+        actions.push(Action::many_rows(name));
+    }
+    actions
 }
 
 /// The actions of several statements, with those that they imply. What is not there yet will be made where unqualified names

@@ -11,6 +11,7 @@ use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::{protect, wholeness};
 use crate::ledger;
 use crate::pg::events::{self, Event};
+use crate::pg::identity::is_own_sql;
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
 use crate::store::objects::Touched;
@@ -30,14 +31,16 @@ COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does n
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     let decided = event.is_decided();
-    if decided && session::covering(|coverage| coverage.is_none()) {
+    if is_own_sql() || decided && session::covering(|coverage| coverage.is_none()) {
         return Ok(());
     }
     let command = event.command();
     let actions = classify(&command);
     if session::covering(|coverage| coverage.is_some()) {
         let named = match &command {
-            Command::Create { replace: true, name, kind } => objects::named(own_name(kind, &name.name))?,
+            Command::Create { replace: true, name, .. } => objects::named(&name.name)?,
+            Command::Definer { name, .. } => objects::named(&name.name)?,
+            Command::Rule { replace: true, name, .. } | Command::Trigger { replace: true, name, .. } => objects::named(name)?,
             _ => HashSet::new(),
         };
         let columns = actions.iter().filter_map(|action| match action.identity {
@@ -220,20 +223,15 @@ fn is_there(action: &Action) -> bool {
     action.verb == "add" || !action.identity.is_absent()
 }
 
-/// The part of `table.trigger` after the table.
-fn own_name<'a>(kind: &str, name: &'a str) -> &'a str {
-    match name.split_once('.') {
-        Some((_, own)) if ["trigger", "rule", "policy"].contains(&kind) => own,
-        _ => name,
-    }
-}
-
 fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {
     events::read(fcinfo).ok_or_else(|| refusal("39P03", "this function can only be called by an event trigger", None, None))
 }
 
 /// Whether nothing is enforced or recorded here. A revision that is being applied carries its own answer.
 fn is_unguarded() -> Result<bool, ErrorReport> {
+    if is_own_sql() {
+        return Ok(true);
+    }
     match session::covering(|coverage| coverage.map(|coverage| coverage.policy.is_none())) {
         Some(unguarded) => Ok(unguarded),
         None => Ok(Enforcement::current()? == Enforcement::Off),

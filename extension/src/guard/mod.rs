@@ -14,6 +14,7 @@ pub mod object_access;
 mod permits;
 mod protect;
 pub mod status;
+pub mod table_triggers;
 pub mod utility_hook;
 mod wholeness;
 

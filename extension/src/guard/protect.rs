@@ -6,6 +6,7 @@
 use crate::error::refusal;
 use crate::guard::decide::facts;
 use crate::guard::enforcement::Enforcement;
+use crate::guard::table_triggers;
 use crate::ledger::{self, recorder};
 use crate::pg::hooks;
 use crate::session;
@@ -35,6 +36,11 @@ pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enfo
     if let Some(action) = actions.iter().find(|action| is_damage(action)) {
         return refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement);
     }
+    if let Some(action) = actions.iter().find(|action| SWITCHES.contains(&action.verb.as_str()))
+        && table_triggers::is_protected(action)?
+    {
+        return refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement);
+    }
     let reaches = match command {
         Command::Drop { cascade: true, .. } => objects::reaches_own(&roots(actions))?,
         Command::DropOwned { roles, .. } => objects::is_held_by(roles)?,
@@ -47,6 +53,9 @@ pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enfo
     }
     Ok(())
 }
+
+/// What switches all triggers of a table.
+const SWITCHES: [&str; 2] = ["disable triggers of", "enable triggers of"];
 
 fn roots(actions: &[Action]) -> Vec<Address> {
     let found = |action: &Action| if let Identity::Is(found) = action.identity { Some(found) } else { None };
@@ -85,6 +94,8 @@ fn is_damage(action: &Action) -> bool {
         _ if verb == "call" => false,
         ("role", [name]) => ROLES.contains(name) && !verb.ends_with("members of"),
         ("event trigger", [name]) => verb != "create" && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
+        // Triggers of protected tables; the extension makes them itself.
+        ("trigger", [.., name]) if name.starts_with("a_runbook_") => true,
         _ if MAINTENANCE.contains(&verb) => false,
         _ if !is_own(action, &path) => false,
         _ if verb.starts_with("revoke ") => false,

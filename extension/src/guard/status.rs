@@ -4,7 +4,7 @@ use crate::guard::wholeness;
 use crate::guard::{enforcement, glass};
 use crate::pg::identity::database;
 use crate::pg::shared::is_preloaded;
-use crate::store::{self, settings};
+use crate::store::{self, protected, settings};
 
 /// One layer.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub fn layers() -> store::Result<Vec<Layer>> {
     let broken = wholeness::damaged_triggers();
     let glass = glass::elsewhere()?;
     let preloaded = is_preloaded();
+    let tables = protected::all()?;
     let mut layers = vec![
         Layer {
             layer: "activation",
@@ -75,9 +76,16 @@ pub fn layers() -> store::Result<Vec<Layer>> {
         },
         Layer {
             layer: "table_triggers",
-            active: false,
-            covers: "TRUNCATE and mass DELETE on chosen tables",
-            detail: "not part of this version: data is not guarded against DML".to_owned(),
+            active: enforcing && !tables.is_empty() && tables.iter().all(|(_, whole)| *whole),
+            covers: "TRUNCATE, and transactions that change many rows, on protected tables; on logical subscribers too",
+            detail: match &tables[..] {
+                [] => "no table is protected: SELECT runbook.protect_table('TABLE', MAX_ROWS)".to_owned(),
+                tables => tables
+                    .iter()
+                    .map(|(table, whole)| if *whole { table.clone() } else { format!("{table}: DISABLED") })
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            },
         },
     ];
     if !glass.is_empty() {

@@ -347,7 +347,15 @@ fn is_named_by_range(kind: ObjectType::Type) -> bool {
 }
 
 /// Functions of ours that weaken the guard, where policy asks for an approval of that.
-const CONTROL: [&str; 5] = ["configure", "deactivate", "drop_maintenance_window", "set_maintenance_window", "set_policy"];
+const CONTROL: [&str; 7] = [
+    "configure",
+    "deactivate",
+    "drop_maintenance_window",
+    "protect_table",
+    "set_maintenance_window",
+    "set_policy",
+    "unprotect_table",
+];
 
 /// The function that a SELECT calls if it does nothing but call one of [`CONTROL`] with constants.
 fn control_call(statement: &pg_sys::SelectStmt) -> Option<Name> {
@@ -467,10 +475,10 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
             AT_DropInherit => Change::NoInherit { parent: relation(command.def.cast()) },
             AT_EnableRowSecurity | AT_ForceRowSecurity => Change::RowSecurity { enable: true },
             AT_DisableRowSecurity | AT_NoForceRowSecurity => Change::RowSecurity { enable: false },
-            AT_EnableTrig | AT_EnableAlwaysTrig | AT_EnableReplicaTrig | AT_EnableTrigAll | AT_EnableTrigUser => {
-                Change::Triggers { enable: true }
-            }
-            AT_DisableTrig | AT_DisableTrigAll | AT_DisableTrigUser => Change::Triggers { enable: false },
+            AT_EnableTrig | AT_EnableAlwaysTrig | AT_EnableReplicaTrig => Change::Triggers { enable: true, name: Some(name) },
+            AT_EnableTrigAll | AT_EnableTrigUser => Change::Triggers { enable: true, name: None },
+            AT_DisableTrig => Change::Triggers { enable: false, name: Some(name) },
+            AT_DisableTrigAll | AT_DisableTrigUser => Change::Triggers { enable: false, name: None },
             AT_EnableRule | AT_EnableAlwaysRule | AT_EnableReplicaRule => Change::Rules { enable: true },
             AT_DisableRule => Change::Rules { enable: false },
             AT_SetUnLogged => Change::Unlogged,
@@ -606,20 +614,20 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             }
             NodeTag::T_CreateTrigStmt => {
                 let statement = &*node.cast::<pg_sys::CreateTrigStmt>();
-                let name = on_table(statement.relation, &text(statement.trigname));
                 // Before or instead of the row: it can change it, or have it skipped.
                 let interferes = statement.row && statement.timing as u32 != pg_sys::TRIGGER_TYPE_AFTER;
-                return Some(Command::Trigger { name, replace: statement.replace, interferes });
+                let (table, name) = (relation(statement.relation), text(statement.trigname));
+                return Some(Command::Trigger { table, name, replace: statement.replace, interferes });
             }
             NodeTag::T_RuleStmt => {
                 let statement = &*node.cast::<pg_sys::RuleStmt>();
-                let name = on_table(statement.relation, &text(statement.rulename));
+                let (table, name) = (relation(statement.relation), text(statement.rulename));
                 let nothing = items(statement.actions).is_empty();
-                return Some(Command::Rule { name, replace: statement.replace, instead: statement.instead, nothing });
+                return Some(Command::Rule { table, name, replace: statement.replace, instead: statement.instead, nothing });
             }
             NodeTag::T_CreatePolicyStmt => {
                 let statement = &*node.cast::<pg_sys::CreatePolicyStmt>();
-                (on_table(statement.table, &text(statement.policy_name)), false)
+                return Some(Command::Policy { table: relation(statement.table), name: text(statement.policy_name) });
             }
             _ => return None,
         };
@@ -629,11 +637,6 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
 
 fn kind_from(command_tag: &str) -> String {
     command_tag.trim_start_matches("CREATE ").trim_end_matches(" AS").to_lowercase()
-}
-
-fn on_table(table: *mut pg_sys::RangeVar, own: &str) -> Name {
-    let table = relation(table);
-    Name { name: format!("{}.{own}", table.name), ..table }
 }
 
 /// What only the kind of statement tells. Every statement of PostgreSQL 15 stands here, or in [`read`]; one that a later

@@ -51,6 +51,10 @@ pub struct Bodies {
     pub upgrade: fn(&str) -> Result<Vec<String>, Failure>,
     /// `runbook.downgrade(text)`.
     pub downgrade: fn(&str) -> Result<Vec<String>, Failure>,
+    /// What becomes of a row of a protected table that is one too many: OID of the table, its limit, and the command's tag.
+    pub too_many_rows: fn(u32, i64, &'static str) -> Result<(), ErrorReport>,
+    /// What becomes of a protected table that is about to be emptied.
+    pub emptied: fn(u32) -> Result<(), ErrorReport>,
     /// What the recorder's worker does with its lines.
     pub record: fn(&[String]) -> Result<(), ErrorReport>,
 }
@@ -68,6 +72,16 @@ pub fn register(bodies: Bodies) {
 
 fn bodies() -> &'static Bodies {
     BODIES.get().expect("_PG_init registers the bodies before any function of the library can run")
+}
+
+/// Judges a row of a protected table that is one too many.
+pub fn too_many_rows(table: u32, limit: i64, tag: &'static str) -> Result<(), ErrorReport> {
+    (bodies().too_many_rows)(table, limit, tag)
+}
+
+/// Judges that a protected table is about to be emptied.
+pub fn emptied(table: u32) -> Result<(), ErrorReport> {
+    (bodies().emptied)(table)
 }
 
 /// Writes records, in the recorder's worker.

@@ -99,7 +99,11 @@ impl Place {
     }
 }
 
-unsafe fn local_transaction() -> u32 {
+/// The number of the session's transaction, which every transaction has, whether or not it writes.
+///
+/// # Safety
+/// Called in a backend that runs SQL.
+pub unsafe fn local_transaction() -> u32 {
     // SAFETY: a backend that runs SQL has a PGPROC.
     #[cfg(any(feature = "pg15", feature = "pg16"))]
     return unsafe { (*pg_sys::MyProc).lxid };

@@ -21,3 +21,4 @@ pub mod session;
 pub mod shared;
 pub mod statements;
 pub mod subtransaction;
+pub mod triggers;

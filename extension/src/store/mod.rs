@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod logins;
 pub mod objects;
 pub mod permits;
+pub mod protected;
 pub mod revisions;
 pub mod settings;
 

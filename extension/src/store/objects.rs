@@ -85,7 +85,10 @@ fn emptied_along(actions: &[Action]) -> Result<Vec<Action>> {
             roots.iter().map(|root| root.2).collect::<Vec<_>>().into(),
             roots
                 .iter()
-                .map(|root| usize::try_from(root.0).is_ok_and(|at| actions[at].verb == "empty"))
+                .map(|root| {
+                    usize::try_from(root.0)
+                        .is_ok_and(|at| ["empty", "change many rows of"].contains(&actions[at].verb.as_str()))
+                })
                 .collect::<Vec<_>>()
                 .into(),
         ],

@@ -1,0 +1,121 @@
+//! Triggers of protected tables, in C: the row trigger is called for every row that is changed, and counts.
+//!
+//! They are ENABLE ALWAYS, so that they also fire for what logical replication applies.
+
+use crate::error::refusal;
+use crate::pg::hooks::local_transaction;
+use crate::pg::{entry, nodes};
+use pgrx::pg_sys;
+use pgrx::pg_sys::NodeTag;
+use pgrx::pg_sys::panic::ErrorReport;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CStr;
+
+/// The rows that a transaction has changed in protected tables, by OID; and those tables for which it may change more.
+#[derive(Default)]
+struct Counts {
+    transaction: u32,
+    rows: HashMap<u32, i64>,
+    allowed: Vec<u32>,
+}
+
+thread_local! {
+    static COUNTS: RefCell<Counts> = RefCell::default();
+}
+
+/// Counts a row of `table`; whether it is one too many. What a savepoint takes back has been counted all the same.
+fn is_too_many(table: u32, limit: i64) -> bool {
+    // SAFETY: a trigger runs in a backend.
+    let transaction = unsafe { local_transaction() };
+    COUNTS.with_borrow_mut(|counts| {
+        if counts.transaction != transaction {
+            *counts = Counts { transaction, ..Counts::default() };
+        }
+        let rows = counts.rows.entry(table).or_default();
+        *rows += 1;
+        *rows > limit && !counts.allowed.contains(&table)
+    })
+}
+
+/// The trigger data of a call; an error if it is none.
+unsafe fn data(fcinfo: pg_sys::FunctionCallInfo) -> Result<*mut pg_sys::TriggerData, ErrorReport> {
+    // SAFETY: fcinfo is valid during the call; its context is checked before it is read as TriggerData.
+    let context = unsafe { (*fcinfo).context };
+    if nodes::tag(context) == NodeTag::T_TriggerData {
+        Ok(context.cast())
+    } else {
+        Err(refusal("39P01", "this function can only be called by a trigger", None, None))
+    }
+}
+
+fn raise(result: Result<(), ErrorReport>) {
+    if let Err(report) = result {
+        report.report(pgrx::PgLogLevel::ERROR);
+    }
+}
+
+/// BEFORE DELETE OR UPDATE FOR EACH ROW; its argument is the limit.
+///
+/// # Safety
+/// Called by PostgreSQL's trigger manager.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the trigger data is checked; a row trigger has a relation, a trigger with the declared argument, and a row. The frame
+    // holds nothing to drop.
+    unsafe {
+        let trigger = match data(fcinfo) {
+            Ok(trigger) => trigger,
+            Err(report) => {
+                return pg_sys::panic::pgrx_extern_c_guard(|| {
+                    raise(Err(report));
+                    pg_sys::Datum::from(0)
+                });
+            }
+        };
+        let updates = (*trigger).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+        let table = (*(*trigger).tg_relation).rd_id.to_u32();
+        let definition = &*(*trigger).tg_trigger;
+        let limit = if definition.tgnargs < 1 {
+            0
+        } else {
+            CStr::from_ptr(*definition.tgargs).to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+        };
+        if is_too_many(table, limit) {
+            pg_sys::panic::pgrx_extern_c_guard(|| {
+                raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
+                COUNTS.with_borrow_mut(|counts| counts.allowed.push(table));
+            });
+        }
+        pg_sys::Datum::from(if updates { (*trigger).tg_newtuple } else { (*trigger).tg_trigtuple })
+    }
+}
+
+/// BEFORE TRUNCATE FOR EACH STATEMENT.
+///
+/// # Safety
+/// Called by PostgreSQL's trigger manager.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn runbook_guard_truncate(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the trigger data is checked; a trigger has a relation.
+    unsafe {
+        pg_sys::panic::pgrx_extern_c_guard(|| {
+            raise(data(fcinfo).and_then(|trigger| entry::emptied((*(*trigger).tg_relation).rd_id.to_u32())));
+        });
+    }
+    pg_sys::Datum::from(0)
+}
+
+static V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+
+/// Version-1 calling convention, for fmgr.c.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_runbook_guard_rows() -> &'static pg_sys::Pg_finfo_record {
+    &V1
+}
+
+/// Version-1 calling convention, for fmgr.c.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_runbook_guard_truncate() -> &'static pg_sys::Pg_finfo_record {
+    &V1
+}
