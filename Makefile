@@ -10,10 +10,10 @@ export PG_MAJOR PG_CONFIG
 export RUNBOOK_TEST_PYTHON = $(PYTHON)
 export RUNBOOK_TEST_BIN    = $(CURDIR)/target/release
 
-.PHONY: help setup build install demo test installcheck bench lint clean
+.PHONY: help setup build install demo test installcheck check-postgres bench lint clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install Debian packages and cargo-pgrx where they are missing
 	@tests/setup.sh
@@ -34,6 +34,9 @@ test: install ## all tests
 
 installcheck: install ## only what psql users see
 	cargo test --package runbook-tests --test pg_regress
+
+check-postgres: install ## PostgreSQL's own regression and isolation suites, without us and with us, outputs compared
+	@tests/check-postgres.sh
 
 bench: install ## the benchmarks, each against a baseline in the same run
 	@tests/setup.sh --python

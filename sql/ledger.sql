@@ -26,7 +26,7 @@ ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER append_only_row;
 COMMENT ON TRIGGER append_only_row ON runbook.entry IS 'Keeps the ledger append-only when it is reached through inheritance.';
 
 CREATE FUNCTION runbook.payload_or_null(payload text) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE STRICT
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN

@@ -192,6 +192,21 @@ unsafe fn concerns(tree: NodePtr) -> bool {
     use NodeTag::*;
     // SAFETY: each arm casts to the struct that its node tag names (nodes/nodes.h).
     unsafe {
+        let allowed_to_read = [
+            T_AlterSystemStmt,
+            T_LoadStmt,
+            T_CopyStmt,
+            T_VacuumStmt,
+            T_ClusterStmt,
+            T_ReindexStmt,
+            T_LockStmt,
+            T_VariableSetStmt,
+            T_ExplainStmt,
+        ];
+        // In a read-only transaction PostgreSQL refuses everything else itself.
+        if pg_sys::XactReadOnly && !allowed_to_read.contains(&nodes::tag(tree)) {
+            return false;
+        }
         match nodes::tag(tree) {
             T_TransactionStmt | T_PrepareStmt | T_ExecuteStmt | T_DeallocateStmt | T_FetchStmt | T_DeclareCursorStmt
             | T_ClosePortalStmt | T_NotifyStmt | T_ListenStmt | T_UnlistenStmt | T_DoStmt | T_CallStmt | T_VariableShowStmt
