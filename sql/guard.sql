@@ -31,3 +31,23 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runbook.mark_guarded(text) IS 'Marks this database as guarded for the rest of the cluster.';
+
+-- Every session keeps in memory what these tables say, until it is told that one of them has changed.
+CREATE FUNCTION runbook.rules_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_rules_changed';
+COMMENT ON FUNCTION runbook.rules_changed() IS 'Tells every session that the rules of the guard have changed.';
+CREATE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.activation
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.rules_changed();
+ALTER TABLE runbook.activation ENABLE ALWAYS TRIGGER rules_changed;
+COMMENT ON TRIGGER rules_changed ON runbook.activation IS 'Tells every session.';
+CREATE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.setting
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.rules_changed();
+ALTER TABLE runbook.setting ENABLE ALWAYS TRIGGER rules_changed;
+COMMENT ON TRIGGER rules_changed ON runbook.setting IS 'Tells every session.';
+CREATE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.policy_rule
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.rules_changed();
+ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER rules_changed;
+COMMENT ON TRIGGER rules_changed ON runbook.policy_rule IS 'Tells every session.';
+CREATE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.maintenance_window
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.rules_changed();
+ALTER TABLE runbook.maintenance_window ENABLE ALWAYS TRIGGER rules_changed;
+COMMENT ON TRIGGER rules_changed ON runbook.maintenance_window IS 'Tells every session.';

@@ -11,7 +11,7 @@ use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::{protect, wholeness};
 use crate::ledger;
 use crate::pg::events::{self, Event};
-use crate::pg::identity::is_own_sql;
+use crate::pg::identity::{OwnPath, is_own_sql};
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
 use crate::store::objects::Touched;
@@ -135,6 +135,7 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     if session::is_applying() || is_unguarded()? {
         return Ok(());
     }
+    let _path = OwnPath::enter();
     record(&event.tag, &catalog::created_objects(&event.tag)?)
 }
 

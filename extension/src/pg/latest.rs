@@ -80,3 +80,64 @@ pub fn event_triggers_version() -> u64 {
 unsafe extern "C-unwind" fn event_triggers_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
     EVENT_TRIGGERS.set(EVENT_TRIGGERS.get() + 1);
 }
+
+/// Our tables whose rows say whether and how this database is guarded. A change of one of them is announced to every session by
+/// PostgreSQL's own invalidation messages, when it commits and before the client hears of it; see `sql/guard.sql`.
+const RULES: [&std::ffi::CStr; 4] = [c"activation", c"setting", c"policy_rule", c"maintenance_window"];
+
+thread_local! {
+    static RULE_TABLES: std::cell::Cell<[u32; RULES.len()]> = const { std::cell::Cell::new([0; RULES.len()]) };
+    static RULES_VERSION: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// A number that changes whenever the rules may have changed. What was read under the same number is what is committed now.
+pub fn rules_version() -> u64 {
+    // SAFETY: the callback counts and does nothing else; look-ups in catalog caches with missing_ok, inside a transaction.
+    unsafe {
+        if RULES_VERSION.get() == 0 {
+            RULES_VERSION.set(1);
+            pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0));
+        }
+        if RULE_TABLES.get().contains(&0) {
+            let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
+            if schema != pg_sys::InvalidOid {
+                RULE_TABLES.set(RULES.map(|name| pg_sys::get_relname_relid(name.as_ptr(), schema).to_u32()));
+            }
+        }
+        pg_sys::AcceptInvalidationMessages();
+    }
+    RULES_VERSION.get()
+}
+
+unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    let relation = relation.to_u32();
+    if relation == 0 || RULE_TABLES.get().contains(&relation) {
+        RULES_VERSION.set(RULES_VERSION.get() + 1);
+        // It may be gone, with the extension: the names are looked up again.
+        RULE_TABLES.set([0; RULES.len()]);
+    }
+}
+
+/// Announces a change of the table that a trigger was called for.
+///
+/// # Safety
+/// Called by PostgreSQL's trigger manager.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn runbook_rules_changed(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the context is checked before it is read as TriggerData; a trigger has a relation, which is open and locked.
+    unsafe {
+        let context = (*fcinfo).context;
+        if crate::pg::nodes::tag(context) == pg_sys::NodeTag::T_TriggerData {
+            let trigger = context.cast::<pg_sys::TriggerData>();
+            pg_sys::CacheInvalidateRelcache((*trigger).tg_relation);
+        }
+    }
+    pg_sys::Datum::from(0)
+}
+
+/// Version-1 calling convention, for fmgr.c.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_runbook_rules_changed() -> &'static pg_sys::Pg_finfo_record {
+    static V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &V1
+}

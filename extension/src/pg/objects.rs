@@ -52,3 +52,14 @@ pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
         Some((text(kind), vec![text(identity)], false))
     }
 }
+
+/// Schema and name of a relation of any kind; `None` if it is gone.
+pub fn relation_path(relation: u32) -> Option<Vec<String>> {
+    let oid = pg_sys::Oid::from(relation);
+    // SAFETY: look-ups in catalog caches; names are copied.
+    unsafe {
+        let namespace = pg_sys::get_rel_namespace(oid);
+        let name = text(pg_sys::get_rel_name(oid));
+        (namespace != pg_sys::InvalidOid).then(|| vec![text(pg_sys::get_namespace_name(namespace)), name])
+    }
+}

@@ -1,9 +1,10 @@
 //! PostgreSQL's own catalog, as far as the guard needs it.
 
 use super::{Result, read};
+use crate::pg::objects::relation_path;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
-use runbook_core::identity::{Address, Identity};
+use runbook_core::identity::{Address, Identity, RELATIONS};
 
 /// An object that `sql_drop` reports.
 #[derive(Debug)]
@@ -45,20 +46,42 @@ pub(super) fn address(class: Oid, object: Oid, part: i32) -> Address {
 /// What the statement at hand created or altered; inside `ddl_command_end` only. Temporary objects are left out.
 pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
     let rows = read(
-        "SELECT COALESCE(c.object_type, ''), a.object_names, c.classid, c.objid, c.objsubid FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
-         LEFT JOIN LATERAL pg_catalog.pg_identify_object_as_address(c.classid, c.objid, c.objsubid) AS a ON c.objid IS NOT NULL \
+        "SELECT COALESCE(c.object_type, ''), c.classid, c.objid, c.objsubid \
+         FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
          WHERE c.schema_name IS NULL OR c.schema_name OPERATOR(pg_catalog.<>) 'pg_temp'",
         &[],
         |row| {
-            let identity = match (row.maybe(3)?, row.maybe(4)?, row.maybe(5)?) {
-                (Some(class), Some(object), Some(part)) => Identity::Is(address(class, object, part)),
-                _ => Identity::Unknown,
+            let found = match (row.maybe(2)?, row.maybe(3)?, row.maybe(4)?) {
+                (Some(class), Some(object), Some(part)) => Some(address(class, object, part)),
+                _ => None,
             };
-            let path = row.maybe::<Vec<Option<String>>>(2)?.unwrap_or_default();
-            Ok(Action::executed(tag, &row.get::<String>(1)?, path.into_iter().flatten().collect(), identity))
+            Ok((row.get::<String>(1)?, found))
         },
     )?;
-    Ok(rows)
+    let action = |(kind, found): (String, Option<Address>)| {
+        let (identity, path) = match found {
+            Some(found) => (Identity::Is(found), path_of(found)?),
+            None => (Identity::Unknown, vec![]),
+        };
+        Ok(Action::executed(tag, &kind, path, identity))
+    };
+    rows.into_iter().map(action).collect()
+}
+
+/// Where an object is, schema first.
+fn path_of(found: Address) -> Result<Vec<String>> {
+    if found.class == RELATIONS
+        && found.part == 0
+        && let Some(path) = relation_path(found.object)
+    {
+        return Ok(path);
+    }
+    let rows = read(
+        "SELECT a.object_names FROM pg_catalog.pg_identify_object_as_address($1, $2, $3) AS a",
+        &[Oid::from(found.class).into(), Oid::from(found.object).into(), found.part.into()],
+        |row| row.maybe::<Vec<Option<String>>>(1),
+    )?;
+    Ok(rows.into_iter().flatten().flatten().flatten().collect())
 }
 
 /// OID, schema and name of the table that is about to be rewritten; inside `table_rewrite` only.

@@ -5,6 +5,19 @@ use runbook_core::ledger::Entry;
 
 /// Appends entries in the transaction at hand.
 pub fn append(entries: &[Entry]) -> Result<()> {
+    if let [only] = entries {
+        return execute(
+            "INSERT INTO runbook.entry (entry_id, epoch, recorded_at, kind, payload, leaf_hash) \
+             VALUES ($1::pg_catalog.uuid, 1, $2::pg_catalog.timestamptz, $3, $4, $5)",
+            &[
+                only.entry_id.as_str().into(),
+                only.recorded_at.as_str().into(),
+                only.kind.into(),
+                only.payload.as_str().into(),
+                only.leaf_hash.to_vec().into(),
+            ],
+        );
+    }
     let column = |get: &dyn Fn(&Entry) -> String| entries.iter().map(get).collect::<Vec<_>>();
     execute(
         "INSERT INTO runbook.entry (entry_id, epoch, recorded_at, kind, payload, leaf_hash) \

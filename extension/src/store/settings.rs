@@ -3,15 +3,35 @@
 use super::{Result, execute, latest, read};
 use crate::error::internal;
 use crate::pg::identity::{Database, database};
+use crate::pg::latest::rules_version;
 use chrono::NaiveDateTime;
 use runbook_core::action::Class;
 use runbook_core::policy::{Environment, Override, Pattern, Policy, Rule, Verdict};
 use runbook_core::window::{Window, parse_days};
 use serde::Deserialize;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+
+thread_local! {
+    /// What was read, and under which version of the rules.
+    static ACTIVATION: RefCell<Option<(u64, Option<Database>)>> = const { RefCell::new(None) };
+    static POLICY: RefCell<Option<(u64, Policy)>> = const { RefCell::new(None) };
+}
 
 /// Which database the guard was activated for, if any.
 pub fn activation() -> Result<Option<Database>> {
+    let version = rules_version();
+    if let Some(known) =
+        ACTIVATION.with_borrow(|known| known.as_ref().filter(|known| known.0 == version).map(|known| known.1.clone()))
+    {
+        return Ok(known);
+    }
+    let read = read_activation()?;
+    ACTIVATION.set(Some((version, read.clone())));
+    Ok(read)
+}
+
+fn read_activation() -> Result<Option<Database>> {
     let text = latest("SELECT pg_catalog.concat(a.system_identifier, ' ', a.database_oid) FROM runbook.activation AS a");
     let parse = |text: String| {
         let (system, oid) = text.split_once(' ')?;
@@ -47,6 +67,21 @@ pub fn deactivate() -> Result<()> {
 /// # Errors
 /// XX000 where a row can't be read, so that a damaged policy stops everything instead of nothing.
 pub fn policy() -> Result<Policy> {
+    let version = rules_version();
+    if let Some(known) =
+        POLICY.with_borrow(|known| known.as_ref().filter(|known| known.0 == version).map(|known| known.1.clone()))
+    {
+        return Ok(known);
+    }
+    let read = read_policy()?;
+    // Windows are told with the time of day.
+    if !read.has_windows() {
+        POLICY.set(Some((version, read.clone())));
+    }
+    Ok(read)
+}
+
+fn read_policy() -> Result<Policy> {
     let json = latest(
         "SELECT pg_catalog.jsonb_build_object(\
              'environment', (SELECT s.value FROM runbook.setting AS s WHERE s.key OPERATOR(pg_catalog.=) 'environment'), \
