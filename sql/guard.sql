@@ -32,22 +32,46 @@ END
 $$;
 COMMENT ON FUNCTION runbook.mark_guarded(text) IS 'Marks this database as guarded for the rest of the cluster.';
 
--- Every session keeps in memory what these tables say, until it is told that one of them has changed.
-CREATE FUNCTION runbook.rules_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_rules_changed';
-COMMENT ON FUNCTION runbook.rules_changed() IS 'Tells every session that the rules of the guard have changed.';
-CREATE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.activation
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.rules_changed();
-ALTER TABLE runbook.activation ENABLE ALWAYS TRIGGER rules_changed;
-COMMENT ON TRIGGER rules_changed ON runbook.activation IS 'Tells every session.';
-CREATE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.setting
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.rules_changed();
-ALTER TABLE runbook.setting ENABLE ALWAYS TRIGGER rules_changed;
-COMMENT ON TRIGGER rules_changed ON runbook.setting IS 'Tells every session.';
-CREATE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.policy_rule
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.rules_changed();
-ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER rules_changed;
-COMMENT ON TRIGGER rules_changed ON runbook.policy_rule IS 'Tells every session.';
-CREATE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.maintenance_window
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.rules_changed();
-ALTER TABLE runbook.maintenance_window ENABLE ALWAYS TRIGGER rules_changed;
-COMMENT ON TRIGGER rules_changed ON runbook.maintenance_window IS 'Tells every session.';
+-- Nobody but the extension writes to its tables while the guard is active. And every session keeps in memory what the rules
+-- of the guard say, until it is told that one of them has changed.
+CREATE FUNCTION runbook.guard_own_table() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_guard_own_table';
+COMMENT ON FUNCTION runbook.guard_own_table() IS 'Keeps the runbook''s tables its own, and tells every session when the rules of the guard have changed.';
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.activation
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.activation ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.applied_head
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.applied_head ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.approval
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.approval ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.branch_label
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.branch_label ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.entry
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.made
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.made ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.maintenance_window
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.maintenance_window ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.permit
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.permit ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.permit_decision
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.permit_decision ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.policy_rule
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.revision
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.revision ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.setting
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.setting ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.state
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.state ENABLE ALWAYS TRIGGER a_runbook_own;

@@ -259,7 +259,11 @@ pub fn classify(command: &Command) -> Vec<Action> {
         Command::DropPart { kind, name, part } => vec![Action::on_part("drop", drop_class(kind), kind, name, part)],
         Command::DropOwned { roles, .. } => named("drop owned by", Class::Destructive, "role", roles),
         Command::Reassign { roles } => named("reassign owned by", Class::Security, "role", roles),
-        Command::AlterTable { kind, name, changes } => changes.iter().map(|change| alter_table(kind, name, change)).collect(),
+        Command::AlterTable { kind, name, changes } => {
+            let heir = changes.iter().any(|change| matches!(change, Change::Inherit { .. }));
+            let own = heir.then(|| Action::on("make an heir of", Class::Breaking, kind, name));
+            changes.iter().map(|change| alter_table(kind, name, change)).chain(own).collect()
+        }
         Command::Rename { kind, name, part: Some(part), new_name } => {
             let verb = if kind == "column" || kind == "constraint" { "rename" } else { "rename part of" };
             vec![Action::on_part(verb, Class::Breaking, kind, name, part).to(new_name)]

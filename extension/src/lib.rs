@@ -33,6 +33,7 @@ pub extern "C-unwind" fn _PG_init() {
         downgrade: api::apply::downgrade,
         too_many_rows: guard::table_triggers::too_many_rows,
         emptied: guard::table_triggers::emptied,
+        written: guard::refuse_write,
         record: ledger::recorder::write,
     });
     pg::hooks::install(pg::hooks::Watch {

@@ -8,17 +8,19 @@ use crate::error::refusal;
 use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, facts};
 use crate::guard::enforcement::{self, Enforcement};
-use crate::guard::{protect, wholeness};
+use crate::guard::protect;
+use crate::guard::wholeness::{self, MODE_OFF};
 use crate::ledger;
 use crate::pg::events::{self, Event};
 use crate::pg::identity::{OwnPath, is_own_sql};
+use crate::pg::objects::{describe, has_temporary_schema};
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
 use crate::store::objects::Touched;
-use crate::store::{catalog, objects};
+use crate::store::{catalog, objects, settings};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use runbook_core::action::{Action, Class};
+use runbook_core::action::{Action, Class, Object};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
@@ -62,6 +64,8 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
             wholeness::bypassed(&event.tag, &actions, &format!("event triggers are damaged: {}", damaged.join(", ")));
         }
         protect::check(&event.tag, &command, &actions, enforcement)?;
+    } else if enforcement::mode() == "off" && settings::is_active()? {
+        wholeness::bypassed(&event.tag, &actions, MODE_OFF);
     }
     decide(&event.tag, &actions, When::Before)
 }
@@ -132,11 +136,31 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     if session::covering(|coverage| coverage.is_some()) {
         check_under_lock(&event)?;
     }
-    if session::is_applying() || is_unguarded()? {
+    if is_unguarded()? {
+        return Ok(());
+    }
+    if has_temporary_schema() {
+        check_temporary(&event)?;
+    }
+    if session::is_applying() {
         return Ok(());
     }
     let _path = OwnPath::enter();
     record(&event.tag, &catalog::created_objects(&event.tag)?)
+}
+
+/// What depends on a temporary object goes with the session, without any event: so it must not come to that.
+fn check_temporary(event: &Event) -> Result<(), ErrorReport> {
+    let tied = catalog::tied_to_temporary()?.into_iter().filter_map(|found| {
+        let (kind, path, _) = describe(found)?;
+        let object = Object { kind, qualified: path.len() > 1, path };
+        Some(Action {
+            object,
+            identity: Identity::Is(found),
+            ..Action::on("tie to a temporary object", Class::Destructive, "", &Name::default())
+        })
+    });
+    decide(&event.tag, &tied.collect::<Vec<_>>(), When::During)
 }
 
 /// What a covered statement has touched, asked again now that its locks are held: names can't move any more.

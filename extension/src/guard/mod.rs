@@ -20,3 +20,4 @@ mod wholeness;
 
 pub use classify::{classify, classify_all};
 pub use decide::{WINDOW_HINT, When, allow_call, decide, object};
+pub use protect::refuse_write;

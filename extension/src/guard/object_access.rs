@@ -116,7 +116,7 @@ fn judge_write(table: u32) -> store::Result<()> {
     };
     let action = Action::on("write to", Class::Control, &kind, &name);
     if hooks::is_own(found) {
-        return protect::refuse_drop("DML", &action, enforcement);
+        return protect::refuse_write(table);
     }
     // A statement that runs again and again says it once.
     if WRITTEN.replace(Some((moment(), table))) == Some((moment(), table)) {

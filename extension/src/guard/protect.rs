@@ -9,10 +9,11 @@ use crate::guard::enforcement::Enforcement;
 use crate::guard::table_triggers;
 use crate::ledger::{self, recorder};
 use crate::pg::hooks;
+use crate::pg::objects::relation_path;
 use crate::session;
 use crate::store::{self, objects};
-use runbook_core::action::Action;
-use runbook_core::command::Command;
+use runbook_core::action::{Action, Class};
+use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
 
@@ -25,7 +26,7 @@ pub const EVENT_TRIGGERS: [(&str, &str); 4] = [
 ];
 
 /// Our roles.
-const ROLES: [&str; 6] =
+pub const ROLES: [&str; 6] =
     ["runbook_admin", "runbook_approver", "runbook_auditor", "runbook_author", "runbook_break_glass", "runbook_operator"];
 
 /// Refuses a statement that would damage the guard.
@@ -83,6 +84,25 @@ fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -
     let hint = "If this is meant, deactivate the guard first, which needs a reason and may need approvals: \
                 SELECT runbook.deactivate('REASON');";
     Err(refusal("42501", format!("{what} would damage the guard"), Some(detail.to_owned()), Some(hint.to_owned())))
+}
+
+/// Refuses DML on a table of ours that is not ours.
+///
+/// # Errors
+/// 42501.
+pub fn refuse_write(table: u32) -> store::Result<()> {
+    let enforcement = Enforcement::current()?;
+    if enforcement == Enforcement::Off {
+        return Ok(());
+    }
+    let found = Address::relation(table);
+    let path = relation_path(table).unwrap_or_default();
+    let name = Name {
+        schema: path.first().cloned(),
+        identity: Identity::Is(found),
+        ..Name::bare(path.last().cloned().unwrap_or_default())
+    };
+    refuse_drop("DML", &Action::on("write to", Class::Control, "table", &name), enforcement)
 }
 
 /// Whether an action takes a part of ours away, or changes what it does.

@@ -28,6 +28,7 @@ pub fn layers() -> store::Result<Vec<Layer>> {
     let glass = glass::elsewhere()?;
     let preloaded = is_preloaded();
     let tables = protected::all()?;
+    let missing = wholeness::missing_roles()?;
     let mut layers = vec![
         Layer {
             layer: "activation",
@@ -63,6 +64,16 @@ pub fn layers() -> store::Result<Vec<Layer>> {
             active: enforcing && preloaded,
             covers: "drops by functions, large objects, what TRUNCATE reaches, DML on system catalogs and on the runbook's tables",
             detail: preload_detail(preloaded, "these are not guarded"),
+        },
+        Layer {
+            layer: "roles",
+            active: missing.is_empty(),
+            covers: "who may author, approve, operate, audit, administer, and break the glass",
+            detail: if missing.is_empty() {
+                "all six are there".to_owned()
+            } else {
+                format!("renamed or dropped: {}", missing.join(", "))
+            },
         },
         Layer {
             layer: "recorder",

@@ -41,7 +41,7 @@ fn judge(utility: &Utility) -> store::Result<bool> {
     actions.retain(|action| action.verb == "add" || !action.identity.is_absent());
     if enforcement == Enforcement::Off {
         if active {
-            wholeness::bypassed(&utility.tag, &actions, "runbook.mode is off in this session");
+            wholeness::bypassed(&utility.tag, &actions, wholeness::MODE_OFF);
         }
         cluster::judge(&utility.tag, &actions, active)?;
         return Ok(true);

@@ -1,14 +1,17 @@
 //! Whether the guard is whole, and evidence where somebody who could has switched it off.
 
 use crate::guard::decide::facts;
-use crate::guard::protect::EVENT_TRIGGERS;
+use crate::guard::protect::{EVENT_TRIGGERS, ROLES};
 use crate::ledger::recorder;
 use crate::pg::identity::in_recovery;
 use crate::pg::latest;
-use crate::store::catalog;
+use crate::store::{self, catalog};
 use runbook_core::action::Action;
 use runbook_core::ledger::Kind;
 use std::cell::RefCell;
+
+/// Why nothing is judged where a superuser says so.
+pub const MODE_OFF: &str = "runbook.mode is off in this session";
 
 thread_local! {
     static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -41,4 +44,10 @@ pub fn bypassed(tag: &str, actions: &[Action], why: &str) {
     SAID.with_borrow_mut(|said| said.push(why.to_owned()));
     pgrx::log!("pg_runbook: the guard is bypassed: {why}");
     recorder::record(Kind::GuardBypassed, facts(tag, &lasting, "bypassed", why, None));
+}
+
+/// Roles of ours that are not there: renamed, or never made.
+pub fn missing_roles() -> store::Result<Vec<&'static str>> {
+    let known = catalog::roles_of(&ROLES)?;
+    Ok(ROLES.into_iter().filter(|role| !known.iter().any(|found| found == role)).collect())
 }

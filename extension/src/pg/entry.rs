@@ -55,6 +55,8 @@ pub struct Bodies {
     pub too_many_rows: fn(u32, i64, &'static str) -> Result<(), ErrorReport>,
     /// What becomes of a protected table that is about to be emptied.
     pub emptied: fn(u32) -> Result<(), ErrorReport>,
+    /// What becomes of DML on a table of ours that somebody else sends.
+    pub written: fn(u32) -> Result<(), ErrorReport>,
     /// What the recorder's worker does with its lines.
     pub record: fn(&[String]) -> Result<(), ErrorReport>,
 }
@@ -82,6 +84,11 @@ pub fn too_many_rows(table: u32, limit: i64, tag: &'static str) -> Result<(), Er
 /// Judges that a protected table is about to be emptied.
 pub fn emptied(table: u32) -> Result<(), ErrorReport> {
     (bodies().emptied)(table)
+}
+
+/// Judges DML on a table of ours that somebody else sends.
+pub fn written(table: u32) -> Result<(), ErrorReport> {
+    (bodies().written)(table)
 }
 
 /// Writes records, in the recorder's worker.

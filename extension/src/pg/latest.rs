@@ -118,18 +118,28 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
     }
 }
 
-/// Announces a change of the table that a trigger was called for.
+/// Refuses a change of one of our tables that our own SQL does not make, and announces one of the guard's rules.
 ///
 /// # Safety
-/// Called by PostgreSQL's trigger manager.
+/// Called by PostgreSQL's trigger manager, as a statement trigger.
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn runbook_rules_changed(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: the context is checked before it is read as TriggerData; a trigger has a relation, which is open and locked.
+pub unsafe extern "C-unwind" fn runbook_guard_own_table(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the context is checked before it is read as TriggerData; a trigger has a relation, which is open and locked. The
+    // frame holds nothing to drop.
     unsafe {
         let context = (*fcinfo).context;
         if crate::pg::nodes::tag(context) == pg_sys::NodeTag::T_TriggerData {
-            let trigger = context.cast::<pg_sys::TriggerData>();
-            pg_sys::CacheInvalidateRelcache((*trigger).tg_relation);
+            let relation = (*context.cast::<pg_sys::TriggerData>()).tg_relation;
+            if !crate::pg::identity::is_own_sql() {
+                pg_sys::panic::pgrx_extern_c_guard(|| {
+                    if let Err(report) = crate::pg::entry::written((*relation).rd_id.to_u32()) {
+                        report.report(pgrx::PgLogLevel::ERROR);
+                    }
+                });
+            }
+            if RULE_TABLES.get().contains(&0) || RULE_TABLES.get().contains(&(*relation).rd_id.to_u32()) {
+                pg_sys::CacheInvalidateRelcache(relation);
+            }
         }
     }
     pg_sys::Datum::from(0)
@@ -137,7 +147,7 @@ pub unsafe extern "C-unwind" fn runbook_rules_changed(fcinfo: pg_sys::FunctionCa
 
 /// Version-1 calling convention, for fmgr.c.
 #[unsafe(no_mangle)]
-pub extern "C" fn pg_finfo_runbook_rules_changed() -> &'static pg_sys::Pg_finfo_record {
+pub extern "C" fn pg_finfo_runbook_guard_own_table() -> &'static pg_sys::Pg_finfo_record {
     static V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
     &V1
 }

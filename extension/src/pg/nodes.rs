@@ -8,9 +8,10 @@ use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity};
 use std::ffi::CString;
 
-/// OIDs of pg_rewrite and pg_policy (catalog/pg_rewrite.h, pg_policy.h), which the bindings leave out.
+/// OIDs of pg_rewrite, pg_policy and pg_language (catalog/pg_rewrite.h and so on), which the bindings leave out.
 const REWRITE_CATALOG: u32 = 2618;
 const POLICY_CATALOG: u32 = 3256;
+const LANGUAGE_CATALOG: u32 = 2612;
 
 /// A pointer to a node; null is allowed and reads as nothing.
 pub type NodePtr = *mut pg_sys::Node;
@@ -145,6 +146,12 @@ pub fn object(kind: ObjectType::Type, node: NodePtr) -> Name {
         _ if is_relation(kind) => relation_from_parts(node.cast()),
         ObjectType::OBJECT_SCHEMA => schema(&string(node)),
         ObjectType::OBJECT_EXTENSION => extension(&string(node)),
+        ObjectType::OBJECT_LANGUAGE => {
+            let name = CString::new(string(node)).unwrap_or_default();
+            // SAFETY: NUL-terminated; missing_ok.
+            let found = unsafe { pg_sys::get_language_oid(name.as_ptr(), true) };
+            Name { identity: identity(LANGUAGE_CATALOG.into(), found), ..Name::bare(string(node)) }
+        }
         ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN => data_type(node),
         ObjectType::OBJECT_FUNCTION
         | ObjectType::OBJECT_PROCEDURE

@@ -63,3 +63,10 @@ pub fn relation_path(relation: u32) -> Option<Vec<String>> {
         (namespace != pg_sys::InvalidOid).then(|| vec![text(pg_sys::get_namespace_name(namespace)), name])
     }
 }
+
+/// Whether this session has a temporary schema, so that something may come to depend on what lies in it.
+pub fn has_temporary_schema() -> bool {
+    // SAFETY: pg_my_temp_schema() takes no argument and reads a static of namespace.c.
+    unsafe { pgrx::direct_function_call::<pg_sys::Oid>(pg_sys::pg_my_temp_schema, &[]) }
+        .is_some_and(|schema| schema != pg_sys::InvalidOid)
+}

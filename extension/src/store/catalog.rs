@@ -68,6 +68,22 @@ pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
     rows.into_iter().map(action).collect()
 }
 
+/// Of the lasting relations and types that the statement at hand created or altered, those that depend on a type or a collation
+/// in a temporary schema: they, or columns of theirs, go when the session ends. Inside `ddl_command_end` only.
+pub fn tied_to_temporary() -> Result<Vec<Address>> {
+    read(
+        "SELECT DISTINCT c.classid, c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
+         JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) c.classid AND d.objid OPERATOR(pg_catalog.=) c.objid \
+         LEFT JOIN pg_catalog.pg_type AS t ON d.refclassid OPERATOR(pg_catalog.=) 1247 AND t.oid OPERATOR(pg_catalog.=) d.refobjid \
+         LEFT JOIN pg_catalog.pg_collation AS l ON d.refclassid OPERATOR(pg_catalog.=) 3456 AND l.oid OPERATOR(pg_catalog.=) d.refobjid \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) COALESCE(t.typnamespace, l.collnamespace) \
+         WHERE c.classid OPERATOR(pg_catalog.=) ANY (ARRAY[1247, 1259]::pg_catalog.oid[]) \
+             AND c.schema_name OPERATOR(pg_catalog.<>) 'pg_temp' AND pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')",
+        &[],
+        |row| Ok(address(row.get(1)?, row.get(2)?, 0)),
+    )
+}
+
 /// Where an object is, schema first.
 fn path_of(found: Address) -> Result<Vec<String>> {
     if found.class == RELATIONS
@@ -167,4 +183,13 @@ pub fn role_exists(name: &str) -> Result<bool> {
         |row| row.get::<bool>(1),
     )?;
     Ok(!rows.is_empty())
+}
+
+/// Of these roles, those that exist.
+pub fn roles_of(names: &[&str]) -> Result<Vec<String>> {
+    read(
+        "SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles AS r WHERE r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)",
+        &[names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().into()],
+        |row| row.get(1),
+    )
 }
