@@ -171,7 +171,11 @@ impl Action {
     }
 
     /// The action that `sql_drop` reports for an object that went: `kind` and `path` as PostgreSQL gives them.
-    pub fn dropped(kind: &str, path: Vec<String>, temporary: bool, address: Address) -> Self {
+    pub fn dropped(kind: &str, mut path: Vec<String>, temporary: bool, address: Address) -> Self {
+        // So that policy can make an exception for large objects.
+        if kind == "large object" && path.len() == 1 {
+            path.insert(0, "pg_largeobject".to_owned());
+        }
         let kind = match kind {
             _ if kind.ends_with(" column") => "column",
             "table constraint" => "constraint",

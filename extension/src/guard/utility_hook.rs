@@ -71,7 +71,8 @@ fn record(tag: &str, actions: &[Action]) -> store::Result<()> {
         return Ok(());
     }
     let policy = settings::policy()?;
-    if lasting.iter().all(|action| policy.rule(action).verdict == Verdict::Allow) {
+    let passes = |action: &Action| policy.rule(action).verdict == Verdict::Allow && action.verb != "create";
+    if lasting.iter().all(passes) {
         return Ok(());
     }
     let mut facts = facts(tag, &lasting, "record", "", None);
