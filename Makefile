@@ -10,7 +10,7 @@ export PG_MAJOR PG_CONFIG
 export RUNBOOK_TEST_PYTHON = $(PYTHON)
 export RUNBOOK_TEST_BIN    = $(CURDIR)/target/release
 
-.PHONY: help setup build install demo test installcheck check-postgres bench lint clean
+.PHONY: help setup build install demo test installcheck check-postgres soak bench lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ installcheck: install ## only what psql users see
 
 check-postgres: install ## PostgreSQL's own regression and isolation suites, without us and with us, outputs compared
 	@tests/check-postgres.sh
+
+soak: install ## the heavy proofs at full size
+	RUNBOOK_SOAK=1 cargo test --package runbook-tests --test recorder -- --nocapture
 
 bench: install ## the benchmarks, each against a baseline in the same run
 	@tests/setup.sh --python

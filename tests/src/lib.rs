@@ -121,6 +121,20 @@ impl Server {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
+    /// Process numbers of this server's processes whose title has `title` in it.
+    pub fn processes(&self, title: &str) -> Vec<i32> {
+        let postmaster = std::fs::read_to_string(self.directory.path().join("data/postmaster.pid")).unwrap();
+        let postmaster = postmaster.lines().next().unwrap().to_owned();
+        let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let parent = stat.rsplit_once(") ")?.1.split_whitespace().nth(1)?;
+            let name = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+            (parent == postmaster && name.contains(title)).then_some(pid)
+        });
+        children.collect()
+    }
+
     /// A connection.
     pub fn connect(&self, database: &str, user: &str) -> Client {
         self.config(database, user).connect(NoTls).unwrap()

@@ -76,7 +76,9 @@ impl Stage<'_> {
             None => format!("{error:?}"),
         };
         match step.way {
-            Way::Prepares | Way::Simple | Way::Swallowing | Way::Finally => self.session(&step.who).batch_execute(&sql).map_err(text),
+            Way::Prepares | Way::Simple | Way::Swallowing | Way::Finally => {
+                self.session(&step.who).batch_execute(&sql).map_err(text)
+            }
             Way::Extended => self.session(&step.who).execute(sql.as_str(), &[]).map(|_| ()).map_err(text),
             Way::Replication => {
                 let mut psql = self.server.program("psql");
@@ -226,7 +228,11 @@ fn page(escapes: &[Escape]) -> String {
             group = &escape.group;
             let _ = write!(text, "\n## {group}\n\n| | attempt | by | preloaded | not preloaded |\n|---|---|---|---|---|\n");
         }
-        let who = escape.steps.iter().rfind(|step| !matches!(step.way, Way::Checks | Way::Finally)).map_or("", |step| step.who.as_str());
+        let who = escape
+            .steps
+            .iter()
+            .rfind(|step| !matches!(step.way, Way::Checks | Way::Finally))
+            .map_or("", |step| step.who.as_str());
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} |",

@@ -27,7 +27,7 @@ pub fn damaged_triggers() -> Vec<String> {
     {
         return known;
     }
-    let found = catalog::always_event_triggers().unwrap_or_default();
+    let found = catalog::always_event_triggers();
     let is_whole = |(name, function): &(&str, &str)| found.iter().any(|(known, calls)| known == name && calls == function);
     let damaged: Vec<String> =
         EVENT_TRIGGERS.iter().filter(|trigger| !is_whole(trigger)).map(|(name, _)| (*name).to_owned()).collect();

@@ -1,6 +1,6 @@
 //! PostgreSQL's own catalog, as far as the guard needs it.
 
-use super::{Result, read};
+use super::{Result, latest, read};
 use crate::pg::objects::relation_path;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
@@ -113,15 +113,15 @@ pub fn rewritten_table() -> Result<Option<(u32, String, String)>> {
 }
 
 /// Event triggers that are enabled ALWAYS and call a function of ours: name, and name of the function.
-pub fn always_event_triggers() -> Result<Vec<(String, String)>> {
-    read(
-        "SELECT t.evtname::pg_catalog.text, p.proname::pg_catalog.text FROM pg_catalog.pg_event_trigger AS t \
+pub fn always_event_triggers() -> Vec<(String, String)> {
+    let found = latest(
+        "SELECT pg_catalog.string_agg(pg_catalog.concat(t.evtname, ' ', p.proname), ',') FROM pg_catalog.pg_event_trigger AS t \
          JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.evtfoid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
          WHERE t.evtenabled OPERATOR(pg_catalog.=) 'A' AND n.nspname OPERATOR(pg_catalog.=) 'runbook'",
-        &[],
-        |row| Ok((row.get(1)?, row.get(2)?)),
-    )
+    );
+    let pair = |text: &str| text.split_once(' ').map(|(name, function)| (name.to_owned(), function.to_owned()));
+    found.unwrap_or_default().split(',').filter_map(pair).collect()
 }
 
 /// Quoted names of constraints that are INITIALLY DEFERRED.
