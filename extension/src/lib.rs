@@ -36,6 +36,7 @@ pub extern "C-unwind" fn _PG_init() {
         written: guard::refuse_write,
         record: ledger::recorder::write,
     });
+    pg::transaction::register(ledger::pending::ENDS);
     pg::hooks::install(pg::hooks::Watch {
         utility: guard::utility_hook::before,
         dropped: guard::object_access::dropped,

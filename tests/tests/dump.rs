@@ -39,8 +39,9 @@ fn a_restored_copy_verifies_and_is_inert_until_it_is_activated() {
 fn a_changed_ledger_entry_is_found() {
     let server = Server::start();
     let mut admin = server.database("app");
+    admin.batch_execute("SELECT runbook.activate()").unwrap();
     admin
-        .batch_execute("SELECT runbook.activate(); SET runbook.mode = off; ALTER TABLE runbook.entry DISABLE TRIGGER ALL; \
+        .batch_execute("SET runbook.mode = off; ALTER TABLE runbook.entry DISABLE TRIGGER ALL; \
                         UPDATE runbook.entry SET payload = replace(payload, 'postgres', 'somebody') WHERE kind = 'guard.activated'")
         .unwrap();
     let row = admin.query_one("SELECT ok, bad, problem FROM runbook.verify_ledger()", &[]).unwrap();

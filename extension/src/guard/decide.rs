@@ -6,6 +6,7 @@ use crate::guard::glass;
 use crate::guard::permits::{self, Claim};
 use crate::ledger::{self, recorder};
 use crate::pg::events::client_query;
+use crate::pg::hooks::client_statement;
 use crate::session::{self, By};
 use crate::store::{self, settings};
 use pgrx::spi::quote_literal;
@@ -14,6 +15,7 @@ use runbook_core::identity::Identity;
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Cover;
 use runbook_core::policy::{Policy, Verdict};
+use runbook_core::statement::skip_blank;
 use serde_json::{Value, json};
 
 /// When the guard looks at a statement.
@@ -223,11 +225,15 @@ pub fn facts(tag: &str, actions: &[Action], verdict: &str, reason: &str, revisio
 
 /// The client's text, where it is one statement of a kind that can hold no password, and not longer than 8 kB.
 pub fn statement_text(tag: &str) -> Option<String> {
-    const SECRETIVE: [&str; 4] = ["ROLE", "USER", "SUBSCRIPTION", "SERVER"];
-    let query = client_query()?;
-    if query.len() > 8192 || SECRETIVE.iter().any(|word| tag.contains(word)) {
+    const SECRETIVE: [&str; 5] = ["ROLE", "USER", "SUBSCRIPTION", "SERVER", "SYSTEM"];
+    if SECRETIVE.iter().any(|word| tag.contains(word)) {
         return None;
     }
+    if let Some(statement) = client_statement(tag) {
+        let statement = skip_blank(&statement).trim_end();
+        return (statement.len() <= 8192).then(|| statement.to_owned());
+    }
+    let query = client_query().filter(|query| query.len() <= 8192)?;
     match &crate::pg::statements::texts(&query)?[..] {
         [(found, sql)] if found == tag => Some(sql.clone()),
         _ => None,

@@ -79,7 +79,7 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     if is_unguarded()? {
         return Ok(());
     }
-    let dropped = catalog::dropped_objects()?;
+    let dropped = catalog::dropped_objects();
     // Indexes, defaults and row types that go along with their object are no decision of their own. What a CASCADE reached
     // is, and so is whatever holds data: partitions, owned sequences, members of an extension.
     let mut decided: Vec<Action> = Vec::new();

@@ -1,5 +1,6 @@
 //! Entries with the circumstances that the server knows: who, from where, when, in which transaction.
 
+use crate::ledger::pending;
 use crate::pg::{clock, identity};
 use crate::session;
 use crate::store;
@@ -42,7 +43,7 @@ pub fn entry(kind: Kind, mut facts: Value) -> store::Result<Entry> {
     Ok(Entry::new(kind, circumstances, facts))
 }
 
-/// Appends one entry in the transaction at hand.
+/// Appends one entry in the transaction at hand; it is written when that commits.
 pub fn record(kind: Kind, facts: Value) -> store::Result<()> {
-    store::ledger::append(&[entry(kind, facts)?])
+    pending::push(entry(kind, facts)?)
 }

@@ -112,13 +112,47 @@ pub unsafe fn local_transaction() -> u32 {
     return unsafe { (*pg_sys::MyProc).vxid.lxid };
 }
 
+/// Where the client's text has the statement that is running.
+#[derive(Clone, Copy)]
+struct Statement {
+    place: Place,
+    tag: pg_sys::CommandTag::Type,
+    query: *const c_char,
+    location: c_int,
+    length: c_int,
+}
+
+impl Statement {
+    const NONE: Self = Self { place: Place::NOWHERE, tag: 0, query: std::ptr::null(), location: 0, length: 0 };
+}
+
 thread_local! {
+    static STATEMENT: Cell<Statement> = const { Cell::new(Statement::NONE) };
     /// Inside a statement whose drops event triggers report.
     static REPORTED: Cell<Place> = const { Cell::new(Place::NOWHERE) };
     /// The tag of a statement that the hook has just decided on, for the event trigger that follows.
     static DECIDED: Cell<NodeTag> = const { Cell::new(NodeTag::T_Invalid) };
     /// Whether a check is running: what it reads and writes itself is no business of the guard.
     static CHECKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The client's statement that is running, where it is a utility statement that the client's own text holds.
+pub fn client_statement(tag: &str) -> Option<String> {
+    let statement = STATEMENT.get();
+    // SAFETY: while the place is current, the text is the client's, which lives as long as its command.
+    unsafe {
+        if !statement.place.is_current()
+            || !std::ptr::eq(statement.query, pg_sys::debug_query_string)
+            || text(pg_sys::GetCommandTagName(statement.tag)) != tag
+        {
+            return None;
+        }
+        let whole = CStr::from_ptr(statement.query).to_bytes();
+        let start = usize::try_from(statement.location).unwrap_or(0).min(whole.len());
+        let length = usize::try_from(statement.length).unwrap_or(0);
+        let end = if length == 0 { whole.len() } else { (start + length).min(whole.len()) };
+        Some(String::from_utf8_lossy(&whole[start..end]).into_owned())
+    }
 }
 
 /// Whether the hook has decided on this statement just now; asked once.
@@ -162,10 +196,19 @@ unsafe extern "C-unwind" fn on_utility(
     // SAFETY: the arguments are those of ProcessUtility, passed on unchanged; the check reads the parse tree only.
     unsafe {
         let tree = (*statement).utilityStmt;
-        let before = REPORTED.get();
+        let (before, outer) = (REPORTED.get(), STATEMENT.get());
         // Parts of a statement have been judged with it.
         if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND && !is_own_sql() && concerns(tree) {
             DECIDED.set(NodeTag::T_Invalid);
+            if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL {
+                STATEMENT.set(Statement {
+                    place: Place::here(),
+                    tag: pg_sys::CreateCommandTag(tree),
+                    query,
+                    location: (*statement).stmt_location,
+                    length: (*statement).stmt_len,
+                });
+            }
             guarded(|watch| {
                 let utility = Utility {
                     tag: text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(tree))),
@@ -184,6 +227,7 @@ unsafe extern "C-unwind" fn on_utility(
         let next = PREVIOUS.get().and_then(|previous| previous.utility).unwrap_or(raw::standard_ProcessUtility);
         next(statement, query, read_only, context, parameters, environment, destination, completion);
         REPORTED.set(before);
+        STATEMENT.set(outer);
     }
 }
 

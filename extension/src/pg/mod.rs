@@ -19,6 +19,8 @@ pub mod objects;
 pub mod recorder;
 pub mod session;
 pub mod shared;
+pub mod srf;
 pub mod statements;
 pub mod subtransaction;
+pub mod transaction;
 pub mod triggers;

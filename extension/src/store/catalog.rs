@@ -2,6 +2,7 @@
 
 use super::{Result, latest, read};
 use crate::pg::objects::relation_path;
+use crate::pg::srf;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
 use runbook_core::identity::{Address, Identity, RELATIONS};
@@ -18,24 +19,25 @@ pub struct Dropped {
 }
 
 /// What the statement at hand dropped; inside `sql_drop` only.
-pub fn dropped_objects() -> Result<Vec<Dropped>> {
-    read(
-        "SELECT d.object_type, d.address_names, d.is_temporary, d.original, d.normal, d.schema_name, d.object_name, \
-             d.classid, d.objid, d.objsubid FROM pg_catalog.pg_event_trigger_dropped_objects() AS d",
-        &[],
-        |row| {
-            let path: Vec<Option<String>> = row.maybe(2)?.unwrap_or_default();
-            let kind: String = row.get(1)?;
-            let path = match kind.as_str() {
-                // A type's address is one quoted word.
-                "type" | "domain" => [row.maybe(6)?, row.maybe(7)?].into_iter().flatten().collect(),
-                _ => path.into_iter().flatten().collect(),
-            };
-            let address = address(row.get(8)?, row.get(9)?, row.get(10)?);
-            let action = Action::dropped(&kind, path, row.get(3)?, address);
-            Ok(Dropped { action, original: row.get(4)?, normal: row.get(5)? })
-        },
-    )
+pub fn dropped_objects() -> Vec<Dropped> {
+    srf::dropped_objects(|row| {
+        // classid, objid, objsubid, original, normal, is_temporary, object_type, schema_name, object_name, object_identity,
+        // address_names, address_args
+        let kind: String = row.get(6).unwrap_or_default();
+        let path: Vec<String> = match kind.as_str() {
+            // A type's address is one quoted word.
+            "type" | "domain" => [row.get(7), row.get(8)].into_iter().flatten().collect(),
+            _ => row.get::<Vec<Option<String>>>(10).unwrap_or_default().into_iter().flatten().collect(),
+        };
+        let flag = |column| row.get(column).unwrap_or(false);
+        Dropped { action: Action::dropped(&kind, path, flag(5), address_in(row)), original: flag(3), normal: flag(4) }
+    })
+}
+
+/// The address in the first three columns.
+fn address_in(row: &srf::Row) -> Address {
+    let oid = |column| row.get::<Oid>(column).unwrap_or(Oid::INVALID);
+    address(oid(0), oid(1), row.get(2).unwrap_or(0))
 }
 
 /// An address from the columns of `pg_depend`, `pg_event_trigger_dropped_objects()` and their like.
@@ -45,19 +47,12 @@ pub(super) fn address(class: Oid, object: Oid, part: i32) -> Address {
 
 /// What the statement at hand created or altered; inside `ddl_command_end` only. Temporary objects are left out.
 pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
-    let rows = read(
-        "SELECT COALESCE(c.object_type, ''), c.classid, c.objid, c.objsubid \
-         FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
-         WHERE c.schema_name IS NULL OR c.schema_name OPERATOR(pg_catalog.<>) 'pg_temp'",
-        &[],
-        |row| {
-            let found = match (row.maybe(2)?, row.maybe(3)?, row.maybe(4)?) {
-                (Some(class), Some(object), Some(part)) => Some(address(class, object, part)),
-                _ => None,
-            };
-            Ok((row.get::<String>(1)?, found))
-        },
-    )?;
+    // classid, objid, objsubid, command_tag, object_type, schema_name, object_identity, in_extension, command
+    let rows = srf::ddl_commands(|row| {
+        let temporary = row.get::<String>(5).is_some_and(|schema| schema == "pg_temp");
+        let found = row.get::<Oid>(1).map(|_| address_in(row));
+        (!temporary).then(|| (row.get::<String>(4).unwrap_or_default(), found))
+    });
     let action = |(kind, found): (String, Option<Address>)| {
         let (identity, path) = match found {
             Some(found) => (Identity::Is(found), path_of(found)?),
@@ -65,7 +60,7 @@ pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
         };
         Ok(Action::executed(tag, &kind, path, identity))
     };
-    rows.into_iter().map(action).collect()
+    rows.into_iter().flatten().map(action).collect()
 }
 
 /// Of the lasting relations and types that the statement at hand created or altered, those that depend on a type or a collation

@@ -1,45 +1,42 @@
 //! Table `entry`.
 
 use super::{Result, execute, read};
+use crate::pg::entry::Parameter;
 use runbook_core::ledger::Entry;
 
-/// Appends entries in the transaction at hand.
+/// Appends entries in the transaction at hand. Rows are written four by four and one by one, by statements whose plan never
+/// changes: a plan for arrays would be made anew every time.
 pub fn append(entries: &[Entry]) -> Result<()> {
-    if let [only] = entries {
-        return execute(
+    let mut rest = entries;
+    while let [a, b, c, d, others @ ..] = rest {
+        execute(
+            "INSERT INTO runbook.entry (entry_id, epoch, recorded_at, kind, payload, leaf_hash) VALUES \
+             ($1::pg_catalog.uuid, 1, $2::pg_catalog.timestamptz, $3, $4, $5), \
+             ($6::pg_catalog.uuid, 1, $7::pg_catalog.timestamptz, $8, $9, $10), \
+             ($11::pg_catalog.uuid, 1, $12::pg_catalog.timestamptz, $13, $14, $15), \
+             ($16::pg_catalog.uuid, 1, $17::pg_catalog.timestamptz, $18, $19, $20)",
+            &[a, b, c, d].into_iter().flat_map(values).collect::<Vec<_>>(),
+        )?;
+        rest = others;
+    }
+    for one in rest {
+        execute(
             "INSERT INTO runbook.entry (entry_id, epoch, recorded_at, kind, payload, leaf_hash) \
              VALUES ($1::pg_catalog.uuid, 1, $2::pg_catalog.timestamptz, $3, $4, $5)",
-            &[
-                only.entry_id.as_str().into(),
-                only.recorded_at.as_str().into(),
-                only.kind.into(),
-                only.payload.as_str().into(),
-                only.leaf_hash.to_vec().into(),
-            ],
-        );
+            &values(one),
+        )?;
     }
-    let column = |get: &dyn Fn(&Entry) -> String| entries.iter().map(get).collect::<Vec<_>>();
-    execute(
-        "INSERT INTO runbook.entry (entry_id, epoch, recorded_at, kind, payload, leaf_hash) \
-         SELECT e.id::pg_catalog.uuid, 1, e.at::pg_catalog.timestamptz, e.kind, e.payload, pg_catalog.decode(e.hash, 'hex') \
-         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
-              pg_catalog.unnest($5)) AS e (id, at, kind, payload, hash)",
-        &[
-            column(&|entry| entry.entry_id.clone()).into(),
-            column(&|entry| entry.recorded_at.clone()).into(),
-            column(&|entry| entry.kind.to_owned()).into(),
-            column(&|entry| entry.payload.clone()).into(),
-            column(&|entry| hex(&entry.leaf_hash)).into(),
-        ],
-    )
+    Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+fn values(entry: &Entry) -> [Parameter<'_>; 5] {
+    [
+        entry.entry_id.as_str().into(),
+        entry.recorded_at.as_str().into(),
+        entry.kind.into(),
+        entry.payload.as_str().into(),
+        entry.leaf_hash.to_vec().into(),
+    ]
 }
 
 /// The client's address as the server sees it; empty for a unix socket.

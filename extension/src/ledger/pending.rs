@@ -1,0 +1,56 @@
+//! Entries that wait for their transaction to commit: they are written together, right before it does.
+//!
+//! A transaction of many statements writes one set of rows instead of one row each. What a savepoint takes back takes its
+//! entries with it; a transaction that is prepared has written them.
+
+use crate::pg::transaction::{self, Ends};
+use crate::store;
+use runbook_core::ledger::Entry;
+use std::cell::RefCell;
+
+thread_local! {
+    static PENDING: RefCell<Vec<(u32, Entry)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// More than these are written at once, so that a transaction of a million statements needs no memory for them.
+const MOST: usize = 64;
+
+/// What is done at the ends of transactions.
+pub const ENDS: Ends = Ends {
+    before_commit: || {
+        if PENDING.with_borrow(Vec::is_empty) {
+            return;
+        }
+        if let Err(report) = transaction::with_snapshot(write) {
+            report.report(pgrx::PgLogLevel::ERROR);
+        }
+    },
+    over: || PENDING.with_borrow_mut(Vec::clear),
+    rolled_back: |own| PENDING.with_borrow_mut(|pending| pending.retain(|(at, _)| *at != own)),
+    merged: |own, parent| {
+        PENDING.with_borrow_mut(|pending| {
+            pending.iter_mut().filter(|(at, _)| *at == own).for_each(|(at, _)| *at = parent);
+        });
+    },
+};
+
+/// Has an entry wait for the commit of the transaction at hand.
+pub fn push(entry: Entry) -> store::Result<()> {
+    let at = transaction::current();
+    let many = PENDING.with_borrow_mut(|pending| {
+        pending.push((at, entry));
+        pending.len() > MOST
+    });
+    if many { write() } else { Ok(()) }
+}
+
+/// Writes what waits, in the subtransaction at hand. What subtransactions around it have left belongs to them and stays.
+fn write() -> store::Result<()> {
+    let here = transaction::current();
+    let entries: Vec<Entry> = PENDING.with_borrow_mut(|pending| {
+        let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(pending).into_iter().partition(|(at, _)| *at == here);
+        *pending = others;
+        mine.into_iter().map(|(_, entry)| entry).collect()
+    });
+    if entries.is_empty() { Ok(()) } else { store::ledger::append(&entries) }
+}

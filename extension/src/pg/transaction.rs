@@ -1,0 +1,78 @@
+//! The ends of transactions and subtransactions, for what must be done once before a commit.
+
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::OnceLock;
+
+/// What is done; [`register`] is given it.
+pub struct Ends {
+    /// The transaction is about to commit, or to be prepared. An error aborts it.
+    pub before_commit: fn(),
+    /// The transaction has ended.
+    pub over: fn(),
+    /// A subtransaction has been rolled back.
+    pub rolled_back: fn(u32),
+    /// A subtransaction has ended and is part of its parent now.
+    pub merged: fn(u32, u32),
+}
+
+static ENDS: OnceLock<Ends> = OnceLock::new();
+
+thread_local! {
+    static LISTENS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Connects the ends of transactions to what is done about them.
+pub fn register(ends: Ends) {
+    let _ = ENDS.set(ends);
+}
+
+/// The subtransaction at hand; has this session listen to the ends of transactions from now on.
+pub fn current() -> u32 {
+    // SAFETY: the callbacks stay registered for the session's life; called inside a transaction.
+    unsafe {
+        if !LISTENS.replace(true) {
+            pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+        }
+        pg_sys::GetCurrentSubTransactionId()
+    }
+}
+
+/// Runs `body` with a snapshot: right before a commit there is none any more.
+pub fn with_snapshot<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: what is pushed is popped; an error in between aborts the transaction, which pops it too.
+    unsafe {
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let result = body();
+        pg_sys::PopActiveSnapshot();
+        result
+    }
+}
+
+unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
+    use pg_sys::XactEvent::*;
+    let Some(ends) = ENDS.get() else { return };
+    match event {
+        // SAFETY: before the commit the transaction is in progress, and an error aborts it.
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => unsafe { pg_sys::panic::pgrx_extern_c_guard(ends.before_commit) },
+        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE => (ends.over)(),
+        _ => {}
+    }
+}
+
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    own: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _argument: *mut c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    let Some(ends) = ENDS.get() else { return };
+    match event {
+        SUBXACT_EVENT_COMMIT_SUB => (ends.merged)(own, parent),
+        SUBXACT_EVENT_ABORT_SUB => (ends.rolled_back)(own),
+        _ => {}
+    }
+}
