@@ -106,6 +106,9 @@ pub enum Command {
     Log(Log),
     /// Show where the database stands, what is pending, and which protections are live
     Status,
+    /// Sum up what the guard has refused, or would have
+    #[command(subcommand)]
+    Guard(Guard),
     /// Turn another tool's migrations into revision files
     #[command(subcommand)]
     Import(Import),
@@ -359,4 +362,22 @@ mod tests {
             }
         }
     }
+}
+
+/// What is asked of the guard.
+#[derive(Debug, Subcommand)]
+pub enum Guard {
+    /// Sum up a trial period by role, class and object
+    Report(Report),
+}
+
+/// A report on a trial period.
+#[derive(Debug, ClapArgs)]
+pub struct Report {
+    /// How far back to look, as PostgreSQL writes intervals
+    #[arg(long, short, default_value = "30 days")]
+    pub since: String,
+    /// At most so many lines in each part
+    #[arg(long, short = 'n', default_value_t = 20)]
+    pub limit: i64,
 }

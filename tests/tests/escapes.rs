@@ -210,7 +210,8 @@ fn page(escapes: &[Escape]) -> String {
          | | preloaded | not preloaded |\n|---|---|---|\n",
         escapes.len()
     );
-    let kinds: [(&str, fn(&Outcome) -> bool); 6] = [
+    type Is = fn(&Outcome) -> bool;
+    let kinds: [(&str, Is); 6] = [
         ("blocked", |outcome| *outcome == Outcome::Blocked),
         ("recorded", |outcome| *outcome == Outcome::Recorded),
         ("denied", |outcome| matches!(outcome, Outcome::Denied(_))),

@@ -7,6 +7,7 @@ mod current;
 mod decide;
 mod downgrade;
 mod edit;
+mod guard;
 mod heads;
 mod history;
 mod import;
@@ -26,7 +27,7 @@ mod status;
 mod submit;
 mod upgrade;
 
-use crate::args::{Command, Import};
+use crate::args::{Command, Guard, Import};
 use crate::context::Context;
 use crate::error::Result;
 
@@ -56,6 +57,7 @@ pub fn run(command: Command, context: &Context) -> Result<()> {
         Command::Stamp(args) => stamp::run(&args, context),
         Command::Log(args) => log::run(&args, context),
         Command::Status => status::run(context),
+        Command::Guard(Guard::Report(args)) => guard::report(&args, context),
         Command::Import(Import::Alembic(args)) => import::alembic(&args, context),
         Command::Completions { shell } => man::completions(shell),
         Command::Man => man::page(),

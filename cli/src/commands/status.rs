@@ -24,7 +24,7 @@ pub fn run(context: &Context) -> Result<()> {
     for layer in &layers {
         let active = layer.get("active").and_then(serde_json::Value::as_bool) == Some(true);
         let mark = if active { format!("{green}on {off}") } else { format!("{red}off{off}") };
-        writeln!(out, "  {mark} {:<16} {}", output::text(layer.get("layer")), output::text(layer.get("detail")))?;
+        writeln!(out, "  {mark} {:<18} {}", output::text(layer.get("layer")), output::text(layer.get("detail")))?;
     }
     let at: Vec<String> = current
         .iter()

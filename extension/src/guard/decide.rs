@@ -7,6 +7,7 @@ use crate::guard::permits::{self, Claim};
 use crate::ledger::{self, recorder};
 use crate::pg::events::client_query;
 use crate::pg::hooks::client_statement;
+use crate::pg::identity::{Moment, moment};
 use crate::session::{self, By};
 use crate::store::{self, settings};
 use pgrx::spi::quote_literal;
@@ -17,6 +18,7 @@ use runbook_core::manifest::Cover;
 use runbook_core::policy::{Policy, Verdict};
 use runbook_core::statement::skip_blank;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 
 /// When the guard looks at a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +91,7 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     let class = action.class.as_str();
     let facts = facts(tag, actions, verdict.as_str(), &detail, None);
     if enforcement == Enforcement::Record {
-        return ledger::record(Kind::DdlWouldBlock, facts);
+        return if is_news(action, when) { ledger::record(Kind::DdlWouldBlock, facts) } else { Ok(()) };
     }
     recorder::record(Kind::DdlBlocked, facts);
     let hint = match verdict {
@@ -97,6 +99,25 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
         _ => REVISION_HINT.to_owned() + &request_hint(tag, when),
     };
     Err(refusal("42501", format!("{action} is {class} and not approved"), Some(detail), Some(hint)))
+}
+
+thread_local! {
+    static SAID: RefCell<(Option<Moment>, Vec<String>)> = const { RefCell::new((None, Vec::new())) };
+}
+
+/// Whether an action that is only recorded has not been recorded for the client's statement at hand before it ran.
+fn is_news(action: &Action, when: When) -> bool {
+    let (now, what) = (Some(moment()), action.to_string());
+    SAID.with_borrow_mut(|(then, said)| {
+        if *then != now {
+            (*then, *said) = (now, Vec::new());
+        }
+        let known = said.contains(&what);
+        if when == When::Before && said.len() < LISTED {
+            said.push(what);
+        }
+        when == When::Before || !known
+    })
 }
 
 /// The call that would let approvals decide where policy denies.

@@ -1,0 +1,86 @@
+//! `runbook guard report`: what the guard has refused, or would have refused, in a trial period.
+
+use crate::args::{Format, Report};
+use crate::context::{Context, rows};
+use crate::error::Result;
+use crate::output;
+use serde_json::{Value, json};
+use std::io::Write;
+
+const SQL: &str = "\
+WITH entry AS ( \
+    SELECT l.entry_id, l.recorded_at, l.session_role, l.kind, l.tag, l.statement, l.objects \
+    FROM runbook.ledger AS l \
+    WHERE l.kind IN ('ddl.would_block', 'ddl.blocked', 'guard.bypassed') \
+        AND l.recorded_at > pg_catalog.now() - $1::text::pg_catalog.interval), \
+object AS ( \
+    SELECT e.*, o.value ->> 'class' AS class, o.value ->> 'action' AS action, \
+        pg_catalog.concat_ws(' ', o.value ->> 'kind', o.value ->> 'identity') AS object \
+    FROM entry AS e CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(e.objects) AS o (value) \
+    WHERE o.value ->> 'class' <> 'additive')";
+
+pub fn report(args: &Report, context: &Context) -> Result<()> {
+    let mut client = context.connect()?;
+    let by = |grouping: &str| {
+        format!(
+            "{SQL} SELECT {grouping}, pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'ddl.would_block') AS would_block, \
+                 pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'ddl.blocked') AS blocked, \
+                 pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'guard.bypassed') AS bypassed, \
+                 pg_catalog.max(o.recorded_at) AS last, \
+                 (pg_catalog.array_agg(o.statement ORDER BY o.recorded_at DESC) FILTER (WHERE o.statement IS NOT NULL))[1] AS example \
+             FROM object AS o GROUP BY {grouping} ORDER BY pg_catalog.count(DISTINCT o.entry_id) DESC, {grouping} LIMIT $2"
+        )
+    };
+    let roles = rows(&mut client, &by("session_role"), &[&args.since, &args.limit])?;
+    let classes = rows(&mut client, &by("class"), &[&args.since, &args.limit])?;
+    let objects = rows(&mut client, &by("action, object"), &[&args.since, &args.limit])?;
+    let totals = rows(
+        &mut client,
+        &format!(
+            "{SQL} SELECT pg_catalog.count(*) FILTER (WHERE e.kind = 'ddl.would_block') AS would_block, \
+                 pg_catalog.count(*) FILTER (WHERE e.kind = 'ddl.blocked') AS blocked, \
+                 pg_catalog.count(*) FILTER (WHERE e.kind = 'guard.bypassed') AS bypassed, \
+                 pg_catalog.count(DISTINCT e.session_role) AS roles, pg_catalog.current_setting('runbook.mode', true) AS mode \
+             FROM entry AS e WHERE $2::pg_catalog.int8 IS NOT NULL"
+        ),
+        &[&args.since, &args.limit],
+    )?;
+    let mut out = std::io::stdout().lock();
+    if context.format() == Format::Json {
+        let json =
+            json!({"since": args.since, "totals": totals.first(), "roles": roles, "classes": classes, "objects": objects});
+        writeln!(out, "{}", serde_json::to_string_pretty(&json).unwrap_or_default())?;
+        return Ok(());
+    }
+    let total = |key: &str| output::text(totals.first().and_then(|row| row.get(key)));
+    let (bold, off) = if output::stdout_is_coloured() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    writeln!(
+        out,
+        "In the last {}: {bold}{} statements would have been refused{off}, {} were refused, {} sessions went past the guard; {} roles.",
+        args.since,
+        total("would_block"),
+        total("blocked"),
+        total("bypassed"),
+        total("roles"),
+    )?;
+    if roles.is_empty() {
+        writeln!(out, "Nothing that policy does not allow has happened: enforcing it would have disturbed nobody.")?;
+        return Ok(());
+    }
+    drop(out);
+    for (title, found, columns) in [
+        ("by role", roles, &["session_role", "would_block", "blocked", "bypassed", "last"][..]),
+        ("by class", classes, &["class", "would_block", "blocked", "bypassed", "last"][..]),
+        ("by object", objects, &["action", "object", "would_block", "blocked", "bypassed", "example"][..]),
+    ] {
+        println!("\n{bold}{title}{off}");
+        let mut found = found;
+        for row in &mut found {
+            if let Some(Value::String(example)) = row.get_mut("example") {
+                *example = example.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect();
+            }
+        }
+        output::rows(context.format(), &found, columns, "")?;
+    }
+    Ok(())
+}
