@@ -348,6 +348,7 @@ pub fn classify(command: &Command) -> Vec<Action> {
                 names.iter().map(|name| Action::on(&verb, Class::Blocking, kind, name)).collect()
             }
         },
+        Command::Protection { tag } => vec![Action::on("run", Class::Security, "command", &Name::bare(tag.as_str()))],
         Command::Other { tag } => vec![Action::on("run", Class::Breaking, "command", &Name::bare(tag.as_str()))],
         Command::Delete { filtered: true, .. }
         | Command::Change { .. }

@@ -306,6 +306,10 @@ pub enum Command {
     Opaque {
         tag: String,
     },
+    /// Default privileges, row security policies, security labels.
+    Protection {
+        tag: String,
+    },
     /// Everything else that changes the catalog.
     Other {
         tag: String,

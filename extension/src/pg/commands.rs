@@ -134,6 +134,10 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                 }
                 rewrite(command_tag, kind, statement.relation)
             }
+            NodeTag::T_AlterSeqStmt => {
+                let name = relation((*node.cast::<pg_sys::AlterSeqStmt>()).sequence);
+                Command::AlterTable { kind: "sequence".to_owned(), name, changes: vec![Change::Unknown { subtype: 0 }] }
+            }
             NodeTag::T_AlterExtensionStmt => {
                 let name = extension(&text((*node.cast::<pg_sys::AlterExtensionStmt>()).extname));
                 Command::Extension { verb: "update", name, member: None }
@@ -663,29 +667,26 @@ fn by_tag(node_tag: NodeTag, tag: String) -> Command {
         | T_CreateSubscriptionStmt
         | T_CreateTransformStmt
         | T_CreateUserMappingStmt => Command::Create { kind: kind_from(&tag), name: Name::default(), replace: false },
+        T_AlterDefaultPrivilegesStmt | T_AlterPolicyStmt | T_SecLabelStmt => Command::Protection { tag },
         // It creates tables like any other; each fires its own events.
         T_ImportForeignSchemaStmt => {
             Command::Create { kind: "foreign table".to_owned(), name: Name::default(), replace: false }
         }
         T_AlterCollationStmt
         | T_AlterDatabaseRefreshCollStmt
-        | T_AlterDefaultPrivilegesStmt
         | T_AlterFdwStmt
         | T_AlterForeignServerStmt
         | T_AlterObjectDependsStmt
         | T_AlterOpFamilyStmt
         | T_AlterOperatorStmt
-        | T_AlterPolicyStmt
         | T_AlterPublicationStmt
-        | T_AlterSeqStmt
         | T_AlterStatsStmt
         | T_AlterSubscriptionStmt
         | T_AlterTSConfigurationStmt
         | T_AlterTSDictionaryStmt
         | T_AlterTableMoveAllStmt
         | T_AlterTypeStmt
-        | T_AlterUserMappingStmt
-        | T_SecLabelStmt => Command::Other { tag },
+        | T_AlterUserMappingStmt => Command::Other { tag },
         _ => Command::Other { tag },
     }
 }
