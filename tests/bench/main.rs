@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
+mod guard;
+
 fn main() {
     let count: usize = std::env::var("RUNBOOK_BENCH_REVISIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
     let rounds: usize = std::env::var("RUNBOOK_BENCH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
@@ -17,6 +19,13 @@ fn main() {
     }
     if which.is_empty() || which == "chain" {
         chain(count, rounds);
+    }
+    let seconds = std::env::var("RUNBOOK_BENCH_SECONDS").unwrap_or_else(|_| "5".to_owned());
+    if which.is_empty() || which == "ddl" {
+        guard::ddl(rounds, &seconds);
+    }
+    if which.is_empty() || which == "dml" {
+        guard::dml(rounds, &seconds);
     }
 }
 
