@@ -28,6 +28,9 @@ GRANT EXECUTE ON FUNCTION
     runbook.set_maintenance_window(text, text[], text, text, text, text), runbook.drop_maintenance_window(text)
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
+-- Owners of protected tables make partitions, and PostgreSQL makes the triggers of those in their name.
+GRANT EXECUTE ON FUNCTION runbook.guard_rows(), runbook.guard_truncate() TO PUBLIC;
+
 -- The ledger may hold what others typed: auditors and admins read it.
 GRANT SELECT ON runbook.ledger TO runbook_auditor, runbook_admin;
 GRANT EXECUTE ON FUNCTION runbook.verify_ledger(), runbook.payload_or_null(text) TO runbook_auditor, runbook_admin;

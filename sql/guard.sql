@@ -33,45 +33,84 @@ $$;
 COMMENT ON FUNCTION runbook.mark_guarded(text) IS 'Marks this database as guarded for the rest of the cluster.';
 
 -- Nobody but the extension writes to its tables while the guard is active. And every session keeps in memory what the rules
--- of the guard say, until it is told that one of them has changed.
+-- of the guard say, until it is told that one of them has changed. Logical replication fires the triggers for rows alone.
 CREATE FUNCTION runbook.guard_own_table() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_guard_own_table';
 COMMENT ON FUNCTION runbook.guard_own_table() IS 'Keeps the runbook''s tables its own, and tells every session when the rules of the guard have changed.';
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.activation
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.activation ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.activation
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.activation ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.applied_head
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.applied_head ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.applied_head
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.applied_head ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.approval
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.approval ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.approval
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.approval ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.branch_label
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.branch_label ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.branch_label
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.branch_label ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.entry
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.entry
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.made
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.made ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.made
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.made ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.maintenance_window
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.maintenance_window ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.maintenance_window
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.maintenance_window ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.permit
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.permit ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.permit
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.permit ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.permit_decision
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.permit_decision ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.permit_decision
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.permit_decision ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.policy_rule
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.policy_rule
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.revision
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.revision ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.revision
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.revision ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.setting
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.setting ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.setting
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.setting ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.state
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.state ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.state
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.state ENABLE ALWAYS TRIGGER a_runbook_own_row;

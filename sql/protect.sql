@@ -44,7 +44,7 @@ BEGIN
         EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ALWAYS TRIGGER a_runbook_truncate', one.name);
         IF max_rows IS NOT NULL AND NOT one.is_partition THEN
             EXECUTE pg_catalog.format('CREATE TRIGGER a_runbook_rows BEFORE DELETE OR UPDATE ON %s '
-                'FOR EACH ROW EXECUTE FUNCTION runbook.guard_rows(%L)', one.name, max_rows);
+                'FOR EACH ROW EXECUTE FUNCTION runbook.guard_rows(%L, %L)', one.name, max_rows, protected);
         END IF;
     END LOOP;
     FOR one IN
@@ -59,9 +59,28 @@ END
 $$;
 COMMENT ON FUNCTION runbook.make_triggers(oid, bigint) IS 'Creates the triggers of a protected table.';
 
+-- What has been attached to a protected table, or made an heir of it, is protected with it.
+CREATE FUNCTION runbook.extend_protection(parent oid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE root oid; max_rows bigint;
+BEGIN
+    WITH RECURSIVE up (id, depth) AS (
+        SELECT parent, 0 UNION SELECT i.inhparent, u.depth + 1 FROM pg_catalog.pg_inherits AS i JOIN up AS u ON i.inhrelid = u.id)
+    SELECT u.id INTO root FROM up AS u JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = u.id AND g.tgname = 'a_runbook_truncate'
+    ORDER BY u.depth DESC LIMIT 1;
+    IF root IS NOT NULL THEN
+        SELECT v.max_rows INTO max_rows FROM runbook.protected_tables AS v WHERE v."table" = root;
+        PERFORM runbook.make_triggers(root, max_rows);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION runbook.extend_protection(oid) IS 'Protects what has come to belong to a protected table.';
+
 CREATE VIEW runbook.protected_tables AS
     SELECT e.tgrelid::regclass AS "table",
-        pg_catalog.convert_from(pg_catalog.substring(r.tgargs, 1, pg_catalog.length(r.tgargs) - 1), 'UTF8')::bigint AS max_rows,
+        pg_catalog.split_part(pg_catalog.encode(r.tgargs, 'escape'), E'\\000', 1)::bigint AS max_rows,
         e.tgenabled = 'A' AND r.tgenabled IS NOT DISTINCT FROM CASE WHEN r.oid IS NOT NULL THEN 'A'::"char" END AS enabled
     FROM pg_catalog.pg_trigger AS e
     JOIN pg_catalog.pg_proc AS p ON p.oid = e.tgfoid AND p.prosrc = 'runbook_guard_truncate'

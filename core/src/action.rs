@@ -309,6 +309,10 @@ pub fn classify(command: &Command) -> Vec<Action> {
             vec![Action::on_part(create_verb(*replace), class, "trigger", table, name)]
         }
         Command::Definer { verb, kind, name } => vec![Action::on(verb, Class::Security, kind, name)],
+        Command::DependsOnExtension { kind, name, part } => vec![match part {
+            Some(part) => Action::on_part("tie to an extension", Class::Breaking, kind, name, part),
+            None => Action::on("tie to an extension", Class::Breaking, kind, name),
+        }],
         Command::Heir { parents } => {
             parents.iter().map(|name| Action::on("inherit from", Class::Additive, "table", name)).collect()
         }
@@ -390,7 +394,8 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
         Change::SetNotNull { column: part } => column("set not null on", Class::Blocking, part),
         Change::DropNotNull { column: part } => column("drop not null on", Class::Additive, part),
         Change::DropExpression { column: part } => column("drop expression of", Class::Breaking, part),
-        Change::DropIdentity { column: part } => column("drop identity of", Class::Breaking, part),
+        Change::DropIdentity { column: part } => column("drop identity of", Class::Destructive, part),
+        Change::ResetIdentity { column: part } => column("change identity of", Class::Breaking, part),
         Change::AddConstraint { name: part, scans } => {
             let class = if *scans { Class::Blocking } else { Class::Additive };
             Action::on_part("add", class, "constraint", name, part)

@@ -72,6 +72,10 @@ pub enum Change {
     DropIdentity {
         column: String,
     },
+    /// SET GENERATED, RESTART and other changes of an identity column's sequence.
+    ResetIdentity {
+        column: String,
+    },
     AddConstraint {
         name: String,
         scans: bool,
@@ -275,6 +279,12 @@ pub enum Command {
         verb: &'static str,
         kind: String,
         name: Name,
+    },
+    /// ALTER … DEPENDS ON EXTENSION: it goes with the extension.
+    DependsOnExtension {
+        kind: String,
+        name: Name,
+        part: Option<String>,
     },
     /// A table that inherits from others, besides being created.
     Heir {

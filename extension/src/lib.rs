@@ -42,5 +42,6 @@ pub extern "C-unwind" fn _PG_init() {
         dropped: guard::object_access::dropped,
         truncated: guard::object_access::truncated,
         written: guard::object_access::written,
+        exported: guard::object_access::exported,
     });
 }

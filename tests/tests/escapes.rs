@@ -60,7 +60,7 @@ struct Stage<'a> {
 impl Stage<'_> {
     fn session(&mut self, who: &str) -> &mut Client {
         let login = who.split(['@', '/']).next().unwrap().to_owned();
-        let database = who.split_once('@').map_or(self.database.as_str(), |(_, rest)| rest).to_owned();
+        let database = who.split_once('@').map_or(self.database.as_str(), |(_, rest)| rest).replace("{db}", &self.database);
         let server = self.server;
         self.sessions.entry(who.to_owned()).or_insert_with(|| server.connect(&database, &login))
     }
@@ -306,4 +306,29 @@ fn what_logical_replication_applies_meets_the_triggers_of_protected_tables() {
     assert_eq!(count(&mut target, "SELECT count(*) FROM t"), 97);
     target.batch_execute("ALTER SUBSCRIPTION s DISABLE").unwrap();
     assert_eq!(sqlstate(target.batch_execute("TRUNCATE t")), "42501");
+}
+
+#[test]
+fn logical_replication_writes_nothing_to_the_tables_of_the_runbook() {
+    let server = Server::start_with(&["fsync=off", "wal_level=logical"]);
+    let mut source = server.database("source");
+    source
+        .batch_execute("SELECT runbook.activate(); SET runbook.mode = off; CREATE PUBLICATION p FOR TABLE runbook.activation")
+        .unwrap();
+    source.query_one("SELECT pg_create_logical_replication_slot('s', 'pgoutput')", &[]).unwrap();
+    let mut target = server.database("target");
+    target.batch_execute("SELECT runbook.activate()").unwrap();
+    let subscription = format!(
+        "CREATE SUBSCRIPTION s CONNECTION 'host={} port={} dbname=source user=postgres' PUBLICATION p \
+         WITH (create_slot = false, copy_data = false, slot_name = 's')",
+        server.socket(),
+        runbook_tests::PORT
+    );
+    target.batch_execute(&subscription).unwrap();
+    source.batch_execute("DELETE FROM runbook.activation").unwrap();
+    let count = |target: &mut Client, sql: &str| target.query_one(sql, &[]).unwrap().get::<_, i64>(0);
+    let blocked = "SELECT count(*) FROM runbook.ledger WHERE kind = 'ddl.blocked' AND tag = 'DML'";
+    runbook_tests::wait_until(30, "the change is refused", || count(&mut target, blocked) > 0);
+    assert_eq!(count(&mut target, "SELECT count(*) FROM runbook.activation"), 1);
+    target.batch_execute("ALTER SUBSCRIPTION s DISABLE").unwrap();
 }

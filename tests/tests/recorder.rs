@@ -148,6 +148,30 @@ fn the_launcher_comes_back_and_a_database_with_records_can_be_dropped() {
 }
 
 #[test]
+fn a_guarded_database_that_lets_nobody_in_is_written_to_all_the_same() {
+    let server = Server::start_with(&[PRELOAD]);
+    let mut admin = scene(&server, "app");
+    let mut other = server.connect("postgres", "postgres");
+    other.batch_execute("ALTER DATABASE app ALLOW_CONNECTIONS false").unwrap();
+    let start = Instant::now();
+    other.batch_execute("CREATE ROLE somebody").unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(
+        count(
+            &mut admin,
+            "SELECT count(*) FROM runbook.ledger WHERE tag = 'CREATE ROLE' AND payload::jsonb ->> 'from_database' = 'postgres'"
+        ),
+        1
+    );
+    // One whose extension is gone beside the guard's back: nobody waits long, and no storm of workers breaks loose.
+    admin.batch_execute("SET runbook.mode = off; DROP EXTENSION pg_runbook CASCADE").unwrap();
+    let start = Instant::now();
+    other.batch_execute("CREATE ROLE somebody_else").unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(server.log().matches("the extension is not in this database").count() < 20);
+}
+
+#[test]
 fn errors_keep_their_position_context_and_fields() {
     let server = Server::start_with(&[PRELOAD]);
     let mut admin = scene(&server, "app");

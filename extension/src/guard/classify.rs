@@ -5,7 +5,7 @@ use crate::pg::nodes::{part_of, relation_named};
 use crate::pg::session::search_path;
 use crate::store::{self, objects};
 use runbook_core::action::{self, Action};
-use runbook_core::command::Command;
+use runbook_core::command::{Change, Command};
 use runbook_core::identity::Identity;
 use std::collections::HashMap;
 
@@ -23,7 +23,19 @@ pub fn classify(command: &Command) -> Vec<Action> {
     {
         actions.push(Action::many_rows(name));
     }
+    actions.extend(leaves_protection(command));
     actions
+}
+
+/// What is taken out of a protected table takes its rows along, and can be emptied afterwards.
+fn leaves_protection(command: &Command) -> Vec<Action> {
+    let Command::AlterTable { name, changes, .. } = command else { return vec![] };
+    let gone = changes.iter().filter_map(|change| match change {
+        Change::DetachPartition { partition } => Some(partition),
+        Change::NoInherit { .. } => Some(name),
+        _ => None,
+    });
+    gone.filter(|name| table_triggers::limits_rows(name).unwrap_or(true)).map(Action::many_rows).collect()
 }
 
 /// The actions of several statements, with those that they imply. What is not there yet will be made where unqualified names

@@ -44,7 +44,9 @@ pub fn judge(tag: &str, actions: &[Action], here: bool) -> store::Result<()> {
     for other in others {
         let about = |action: &&&Action| action.object.kind == "database" && action.object.path == [other.name.clone()];
         if let Some(action) = shared.iter().find(about) {
-            let goes = action.verb == "drop" || action.verb == "rename" || other.verdict >= Verdict::RequireApproval;
+            let takes_mark = action.verb.contains("runbook.guarded") || action.verb.contains("all parameters");
+            let goes =
+                takes_mark || ["drop", "rename"].contains(&action.verb.as_str()) || other.verdict >= Verdict::RequireApproval;
             settle(tag, actions, action, &other, goes)?;
         } else if !here && let Some(action) = shared.iter().find(|action| action.object.kind != "database") {
             settle(tag, actions, action, &other, other.verdict >= Verdict::RequireApproval)?;

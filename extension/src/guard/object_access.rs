@@ -126,6 +126,20 @@ fn judge_write(table: u32) -> store::Result<()> {
     record("DML", action)
 }
 
+/// A large object is about to be written to a file of the server.
+pub fn exported() {
+    report(judge_export());
+}
+
+fn judge_export() -> store::Result<()> {
+    if in_recovery() || !hooks::is_installed() || Enforcement::current()? == Enforcement::Off {
+        return Ok(());
+    }
+    let action = Action::on("write", Class::Control, "file", &Name::bare("lo_export"));
+    decide("SELECT", std::slice::from_ref(&action), When::During)?;
+    record("SELECT", action)
+}
+
 fn record(tag: &str, action: Action) -> store::Result<()> {
     if session::is_applying() || settings::policy()?.rule(&action).verdict == Verdict::Allow {
         return Ok(());

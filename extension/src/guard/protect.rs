@@ -7,11 +7,13 @@ use crate::error::refusal;
 use crate::guard::decide::facts;
 use crate::guard::enforcement::Enforcement;
 use crate::guard::table_triggers;
+use crate::guard::wholeness;
 use crate::ledger::{self, recorder};
 use crate::pg::hooks;
 use crate::pg::objects::relation_path;
 use crate::session;
-use crate::store::{self, objects};
+use crate::store::cluster::this_database;
+use crate::store::{self, objects, settings};
 use runbook_core::action::{Action, Class};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
@@ -92,7 +94,7 @@ fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -
 /// 42501.
 pub fn refuse_write(table: u32) -> store::Result<()> {
     let enforcement = Enforcement::current()?;
-    if enforcement == Enforcement::Off {
+    if enforcement == Enforcement::Off && !settings::is_active()? {
         return Ok(());
     }
     let found = Address::relation(table);
@@ -102,7 +104,12 @@ pub fn refuse_write(table: u32) -> store::Result<()> {
         identity: Identity::Is(found),
         ..Name::bare(path.last().cloned().unwrap_or_default())
     };
-    refuse_drop("DML", &Action::on("write to", Class::Control, "table", &name), enforcement)
+    let action = Action::on("write to", Class::Control, "table", &name);
+    if enforcement == Enforcement::Off {
+        wholeness::bypassed("DML", std::slice::from_ref(&action), wholeness::MODE_OFF);
+        return Ok(());
+    }
+    refuse_drop("DML", &action, enforcement)
 }
 
 /// Whether an action takes a part of ours away, or changes what it does.
@@ -113,6 +120,10 @@ fn is_damage(action: &Action) -> bool {
         // Calls of ours are judged by policy.
         _ if verb == "call" => false,
         ("role", [name]) => ROLES.contains(name) && !verb.ends_with("members of"),
+        // The mark that other databases read; see `cluster`.
+        ("database", [name]) if verb.contains("runbook.guarded") || verb.contains("all parameters") => {
+            this_database().is_ok_and(|own| own == *name)
+        }
         ("event trigger", [name]) => verb != "create" && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
         // Triggers of protected tables; the extension makes them itself.
         ("trigger", [.., name]) if name.starts_with("a_runbook_") => true,
@@ -124,12 +135,12 @@ fn is_damage(action: &Action) -> bool {
 }
 
 /// What keeps tables in shape and leaves them what they are.
-const MAINTENANCE: [&str; 4] = ["vacuum full", "cluster", "reindex", "lock"];
+const MAINTENANCE: [&str; 3] = ["vacuum full", "cluster", "reindex"];
 
 fn is_own(action: &Action, path: &[&str]) -> bool {
     match (action.object.kind.as_str(), path) {
         ("schema", ["runbook"]) | ("extension", ["pg_runbook"]) => true,
-        ("every table in schema" | "every function in schema" | "every sequence in schema", ["runbook"]) => true,
+        (kind, ["runbook"]) if kind.starts_with("every ") => true,
         (_, ["runbook", _, ..]) if action.object.qualified => true,
         _ => matches!(action.identity, Identity::Is(found) if hooks::is_own(found)),
     }

@@ -4,9 +4,9 @@ use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, facts};
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::{cluster, object_access, protect, wholeness};
-use crate::ledger::{self, recorder};
+use crate::ledger;
 use crate::pg::hooks::{self, Looking, Utility};
-use crate::pg::identity::{in_recovery, is_read_only};
+use crate::pg::identity::in_recovery;
 use crate::session;
 use crate::store::{self, objects, settings};
 use runbook_core::action::Action;
@@ -78,11 +78,6 @@ fn record(tag: &str, actions: &[Action]) -> store::Result<()> {
     let mut facts = facts(tag, &lasting, "record", "", None);
     if enforcement::mode() == "record" {
         facts["mode"] = "record".into();
-    }
-    if is_read_only() {
-        // COPY TO PROGRAM, LOAD and their like may run in a transaction that can't be written in.
-        recorder::record(Kind::DdlExecuted, facts);
-        return Ok(());
     }
     ledger::record(Kind::DdlExecuted, facts)
 }

@@ -35,13 +35,17 @@ pub fn damaged_triggers() -> Vec<String> {
     damaged
 }
 
-/// Leaves evidence, once per session and reason, that statements are not judged as they should be.
+/// Different statements that one session leaves evidence of.
+const MOST: usize = 1000;
+
+/// Leaves evidence that a statement is not judged as it should be: once per session for the same thing done to the same object.
 pub fn bypassed(tag: &str, actions: &[Action], why: &str) {
     let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary).cloned().collect();
-    if lasting.is_empty() || in_recovery() || SAID.with_borrow(|said| said.iter().any(|known| known == why)) {
+    let what = lasting.first().map(|action| format!("{why}: {action}")).unwrap_or_default();
+    if what.is_empty() || in_recovery() || SAID.with_borrow(|said| said.len() >= MOST || said.contains(&what)) {
         return;
     }
-    SAID.with_borrow_mut(|said| said.push(why.to_owned()));
+    SAID.with_borrow_mut(|said| said.push(what));
     pgrx::log!("pg_runbook: the guard is bypassed: {why}");
     recorder::record(Kind::GuardBypassed, facts(tag, &lasting, "bypassed", why, None));
 }

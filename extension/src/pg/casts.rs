@@ -58,6 +58,8 @@ mod oid {
     pub const INT8: u32 = 20;
     pub const INT2: u32 = 21;
     pub const INT4: u32 = 23;
+    pub const JSON: u32 = 114;
+    pub const JSONB: u32 = 3802;
     pub const FLOAT4: u32 = 700;
     pub const FLOAT8: u32 = 701;
     pub const MONEY: u32 = 790;
@@ -78,7 +80,9 @@ fn same_type(kind: u32, old: i32, new: i32) -> TypeChange {
     if old == new {
         return TypeChange::Widens;
     }
-    match kind {
+    // SAFETY: a look-up in a cache that gives 0 for what is no array.
+    let element = unsafe { pg_sys::get_element_type(pg_sys::Oid::from(kind)) }.to_u32();
+    match if element == 0 { kind } else { element } {
         // Longer values are an error, not a loss.
         oid::VARCHAR | oid::VARBIT if new == -1 || (old != -1 && new >= old) => TypeChange::Widens,
         oid::NUMERIC => {
@@ -126,6 +130,12 @@ fn other_type(old: pg_sys::Oid, new: pg_sys::Oid, new_mod: i32) -> TypeChange {
         COERCION_PATH_RELABELTYPE if new_mod == -1 && ours(old) && ours(new) => TypeChange::Widens,
         // A cast that somebody has defined can do anything.
         COERCION_PATH_FUNC if !ours(function) => TypeChange::Loses,
+        // The new type's own precision rounds what the cast gave.
+        _ if same_type(new.to_u32(), -1, new_mod) == TypeChange::Loses => TypeChange::Loses,
+        // The order and the repetition of keys.
+        _ if (old.to_u32(), new.to_u32()) == (oid::JSON, oid::JSONB) => TypeChange::Loses,
+        // How many digits the text has, the session says.
+        _ if matches!(old.to_u32(), oid::FLOAT4 | oid::FLOAT8) && !digits_are_exact() => TypeChange::Loses,
         COERCION_PATH_FUNC if is_lossy(old.to_u32(), new.to_u32()) => TypeChange::Loses,
         COERCION_PATH_ARRAYCOERCE => {
             // SAFETY: look-ups in a cache that give 0 for what is no array.
@@ -135,6 +145,12 @@ fn other_type(old: pg_sys::Oid, new: pg_sys::Oid, new_mod: i32) -> TypeChange {
         _ if matches!(new.to_u32(), oid::CHAR | oid::NAME) => TypeChange::Loses,
         _ => TypeChange::Converts,
     }
+}
+
+/// Whether floating-point numbers are written with as many digits as it takes to read the same number back.
+fn digits_are_exact() -> bool {
+    // SAFETY: reads a parameter's static.
+    unsafe { pg_sys::extra_float_digits >= 1 }
 }
 
 /// Whether PostgreSQL's own assignment cast rounds or cuts. Casts that raise an error for what doesn't fit lose nothing.

@@ -100,10 +100,11 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
             NodeTag::T_MergeStmt => Command::Change { name: relation((*node.cast::<pg_sys::MergeStmt>()).relation) },
             NodeTag::T_LockStmt => {
                 let statement = &*node.cast::<pg_sys::LockStmt>();
-                if statement.mode != pg_sys::AccessExclusiveLock as c_int {
-                    return Command::Opaque { tag: command_tag };
-                }
-                Command::Lock { names: items(statement.relations).into_iter().map(|one| relation(one.cast())).collect() }
+                let exclusive = statement.mode == pg_sys::AccessExclusiveLock as c_int;
+                let names = items(statement.relations).into_iter().map(|one| relation(one.cast()));
+                // Weaker locks are everyday business, except where they keep the ledger from being written.
+                let names: Vec<Name> = names.filter(|name| exclusive || name.schema.as_deref() == Some("runbook")).collect();
+                if names.is_empty() { Command::Opaque { tag: command_tag } } else { Command::Lock { names } }
             }
             NodeTag::T_CopyStmt => copy(&*node.cast(), command_tag),
             NodeTag::T_ExplainStmt => match explained(node.cast()) {
@@ -141,6 +142,21 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
             NodeTag::T_AlterExtensionStmt => {
                 let name = extension(&text((*node.cast::<pg_sys::AlterExtensionStmt>()).extname));
                 Command::Extension { verb: "update", name, member: None }
+            }
+            NodeTag::T_AlterObjectDependsStmt => {
+                let statement = &*node.cast::<pg_sys::AlterObjectDependsStmt>();
+                let kind = statement.objectType;
+                if kind == ObjectType::OBJECT_TRIGGER {
+                    // The table's name, then its own.
+                    let part = parts(statement.object).pop().unwrap_or_default();
+                    return Command::DependsOnExtension {
+                        kind: word(kind).into(),
+                        name: relation(statement.relation),
+                        part: Some(part),
+                    };
+                }
+                let name = either(statement.relation, kind, statement.object);
+                Command::DependsOnExtension { kind: kind_of(statement.relation, &name, word(kind)).into(), name, part: None }
             }
             NodeTag::T_AlterExtensionContentsStmt => {
                 let statement = &*node.cast::<pg_sys::AlterExtensionContentsStmt>();
@@ -204,7 +220,22 @@ unsafe fn shared_object(node: NodePtr) -> Option<Command> {
             NodeTag::T_AlterTableSpaceOptionsStmt => {
                 shared("alter", "tablespace", text((*node.cast::<pg_sys::AlterTableSpaceOptionsStmt>()).tablespacename))
             }
-            NodeTag::T_CreateRoleStmt => shared("create", "role", text((*node.cast::<pg_sys::CreateRoleStmt>()).role)),
+            NodeTag::T_CreateRoleStmt => {
+                let statement = &*node.cast::<pg_sys::CreateRoleStmt>();
+                let name = text(statement.role);
+                let memberships = items(statement.options).into_iter().filter_map(|option| {
+                    let option = &*option.cast::<pg_sys::DefElem>();
+                    match text(option.defname).as_str() {
+                        "addroleto" => Some((roles(option.arg.cast()), vec![name.clone()])),
+                        "rolemembers" | "adminmembers" => Some((vec![name.clone()], roles(option.arg.cast()))),
+                        _ => None,
+                    }
+                });
+                let memberships: Vec<Command> =
+                    memberships.map(|(granted, members)| Command::Membership { granted, members, revoke: false }).collect();
+                let own = shared("create", "role", name.clone());
+                Command::Several(std::iter::once(own).chain(memberships).collect())
+            }
             NodeTag::T_AlterRoleStmt => {
                 let statement = &*node.cast::<pg_sys::AlterRoleStmt>();
                 // ALTER GROUP … ADD USER is a grant in disguise.
@@ -470,6 +501,7 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
             AT_DropNotNull => Change::DropNotNull { column: name },
             AT_DropExpression => Change::DropExpression { column: name },
             AT_DropIdentity => Change::DropIdentity { column: name },
+            AT_SetIdentity => Change::ResetIdentity { column: name },
             AT_AddConstraint => add_constraint(command.def),
             AT_ValidateConstraint => Change::AddConstraint { name, scans: true },
             AT_DropConstraint => Change::DropConstraint { name },
@@ -504,7 +536,6 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
             | AT_SetRelOptions
             | AT_ResetRelOptions
             | AT_AddIdentity
-            | AT_SetIdentity
             | AT_AddIndexConstraint => Change::Tuning,
             subtype => Change::Unknown { subtype },
         }
@@ -538,7 +569,9 @@ unsafe fn add_constraint(definition: NodePtr) -> Change {
     // SAFETY: null or NUL-terminated.
     let (name, scans) = (unsafe { text(constraint.conname) }, !needs_no_scan);
     let reaches_rows = |action: std::ffi::c_char| [b'c', b'n', b'd'].contains(&(action as u8));
-    if constraint.contype == ConstrType::CONSTR_FOREIGN && reaches_rows(constraint.fk_del_action) {
+    if constraint.contype == ConstrType::CONSTR_FOREIGN
+        && (reaches_rows(constraint.fk_del_action) || [b'n', b'd'].contains(&(constraint.fk_upd_action as u8)))
+    {
         return Change::AddCascade { name, scans };
     }
     Change::AddConstraint { name, scans }
@@ -580,7 +613,7 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
                 let statement = &*node.cast::<pg_sys::CreateStmt>();
                 let parents: Vec<Name> = items(statement.inhRelations).into_iter().map(|one| relation(one.cast())).collect();
                 let name = new_relation(statement.relation);
-                if !parents.is_empty() && statement.partbound.is_null() {
+                if !parents.is_empty() {
                     let kind = kind_from(command_tag);
                     return Some(Command::Several(vec![
                         Command::Create { kind, name, replace: false },
@@ -676,7 +709,6 @@ fn by_tag(node_tag: NodeTag, tag: String) -> Command {
         | T_AlterDatabaseRefreshCollStmt
         | T_AlterFdwStmt
         | T_AlterForeignServerStmt
-        | T_AlterObjectDependsStmt
         | T_AlterOpFamilyStmt
         | T_AlterOperatorStmt
         | T_AlterPublicationStmt

@@ -42,6 +42,8 @@ pub struct Watch {
     pub truncated: fn(u32),
     /// DML is about to be executed on a system catalog, or on a table of ours.
     pub written: fn(u32),
+    /// A large object is about to be written to a file of the server.
+    pub exported: fn(),
 }
 
 static WATCH: OnceLock<Watch> = OnceLock::new();
@@ -264,7 +266,7 @@ unsafe fn concerns(tree: NodePtr) -> bool {
                 let copy = &*tree.cast::<pg_sys::CopyStmt>();
                 copy.is_program || !copy.filename.is_null()
             }
-            T_LockStmt => (*tree.cast::<pg_sys::LockStmt>()).mode == pg_sys::AccessExclusiveLock as c_int,
+            T_LockStmt => (*tree.cast::<pg_sys::LockStmt>()).mode >= pg_sys::ShareLock as c_int,
             T_ExplainStmt => commands::explained(tree.cast()).is_some(),
             _ => true,
         }
@@ -330,6 +332,9 @@ unsafe fn has_events(tree: NodePtr) -> bool {
     }
 }
 
+/// OID of lo_export(oid, text) (catalog/pg_proc.dat).
+const LO_EXPORT: u32 = 765;
+
 unsafe extern "C-unwind" fn on_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
@@ -352,6 +357,10 @@ unsafe extern "C-unwind" fn on_access(
                     let found = Address { class: class.to_u32(), object: object.to_u32(), part };
                     (watch.dropped)(found, unreported);
                 });
+            }
+            // Calls of functions are many: an integer is compared.
+            pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE if object.to_u32() == LO_EXPORT => {
+                guarded(|watch| (watch.exported)());
             }
             pg_sys::ObjectAccessType::OAT_TRUNCATE => guarded(|watch| (watch.truncated)(object.to_u32())),
             _ => {}
@@ -452,11 +461,14 @@ fn is_own_table(table: u32) -> bool {
             );
         }
         let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
-        TABLES.map(
-            |name| {
-                if schema == pg_sys::InvalidOid { 0 } else { pg_sys::get_relname_relid(name.as_ptr(), schema).to_u32() }
-            },
-        )
+        let extension = if schema == pg_sys::InvalidOid { schema } else { own_extension() };
+        TABLES.map(|name| {
+            if extension == pg_sys::InvalidOid {
+                return 0;
+            }
+            let table = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            if is_table_of(table, extension) { table.to_u32() } else { 0 }
+        })
     };
     OWN_TABLES.set(Some(found));
     found.contains(&table)
@@ -474,10 +486,24 @@ pub fn is_installed() -> bool {
             return false;
         }
         let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
-        if schema == pg_sys::InvalidOid || pg_sys::get_relname_relid(c"activation".as_ptr(), schema) == pg_sys::InvalidOid {
+        if schema == pg_sys::InvalidOid {
             return false;
         }
-        !(pg_sys::creating_extension && pg_sys::CurrentExtensionObject == own_extension())
+        // Anybody can make a schema and a view of these names, where the extension is not.
+        let (extension, table) = (own_extension(), pg_sys::get_relname_relid(c"activation".as_ptr(), schema));
+        extension != pg_sys::InvalidOid
+            && is_table_of(table, extension)
+            && !(pg_sys::creating_extension && pg_sys::CurrentExtensionObject == extension)
+    }
+}
+
+/// Whether a relation is an ordinary table that belongs to the extension.
+unsafe fn is_table_of(relation: pg_sys::Oid, extension: pg_sys::Oid) -> bool {
+    // SAFETY: look-ups in a catalog cache and in pg_depend.
+    unsafe {
+        relation != pg_sys::InvalidOid
+            && pg_sys::get_rel_relkind(relation) as u8 == b'r'
+            && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, relation) == extension
     }
 }
 

@@ -121,28 +121,32 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
 /// Refuses a change of one of our tables that our own SQL does not make, and announces one of the guard's rules.
 ///
 /// # Safety
-/// Called by PostgreSQL's trigger manager, as a statement trigger.
+/// Called by PostgreSQL's trigger manager.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn runbook_guard_own_table(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: the context is checked before it is read as TriggerData; a trigger has a relation, which is open and locked. The
     // frame holds nothing to drop.
     unsafe {
         let context = (*fcinfo).context;
-        if crate::pg::nodes::tag(context) == pg_sys::NodeTag::T_TriggerData {
-            let relation = (*context.cast::<pg_sys::TriggerData>()).tg_relation;
-            if !crate::pg::identity::is_own_sql() {
-                pg_sys::panic::pgrx_extern_c_guard(|| {
-                    if let Err(report) = crate::pg::entry::written((*relation).rd_id.to_u32()) {
-                        report.report(pgrx::PgLogLevel::ERROR);
-                    }
-                });
-            }
-            if RULE_TABLES.get().contains(&0) || RULE_TABLES.get().contains(&(*relation).rd_id.to_u32()) {
-                pg_sys::CacheInvalidateRelcache(relation);
-            }
+        if crate::pg::nodes::tag(context) != pg_sys::NodeTag::T_TriggerData {
+            return pg_sys::Datum::from(0);
         }
+        let trigger = &*context.cast::<pg_sys::TriggerData>();
+        let relation = trigger.tg_relation;
+        if !crate::pg::identity::is_own_sql() {
+            pg_sys::panic::pgrx_extern_c_guard(|| {
+                if let Err(report) = crate::pg::entry::written((*relation).rd_id.to_u32()) {
+                    report.report(pgrx::PgLogLevel::ERROR);
+                }
+            });
+        }
+        if RULE_TABLES.get().contains(&0) || RULE_TABLES.get().contains(&(*relation).rd_id.to_u32()) {
+            pg_sys::CacheInvalidateRelcache(relation);
+        }
+        let updates = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+        // Null for a trigger that is not called for a row.
+        pg_sys::Datum::from(if updates { trigger.tg_newtuple } else { trigger.tg_trigtuple })
     }
-    pg_sys::Datum::from(0)
 }
 
 /// Version-1 calling convention, for fmgr.c.

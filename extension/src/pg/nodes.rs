@@ -196,7 +196,7 @@ fn routine(node: NodePtr) -> Name {
     // comes too late for it: it is known by name only.
     // SAFETY: the tag says so.
     if unsafe { (*node.cast::<pg_sys::ObjectWithArgs>()).args_unspecified } {
-        return name;
+        return own_routine(node.cast(), name);
     }
     // As a routine: a name that stands for another kind of it is an error of the statement's, not of the look-up.
     // SAFETY: the tag says so; missing_ok.
@@ -208,6 +208,33 @@ fn routine(node: NodePtr) -> Name {
         if namespace == pg_sys::InvalidOid { name.schema.clone() } else { Some(text(pg_sys::get_namespace_name(namespace))) }
     };
     Name { identity: identity(pg_sys::ProcedureRelationId, found), schema, ..name }
+}
+
+/// A routine by a name without arguments. It is known by that name only, unless one of the routines that it may stand for is ours.
+fn own_routine(node: *mut pg_sys::ObjectWithArgs, name: Name) -> Name {
+    // SAFETY: a node that the parser made; the candidates are a list in the current memory context. With any number of arguments
+    // (-1) nothing is compared but the name.
+    let found = trap(|| unsafe {
+        let mut candidate = candidates((*node).objname);
+        while !candidate.is_null() {
+            let found = Address { class: pg_sys::ProcedureRelationId.to_u32(), object: (*candidate).oid.to_u32(), part: 0 };
+            if crate::pg::hooks::is_own(found) {
+                return Some(found);
+            }
+            candidate = (*candidate).next;
+        }
+        None
+    });
+    match found {
+        Ok(Some(found)) => Name { identity: Identity::Is(found), schema: Some("runbook".to_owned()), ..name },
+        _ => name,
+    }
+}
+
+/// All functions that a name may stand for.
+unsafe fn candidates(name: *mut pg_sys::List) -> pg_sys::FuncCandidateList {
+    // SAFETY: a list of String nodes; missing_ok.
+    unsafe { pg_sys::FuncnameGetCandidates(name, -1, std::ptr::null_mut(), false, false, false, true) }
 }
 
 /// The identity of a column, trigger, rule or row security policy of a relation.

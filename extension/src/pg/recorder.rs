@@ -3,11 +3,12 @@
 //! With the library preloaded, a launcher starts a short-lived writer for whichever database has something to record, and
 //! writes itself where no worker slot is free. Otherwise every record has a worker of its own.
 
-use crate::pg::{entry, shared};
+use crate::pg::{entry, hooks, shared};
 use pgrx::PgTryBuilder;
 use pgrx::bgworkers::SignalWakeFlags;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::pg_sys;
+use std::collections::HashMap;
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -195,11 +196,18 @@ fn attempt(lines: &[String]) -> bool {
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
+        // Whatever the database sets for its sessions: nobody may silence the ledger by it.
+        pg_sys::XactReadOnly = false;
+        pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
     let written = PgTryBuilder::new(|| {
         // The waiting session may itself hold a lock on the ledger: nobody would ever notice that deadlock. And a record is
         // durable when it is on this server's disk, whatever the cluster's default.
+        if !hooks::is_installed() {
+            pgrx::log!("pg_runbook recorder: the extension is not in this database");
+            return false;
+        }
         let _ = pgrx::Spi::run("SET LOCAL lock_timeout = '2s'; SET LOCAL synchronous_commit = local");
         match entry::record(lines) {
             Ok(()) => {
@@ -260,6 +268,18 @@ fn serve(database: u32) {
     }
 }
 
+/// Connects a worker to a database, also to one that lets nobody else in.
+fn connect(database: u32) {
+    // SAFETY: called once in a background worker, as the bootstrap superuser.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(
+            pg_sys::Oid::from(database),
+            pg_sys::InvalidOid,
+            pg_sys::BGWORKER_BYPASS_ALLOWCONN,
+        );
+    }
+}
+
 /// Registers the launcher. Called while shared_preload_libraries are loaded.
 pub fn register_launcher() {
     BackgroundWorkerBuilder::new("pg_runbook launcher")
@@ -280,23 +300,37 @@ pub fn register_launcher() {
 pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     shared::become_launcher();
-    let mut workers: Vec<Option<DynamicBackgroundWorker>> = (0..shared::WRITERS).map(|_| None).collect();
+    let mut workers: Vec<Option<(u32, DynamicBackgroundWorker)>> = (0..shared::WRITERS).map(|_| None).collect();
+    // Databases that a writer could not get into, and how often, and when it was last tried.
+    let mut failed: HashMap<u32, (u32, Instant)> = HashMap::new();
     let mut waiting_since: Option<Instant> = None;
     loop {
+        let waiting = shared::waiting_databases();
         for (place, worker) in workers.iter_mut().enumerate() {
-            if worker.as_ref().is_some_and(|worker| matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped))) {
-                *worker = None;
-                // One that never came to its own end.
-                if shared::writer_database(place) != 0 {
-                    shared::release_writer(place);
+            let Some((database, _)) = worker.take_if(|(_, worker)| has_stopped(worker)) else { continue };
+            // One that never came to its own end.
+            if shared::writer_database(place) == database {
+                shared::release_writer(place);
+            }
+            if waiting.contains(&database) {
+                let tries = failed.get(&database).map_or(0, |(tries, _)| *tries) + 1;
+                failed.insert(database, (tries, Instant::now()));
+                if tries >= TRIES {
+                    shared::take(database).iter().for_each(|one| one.answer(false));
                 }
+            } else {
+                failed.remove(&database);
             }
         }
-        let waiting = shared::waiting_databases();
+        failed.retain(|_, (_, last)| last.elapsed() < Duration::from_secs(60));
         let mut unserved = None;
         for database in &waiting {
+            let too_early = |(tries, last): &(u32, Instant)| last.elapsed() < Duration::from_millis(100) * 4u32.pow(*tries);
+            if failed.get(database).is_some_and(too_early) {
+                continue;
+            }
             let Some(place) = shared::reserve_writer(*database) else { continue };
-            workers[place] = start_writer(place, *database);
+            workers[place] = start_writer(place, *database).map(|worker| (*database, worker));
             if workers[place].is_none() {
                 shared::release_writer(place);
                 unserved = Some(*database);
@@ -319,6 +353,13 @@ pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) 
     }
 }
 
+/// After so many writers that could not write, those who wait are told so, and the server log has their records.
+const TRIES: u32 = 3;
+
+fn has_stopped(worker: &DynamicBackgroundWorker) -> bool {
+    matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped))
+}
+
 fn serve_as_launcher(database: u32) -> ! {
     if shared::reserve_writer(database).is_some_and(|place| {
         shared::become_writer(place);
@@ -326,7 +367,7 @@ fn serve_as_launcher(database: u32) -> ! {
         unsafe { pg_sys::before_shmem_exit(Some(writer_ends), pg_sys::Datum::from(place)) };
         true
     }) {
-        BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
+        connect(database);
         serve(database);
     }
     // SAFETY: as above.
@@ -361,7 +402,7 @@ pub unsafe extern "C-unwind" fn runbook_writer_main(place: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     // SAFETY: the callback takes the place's number back from its argument.
     unsafe { pg_sys::before_shmem_exit(Some(writer_ends), place) };
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
+    connect(database);
     shared::become_writer(place.value());
     serve(database);
 }
@@ -376,7 +417,7 @@ pub unsafe extern "C-unwind" fn runbook_recorder_main(handle: pg_sys::Datum) {
     let database: u32 = BackgroundWorker::get_extra().parse().unwrap_or(0);
     // SAFETY: lets this process be ended; the default handlers do the rest.
     unsafe { pg_sys::BackgroundWorkerUnblockSignals() };
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
+    connect(database);
     let Some(segment) = u32::try_from(handle.value()).ok().and_then(Segment::attach) else { return };
     if write(&[segment.line()]) == [true] {
         segment.set_done();

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CStr;
 
-/// The rows that a transaction has changed in protected tables, by OID; and those tables for which it may change more.
+/// The rows that a transaction has changed in protected tables with what belongs to them, by OID; and those tables for which it may change more.
 #[derive(Default)]
 struct Counts {
     transaction: u32,
@@ -55,7 +55,7 @@ fn raise(result: Result<(), ErrorReport>) {
     }
 }
 
-/// BEFORE DELETE OR UPDATE FOR EACH ROW; its argument is the limit.
+/// BEFORE DELETE OR UPDATE FOR EACH ROW; its arguments are the limit, and the OID of the table that was protected.
 ///
 /// # Safety
 /// Called by PostgreSQL's trigger manager.
@@ -76,15 +76,17 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
         let updates = (*trigger).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
         let table = (*(*trigger).tg_relation).rd_id.to_u32();
         let definition = &*(*trigger).tg_trigger;
-        let limit = if definition.tgnargs < 1 {
-            0
-        } else {
-            CStr::from_ptr(*definition.tgargs).to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+        let argument = |at: usize| -> Option<i64> {
+            let there = usize::try_from(definition.tgnargs).is_ok_and(|count| at < count);
+            if there { CStr::from_ptr(*definition.tgargs.add(at)).to_str().ok()?.parse().ok() } else { None }
         };
-        if is_too_many(table, limit) {
+        let limit = argument(0).unwrap_or(0);
+        // Partitions and heirs count together, under the table that was protected.
+        let tree = argument(1).and_then(|root| u32::try_from(root).ok()).unwrap_or(table);
+        if is_too_many(tree, limit) {
             pg_sys::panic::pgrx_extern_c_guard(|| {
                 raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
-                COUNTS.with_borrow_mut(|counts| counts.allowed.push(table));
+                COUNTS.with_borrow_mut(|counts| counts.allowed.push(tree));
             });
         }
         pg_sys::Datum::from(if updates { (*trigger).tg_newtuple } else { (*trigger).tg_trigtuple })

@@ -63,17 +63,27 @@ pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
     rows.into_iter().flatten().map(action).collect()
 }
 
-/// Of the lasting relations and types that the statement at hand created or altered, those that depend on a type or a collation
-/// in a temporary schema: they, or columns of theirs, go when the session ends. Inside `ddl_command_end` only.
+/// Of the lasting relations and types that the statement at hand created or altered, those that depend on something in the
+/// session's temporary schema, directly or not: they, or columns of theirs, go when the session ends. Inside `ddl_command_end` only.
 pub fn tied_to_temporary() -> Result<Vec<Address>> {
     read(
-        "SELECT DISTINCT c.classid, c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
-         JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) c.classid AND d.objid OPERATOR(pg_catalog.=) c.objid \
-         LEFT JOIN pg_catalog.pg_type AS t ON d.refclassid OPERATOR(pg_catalog.=) 1247 AND t.oid OPERATOR(pg_catalog.=) d.refobjid \
-         LEFT JOIN pg_catalog.pg_collation AS l ON d.refclassid OPERATOR(pg_catalog.=) 3456 AND l.oid OPERATOR(pg_catalog.=) d.refobjid \
-         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) COALESCE(t.typnamespace, l.collnamespace) \
-         WHERE c.classid OPERATOR(pg_catalog.=) ANY (ARRAY[1247, 1259]::pg_catalog.oid[]) \
-             AND c.schema_name OPERATOR(pg_catalog.<>) 'pg_temp' AND pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')",
+        "WITH RECURSIVE reached (classid, objid) AS ( \
+             SELECT d.classid, d.objid FROM pg_catalog.pg_depend AS d WHERE d.refclassid OPERATOR(pg_catalog.=) 2615 \
+                 AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
+             UNION SELECT x.classid, x.objid FROM reached AS r CROSS JOIN LATERAL ( \
+                 SELECT d.classid, d.objid FROM pg_catalog.pg_depend AS d \
+                 WHERE d.refclassid OPERATOR(pg_catalog.=) r.classid AND d.refobjid OPERATOR(pg_catalog.=) r.objid \
+                 UNION ALL SELECT i.refclassid, i.refobjid FROM pg_catalog.pg_depend AS i \
+                 WHERE i.classid OPERATOR(pg_catalog.=) r.classid AND i.objid OPERATOR(pg_catalog.=) r.objid \
+                     AND i.deptype OPERATOR(pg_catalog.=) 'i') AS x) \
+         SELECT DISTINCT r.classid, r.objid FROM reached AS r \
+         JOIN pg_catalog.pg_event_trigger_ddl_commands() AS c \
+             ON c.classid OPERATOR(pg_catalog.=) r.classid AND c.objid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_class AS l ON r.classid OPERATOR(pg_catalog.=) 1259 AND l.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_type AS t ON r.classid OPERATOR(pg_catalog.=) 1247 AND t.oid OPERATOR(pg_catalog.=) r.objid \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) COALESCE(l.relnamespace, t.typnamespace) \
+         WHERE NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') \
+             AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_toast_temp_')",
         &[],
         |row| Ok(address(row.get(1)?, row.get(2)?, 0)),
     )
@@ -88,7 +98,11 @@ fn path_of(found: Address) -> Result<Vec<String>> {
         return Ok(path);
     }
     let rows = read(
-        "SELECT a.object_names FROM pg_catalog.pg_identify_object_as_address($1, $2, $3) AS a",
+        "SELECT CASE WHEN $1 OPERATOR(pg_catalog.=) 1247::pg_catalog.oid THEN (SELECT ARRAY[n.nspname::pg_catalog.text, \
+                 t.typname::pg_catalog.text] FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n \
+                     ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE t.oid OPERATOR(pg_catalog.=) $2) \
+             ELSE a.object_names END \
+         FROM pg_catalog.pg_identify_object_as_address($1, $2, $3) AS a",
         &[Oid::from(found.class).into(), Oid::from(found.object).into(), found.part.into()],
         |row| row.maybe::<Vec<Option<String>>>(1),
     )?;

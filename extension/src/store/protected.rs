@@ -6,7 +6,7 @@ use pgrx::pg_sys::Oid;
 /// The limit of a protected table: `None` if it isn't protected, `Some(None)` if against TRUNCATE alone.
 pub fn limit(table: u32) -> Result<Option<Option<i64>>> {
     let rows = read(
-        "SELECT (SELECT pg_catalog.convert_from(pg_catalog.substring(t.tgargs, 1, pg_catalog.length(t.tgargs) OPERATOR(pg_catalog.-) 1), 'UTF8') \
+        "SELECT (SELECT pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), E'\\\\000', 1) \
              FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid \
              WHERE t.tgrelid OPERATOR(pg_catalog.=) $1 AND t.tgname OPERATOR(pg_catalog.=) 'a_runbook_rows' \
                  AND p.prosrc OPERATOR(pg_catalog.=) 'runbook_guard_rows') \
@@ -21,6 +21,11 @@ pub fn limit(table: u32) -> Result<Option<Option<i64>>> {
 /// Creates the triggers, in place of earlier ones.
 pub fn protect(table: u32, max_rows: Option<i64>) -> Result<()> {
     execute("SELECT runbook.make_triggers($1, $2)", &[Oid::from(table).into(), max_rows.into()])
+}
+
+/// Protects what has come to belong to a table, if that is protected.
+pub fn extend(parent: u32) -> Result<()> {
+    execute("SELECT runbook.extend_protection($1)", &[Oid::from(parent).into()])
 }
 
 /// Drops the triggers.
