@@ -74,8 +74,19 @@ run() { # name, extra settings
             --max-concurrent-tests=20 >"$work/$1-$suite.out" 2>&1 || true
         grep -E '^ *(All|[0-9]+ of) [0-9]+ tests' "$work/$1-$suite.out" || tail -5 "$work/$1-$suite.out"
     done
+    if [ "$1" = with ]; then
+        # The guard was really there.
+        for name in regression isolation_regression; do
+            entries=$(sql -d "$name" -tAc "SELECT count(*) FROM runbook.entry")
+            echo "ledger of $name: $entries entries"
+            [ "$entries" -gt 50 ] || { say "the guard was not there"; exit 1; }
+        done
+    fi
     server "$bin/pg_ctl" -D "$work/data" -m fast -w stop >/dev/null
 }
+# The suites have races of their own: what differs once is compared once more.
+for attempt in 1 2; do
+rm -rf "$work/without" "$work/with"
 run without ""
 run with "-c shared_preload_libraries=pg_runbook -c runbook.mode=record"
 
@@ -88,9 +99,9 @@ for suite in regress isolation; do
 done | sed -E '/^@@/d; /^---/d; s/^\+\+\+ with\/([^ \t]*).*/## \1/; /^diff /d; s/\b1[6-9][0-9]{3}\b/OID/g' > "$work/difference"
 echo "$total outputs without, $with with"
 if [ -n "${UPDATE:-}" ]; then cp "$work/difference" tests/check-postgres.expected; fi
-if ! diff -u tests/check-postgres.expected "$work/difference"; then
-    say "PostgreSQL's outputs differ from what was reviewed"
-    exit 1
-fi
+if diff -u tests/check-postgres.expected "$work/difference"; then break; fi
+say "PostgreSQL's outputs differ from what was reviewed"
+[ "$attempt" = 1 ] || exit 1
+done
 [ "$total" -gt 200 ] && [ "$total" = "$with" ] || { say "too few outputs: $total and $with"; exit 1; }
 say "identical, apart from the reviewed lines in tests/check-postgres.expected ($(wc -l < tests/check-postgres.expected) lines)"

@@ -3,6 +3,7 @@
 //! A transaction of many statements writes one set of rows instead of one row each. What a savepoint takes back takes its
 //! entries with it; a transaction that is prepared has written them.
 
+use crate::pg::hooks::is_installed;
 use crate::pg::transaction::{self, Ends};
 use crate::store;
 use runbook_core::ledger::Entry;
@@ -52,5 +53,6 @@ fn write() -> store::Result<()> {
         *pending = others;
         mine.into_iter().map(|(_, entry)| entry).collect()
     });
-    if entries.is_empty() { Ok(()) } else { store::ledger::append(&entries) }
+    // Whoever drops the extension drops its ledger, with what would have been written to it.
+    if entries.is_empty() || !is_installed() { Ok(()) } else { store::ledger::append(&entries) }
 }
