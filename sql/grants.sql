@@ -1,4 +1,4 @@
--- Who may call and read what. Nothing is granted to PUBLIC.
+-- Who may call and read what. Nothing is granted to PUBLIC but the two trigger functions of protected tables.
 REVOKE ALL ON SCHEMA runbook FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA runbook FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA runbook FROM PUBLIC;

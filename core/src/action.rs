@@ -227,6 +227,12 @@ impl Action {
         ["truncate", "truncate with cascade", "empty", "change many rows of"].contains(&self.verb.as_str())
     }
 
+    /// Whether it has effects that no rollback takes back, so that its record must not be taken back either.
+    pub fn outlasts_rollback(&self) -> bool {
+        ["database", "tablespace", "program", "file", "library"].contains(&self.object.kind.as_str())
+            || self.verb == "set for the whole cluster"
+    }
+
     /// Whether the object has another name or schema afterwards.
     pub fn is_move(&self) -> bool {
         ["rename", "rename part of", "move"].contains(&self.verb.as_str())

@@ -17,11 +17,11 @@ use crate::pg::objects::{describe, has_temporary_schema};
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
 use crate::store::objects::Touched;
-use crate::store::{catalog, objects, protected, settings};
+use crate::store::{catalog, objects, settings};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::action::{Action, Class, Object};
-use runbook_core::command::{Change, Command, Name};
+use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
 use std::collections::HashSet;
@@ -142,37 +142,15 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     if has_temporary_schema() {
         check_temporary(&event)?;
     }
-    let command = event.command();
-    for parent in joined(&command) {
-        protected::extend(parent)?;
-    }
     if session::is_applying() {
         return Ok(());
     }
     // What the objects say is what was touched; how grave it is, the statement says.
-    let class = classify(&command).into_iter().map(|action| action.class).max();
+    let class = classify(&event.command()).into_iter().map(|action| action.class).max();
     let _path = OwnPath::enter();
     let mut touched = catalog::created_objects(&event.tag)?;
     touched.iter_mut().for_each(|action| action.class = class.unwrap_or(action.class));
     record(&event.tag, &touched)
-}
-
-/// The tables that something has come to belong to, as a partition or an heir.
-fn joined(command: &Command) -> Vec<u32> {
-    let oid = |name: &Name| if let Identity::Is(found) = name.identity { Some(found.object) } else { None };
-    match command {
-        Command::Heir { parents } => parents.iter().filter_map(oid).collect(),
-        Command::Several(commands) => commands.iter().flat_map(joined).collect(),
-        Command::AlterTable { name, changes, .. } => changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::AttachPartition { .. } => oid(name),
-                Change::Inherit { parent } => oid(parent),
-                _ => None,
-            })
-            .collect(),
-        _ => vec![],
-    }
 }
 
 /// What depends on a temporary object goes with the session, without any event: so it must not come to that.

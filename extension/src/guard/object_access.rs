@@ -3,7 +3,7 @@
 use crate::guard::decide::{When, decide, facts};
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::protect;
-use crate::ledger;
+use crate::ledger::{self, recorder};
 use crate::pg::hooks::{self, Looking};
 use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::pg::objects;
@@ -144,9 +144,14 @@ fn record(tag: &str, action: Action) -> store::Result<()> {
     if session::is_applying() || settings::policy()?.rule(&action).verdict == Verdict::Allow {
         return Ok(());
     }
+    let outlasts = action.outlasts_rollback();
     let mut facts = facts(tag, &[action], "record", "", None);
     if enforcement::mode() == "record" {
         facts["mode"] = "record".into();
+    }
+    if outlasts {
+        recorder::record(Kind::DdlExecuted, facts);
+        return Ok(());
     }
     ledger::record(Kind::DdlExecuted, facts)
 }

@@ -126,13 +126,17 @@ fn is_damage(action: &Action) -> bool {
         }
         ("event trigger", [name]) => verb != "create" && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
         // Triggers of protected tables; the extension makes them itself.
-        ("trigger", [.., name]) if name.starts_with("a_runbook_") => true,
+        ("trigger", [.., name]) if name.starts_with(OWN_TRIGGERS) => true,
+        ("trigger", _) if action.to.as_ref().is_some_and(|to| to.starts_with(OWN_TRIGGERS)) => true,
         _ if MAINTENANCE.contains(&verb) => false,
         _ if !is_own(action, &path) => false,
         _ if verb.starts_with("revoke ") => false,
         _ => !["grant select ", "grant execute ", "grant usage "].iter().any(|harmless| verb.starts_with(harmless)),
     }
 }
+
+/// How the names of our triggers begin, which nobody else may use.
+const OWN_TRIGGERS: &str = "a_runbook_";
 
 /// What keeps tables in shape and leaves them what they are.
 const MAINTENANCE: [&str; 3] = ["vacuum full", "cluster", "reindex"];

@@ -87,15 +87,17 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
         return Err(refusal("22023", "max_rows can't be negative", None, Some(hint)));
     }
     let before = protected::limit(table)?;
-    let weaker = match (before, max_rows) {
+    let members = protected::tree(table)?;
+    // Also for what belongs to it and is protected more strictly by itself.
+    let is_weaker = |old: Option<Option<i64>>| match (old, max_rows) {
         (Some(Some(old)), Some(new)) => new > old,
         (Some(Some(_)), None) => true,
         _ => false,
     };
-    if weaker {
+    if members.iter().any(|member| is_weaker(member.limit)) {
         control::decide("protect_table", &format!("weaken the protection of {full}"))?;
     }
-    protected::protect(table, max_rows)?;
+    protected::protect(table, &members, max_rows)?;
     let facts = json!({"protected_table": full, "max_rows": max_rows, "old_max_rows": before.flatten()});
     ledger::record(Kind::PolicyChanged, facts)
 }
@@ -110,7 +112,7 @@ pub fn unprotect(table: u32) -> Result<bool, ErrorReport> {
     let full: Vec<String> = name.path().iter().map(|part| quote(part)).collect();
     let full = full.join(".");
     control::decide("unprotect_table", &format!("take the protection of {full} away"))?;
-    protected::unprotect(table)?;
+    protected::unprotect(&protected::tree(table)?)?;
     ledger::record(Kind::PolicyChanged, json!({"unprotected_table": full, "old_max_rows": before}))?;
     Ok(true)
 }

@@ -4,7 +4,7 @@ use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, facts};
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::{cluster, object_access, protect, wholeness};
-use crate::ledger;
+use crate::ledger::{self, recorder};
 use crate::pg::hooks::{self, Looking, Utility};
 use crate::pg::identity::in_recovery;
 use crate::session;
@@ -78,6 +78,10 @@ fn record(tag: &str, actions: &[Action]) -> store::Result<()> {
     let mut facts = facts(tag, &lasting, "record", "", None);
     if enforcement::mode() == "record" {
         facts["mode"] = "record".into();
+    }
+    if lasting.iter().any(Action::outlasts_rollback) {
+        recorder::record(Kind::DdlExecuted, facts);
+        return Ok(());
     }
     ledger::record(Kind::DdlExecuted, facts)
 }

@@ -16,6 +16,7 @@ pub mod latest;
 pub mod lock;
 pub mod nodes;
 pub mod objects;
+pub mod protect;
 pub mod recorder;
 pub mod session;
 pub mod shared;

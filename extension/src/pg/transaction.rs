@@ -44,9 +44,13 @@ pub fn current() -> u32 {
 pub fn with_snapshot<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: what is pushed is popped; an error in between aborts the transaction, which pops it too.
     unsafe {
+        // It may have been made read-only after it has written.
+        let read_only = pg_sys::XactReadOnly;
+        pg_sys::XactReadOnly = false;
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let result = body();
         pg_sys::PopActiveSnapshot();
+        pg_sys::XactReadOnly = read_only;
         result
     }
 }

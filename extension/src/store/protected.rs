@@ -1,36 +1,83 @@
 //! The triggers of protected tables.
 
-use super::{Result, execute, read};
+use super::{Result, read};
+use crate::pg::identity::AsOwner;
+use crate::pg::protect::{self, Guard};
 use pgrx::pg_sys::Oid;
 
 /// The limit of a protected table: `None` if it isn't protected, `Some(None)` if against TRUNCATE alone.
 pub fn limit(table: u32) -> Result<Option<Option<i64>>> {
     let rows = read(
-        "SELECT (SELECT pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), E'\\\\000', 1) \
-             FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid \
-             WHERE t.tgrelid OPERATOR(pg_catalog.=) $1 AND t.tgname OPERATOR(pg_catalog.=) 'a_runbook_rows' \
-                 AND p.prosrc OPERATOR(pg_catalog.=) 'runbook_guard_rows') \
-         FROM pg_catalog.pg_trigger AS e WHERE e.tgrelid OPERATOR(pg_catalog.=) $1 \
-             AND e.tgname OPERATOR(pg_catalog.=) 'a_runbook_truncate'",
+        "SELECT v.max_rows FROM runbook.protected_tables AS v WHERE v.\"table\"::pg_catalog.oid OPERATOR(pg_catalog.=) $1",
         &[Oid::from(table).into()],
-        |row| row.maybe::<String>(1),
+        |row| row.maybe::<i64>(1),
     )?;
-    Ok(rows.into_iter().next().map(|limit| limit.and_then(|limit| limit.parse().ok())))
+    // A partition may have the trigger for rows alone, from its parent.
+    if let Some(limit) = rows.into_iter().next() {
+        return Ok(Some(limit));
+    }
+    let rows = read(
+        "SELECT pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), E'\\\\000', 1)::pg_catalog.int8 \
+         FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) $1 \
+             AND t.tgfoid OPERATOR(pg_catalog.=) 'runbook.guard_rows()'::pg_catalog.regprocedure::pg_catalog.oid",
+        &[Oid::from(table).into()],
+        |row| row.maybe::<i64>(1),
+    )?;
+    Ok(rows.into_iter().next())
 }
 
-/// Creates the triggers, in place of earlier ones.
-pub fn protect(table: u32, max_rows: Option<i64>) -> Result<()> {
-    execute("SELECT runbook.make_triggers($1, $2)", &[Oid::from(table).into(), max_rows.into()])
+/// A table of a tree: a table with its partitions and heirs, temporary ones left out.
+#[derive(Debug)]
+pub struct Member {
+    /// Its OID.
+    pub table: u32,
+    /// Whether it is a partition of another member, and gets the trigger for rows from that.
+    pub is_partition: bool,
+    /// Its limit, as of [`limit`].
+    pub limit: Option<Option<i64>>,
 }
 
-/// Protects what has come to belong to a table, if that is protected.
-pub fn extend(parent: u32) -> Result<()> {
-    execute("SELECT runbook.extend_protection($1)", &[Oid::from(parent).into()])
+/// The table, its partitions and its heirs.
+pub fn tree(table: u32) -> Result<Vec<Member>> {
+    let rows = read(
+        "WITH RECURSIVE tree (id) AS (SELECT $1 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i \
+             JOIN tree AS t ON t.id OPERATOR(pg_catalog.=) i.inhparent) \
+         SELECT c.oid, c.relispartition AND c.oid OPERATOR(pg_catalog.<>) $1 FROM tree AS t \
+         JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.id \
+         WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.\"char\"[]) \
+             AND c.relpersistence OPERATOR(pg_catalog.<>) 't' ORDER BY c.oid USING OPERATOR(pg_catalog.<)",
+        &[Oid::from(table).into()],
+        |row| Ok((row.get::<Oid>(1)?.to_u32(), row.get::<bool>(2)?)),
+    )?;
+    rows.into_iter().map(|(table, is_partition)| Ok(Member { table, is_partition, limit: limit(table)? })).collect()
 }
 
-/// Drops the triggers.
-pub fn unprotect(table: u32) -> Result<()> {
-    execute("SELECT runbook.drop_triggers($1)", &[Oid::from(table).into()])
+/// Creates the triggers of a tree, in place of earlier ones.
+pub fn protect(table: u32, members: &[Member], max_rows: Option<i64>) -> Result<()> {
+    unprotect(members)?;
+    let _owner = AsOwner::enter();
+    for member in members {
+        protect::create(member.table, Guard::Truncate);
+        if let (Some(limit), false) = (max_rows, member.is_partition) {
+            protect::create(member.table, Guard::Rows(limit, table));
+        }
+    }
+    Ok(())
+}
+
+/// Drops the triggers of a tree.
+pub fn unprotect(members: &[Member]) -> Result<()> {
+    let tables: Vec<Oid> = members.iter().map(|member| Oid::from(member.table)).collect();
+    let triggers = read(
+        "SELECT t.oid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY ($1) \
+             AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND t.tgfoid OPERATOR(pg_catalog.=) ANY (ARRAY[ \
+                 'runbook.guard_rows()'::pg_catalog.regprocedure, 'runbook.guard_truncate()'::pg_catalog.regprocedure]::pg_catalog.oid[])",
+        &[tables.into()],
+        |row| Ok(row.get::<Oid>(1)?.to_u32()),
+    )?;
+    let _owner = AsOwner::enter();
+    triggers.into_iter().for_each(protect::drop);
+    Ok(())
 }
 
 /// Protected tables as people read them, and whether their triggers are whole.
