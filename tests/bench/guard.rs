@@ -32,7 +32,7 @@ fn pgbench(server: &Server, arguments: &[&str]) -> f64 {
     line.split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
-/// Runs every contender in turn, several times, and prints medians and ratios to the first.
+/// Runs every contender in turn, several times, and prints medians, and the median ratio to the first in the same round.
 fn compare(title: &str, contenders: &[Contender], rounds: usize, arguments: &[&str]) {
     let mut results: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
     for round in 0..=rounds {
@@ -44,10 +44,11 @@ fn compare(title: &str, contenders: &[Contender], rounds: usize, arguments: &[&s
             }
         }
     }
-    let base = median(&results[0]);
     for (contender, tps) in contenders.iter().zip(&results) {
+        // Of the rounds, not of the medians: what disturbs a round disturbs all contenders alike.
+        let ratios: Vec<f64> = tps.iter().zip(&results[0]).map(|(own, base)| own / base).collect();
         let (low, high) = (tps.iter().copied().fold(f64::MAX, f64::min), tps.iter().copied().fold(0.0, f64::max));
-        println!("{title:<26} {:<10} {:>9.0} {low:>9.0} {high:>9.0} {:>7.3}", contender.name, median(tps), median(tps) / base);
+        println!("{title:<26} {:<10} {:>9.0} {low:>9.0} {high:>9.0} {:>7.3}", contender.name, median(tps), median(&ratios));
     }
 }
 

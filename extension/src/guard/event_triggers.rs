@@ -9,10 +9,11 @@ use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, facts};
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::protect;
+use crate::guard::utility_hook::statement_class;
 use crate::guard::wholeness::{self, MODE_OFF};
 use crate::ledger;
 use crate::pg::events::{self, Event};
-use crate::pg::identity::{OwnPath, is_own_sql};
+use crate::pg::identity::is_own_sql;
 use crate::pg::objects::{describe, has_temporary_schema};
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
@@ -146,8 +147,8 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
         return Ok(());
     }
     // What the objects say is what was touched; how grave it is, the statement says.
-    let class = classify(&event.command()).into_iter().map(|action| action.class).max();
-    let _path = OwnPath::enter();
+    let of_statement = || classify(&event.command()).into_iter().map(|action| action.class).max();
+    let class = statement_class().map_or_else(of_statement, Some);
     let mut touched = catalog::created_objects(&event.tag)?;
     touched.iter_mut().for_each(|action| action.class = class.unwrap_or(action.class));
     record(&event.tag, &touched)

@@ -9,7 +9,7 @@ use crate::pg::hooks::{self, Looking, Utility};
 use crate::pg::identity::in_recovery;
 use crate::session;
 use crate::store::{self, objects, settings};
-use runbook_core::action::Action;
+use runbook_core::action::{Action, Class};
 use runbook_core::ledger::Kind;
 use runbook_core::policy::Verdict;
 
@@ -50,6 +50,7 @@ fn judge(utility: &Utility) -> store::Result<bool> {
     if !damaged.is_empty() {
         wholeness::bypassed(&utility.tag, &actions, &format!("event triggers are damaged: {}", damaged.join(", ")));
     }
+    hooks::set_grade(actions.iter().map(|action| action.class).max().and_then(grade).unwrap_or_default());
     cluster::judge(&utility.tag, &actions, true)?;
     protect::check(&utility.tag, &command, &actions, enforcement)?;
     if let Some(verb) = actions.iter().find(|action| action.empties()).map(|action| action.verb.clone()) {
@@ -84,4 +85,14 @@ fn record(tag: &str, actions: &[Action]) -> store::Result<()> {
         return Ok(());
     }
     ledger::record(Kind::DdlExecuted, facts)
+}
+
+/// A class as a number that is not 0, as the hook keeps it for the statement that is running.
+fn grade(class: Class) -> Option<u8> {
+    Class::ALL.iter().position(|known| *known == class).and_then(|at| u8::try_from(at + 1).ok())
+}
+
+/// The gravest class among the actions of the statement that is running, if the hook has judged it.
+pub fn statement_class() -> Option<Class> {
+    usize::from(hooks::grade()).checked_sub(1).and_then(|at| Class::ALL.get(at).copied())
 }

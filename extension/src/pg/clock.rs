@@ -2,7 +2,7 @@
 
 /// Now, as `2026-11-23T13:05:00.123456Z`.
 pub fn now() -> String {
-    chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
 /// Now, in microseconds since 1970.

@@ -6,6 +6,7 @@
 
 use crate::pg::caught::text;
 use crate::pg::identity::is_own_sql;
+use crate::pg::latest::event_triggers_version as schemas_version;
 use crate::pg::nodes::{self, NodePtr};
 use crate::pg::{commands, shared};
 use pgrx::pg_sys;
@@ -132,6 +133,8 @@ thread_local! {
     static STATEMENT: Cell<Statement> = const { Cell::new(Statement::NONE) };
     /// Inside a statement whose drops event triggers report.
     static REPORTED: Cell<Place> = const { Cell::new(Place::NOWHERE) };
+    /// How grave the statement is that is running, as the guard has graded it; 0 if it has not.
+    static GRADE: Cell<u8> = const { Cell::new(0) };
     /// The tag of a statement that the hook has just decided on, for the event trigger that follows.
     static DECIDED: Cell<NodeTag> = const { Cell::new(NodeTag::T_Invalid) };
     /// Whether a check is running: what it reads and writes itself is no business of the guard.
@@ -155,6 +158,16 @@ pub fn client_statement(tag: &str) -> Option<String> {
         let end = if length == 0 { whole.len() } else { (start + length).min(whole.len()) };
         Some(String::from_utf8_lossy(&whole[start..end]).into_owned())
     }
+}
+
+/// Grades the statement that is about to run.
+pub fn set_grade(grade: u8) {
+    GRADE.set(grade);
+}
+
+/// The grade of the innermost statement that is running.
+pub fn grade() -> u8 {
+    GRADE.get()
 }
 
 /// Whether the hook has decided on this statement just now; asked once.
@@ -198,7 +211,7 @@ unsafe extern "C-unwind" fn on_utility(
     // SAFETY: the arguments are those of ProcessUtility, passed on unchanged; the check reads the parse tree only.
     unsafe {
         let tree = (*statement).utilityStmt;
-        let (before, outer) = (REPORTED.get(), STATEMENT.get());
+        let (before, outer, grade) = (REPORTED.get(), STATEMENT.get(), GRADE.replace(0));
         // Parts of a statement have been judged with it.
         if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND && !is_own_sql() && concerns(tree) {
             DECIDED.set(NodeTag::T_Invalid);
@@ -230,6 +243,7 @@ unsafe extern "C-unwind" fn on_utility(
         next(statement, query, read_only, context, parameters, environment, destination, completion);
         REPORTED.set(before);
         STATEMENT.set(outer);
+        GRADE.set(grade);
     }
 }
 
@@ -478,21 +492,48 @@ unsafe extern "C-unwind" fn forget_tables(_argument: pg_sys::Datum, _cache: c_in
     OWN_TABLES.set(None);
 }
 
-/// Whether the extension is in this database, and not just being created.
+thread_local! {
+    /// The extension, and whether it is whole enough to be asked; as of a version of the schemas.
+    static EXTENSION: Cell<Option<(u64, pg_sys::Oid, bool)>> = const { Cell::new(None) };
+}
+
+/// OID of the extension, and whether its tables are its own. Looked up again after a schema has changed: the extension can't come or
+/// go without its schema.
+fn extension() -> (pg_sys::Oid, bool) {
+    let version = schemas_version();
+    if let Some((_, extension, whole)) = EXTENSION.get().filter(|known| known.0 == version) {
+        return (extension, whole);
+    }
+    // SAFETY: look-ups in catalogs with missing_ok, inside a transaction.
+    let (extension, whole) = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
+        if schema == pg_sys::InvalidOid {
+            (schema, false)
+        } else {
+            // Anybody can make a schema and a view of these names, where the extension is not.
+            let extension = pg_sys::get_extension_oid(c"pg_runbook".as_ptr(), true);
+            let table = pg_sys::get_relname_relid(c"activation".as_ptr(), schema);
+            (extension, extension != pg_sys::InvalidOid && is_table_of(table, extension))
+        }
+    };
+    // SAFETY: reads a static of extension.c.
+    if !unsafe { pg_sys::creating_extension } {
+        EXTENSION.set(Some((version, extension, whole)));
+    }
+    (extension, whole)
+}
+
+/// Whether the extension is in this database, and not just being created or dropped.
 pub fn is_installed() -> bool {
-    // SAFETY: look-ups in catalog caches with missing_ok, inside a transaction; the statics are of extension.c.
+    // SAFETY: look-ups in catalog caches, inside a transaction; the statics are of extension.c.
     unsafe {
         if !pg_sys::IsTransactionState() {
             return false;
         }
-        let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
-        if schema == pg_sys::InvalidOid {
-            return false;
-        }
-        // Anybody can make a schema and a view of these names, where the extension is not.
-        let (extension, table) = (own_extension(), pg_sys::get_relname_relid(c"activation".as_ptr(), schema));
-        extension != pg_sys::InvalidOid
-            && is_table_of(table, extension)
+        let (extension, whole) = extension();
+        whole
+            && pg_sys::get_relname_relid(c"activation".as_ptr(), pg_sys::get_namespace_oid(c"runbook".as_ptr(), true))
+                != pg_sys::InvalidOid
             && !(pg_sys::creating_extension && pg_sys::CurrentExtensionObject == extension)
     }
 }
@@ -508,9 +549,8 @@ unsafe fn is_table_of(relation: pg_sys::Oid, extension: pg_sys::Oid) -> bool {
 }
 
 /// OID of the extension; 0 if it is not in this database.
-pub fn own_extension() -> pg_sys::Oid {
-    // SAFETY: missing_ok.
-    unsafe { pg_sys::get_extension_oid(c"pg_runbook".as_ptr(), true) }
+fn own_extension() -> pg_sys::Oid {
+    extension().0
 }
 
 /// Whether the object is the extension itself or a member of it.

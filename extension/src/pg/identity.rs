@@ -190,26 +190,6 @@ impl Drop for AsOwner {
     }
 }
 
-/// While it lives, our own search path is in force, so that several statements of ours need not pin it each. Nothing that
-/// looks a caller's names up may run under it.
-pub struct OwnPath(Option<i32>);
-
-impl OwnPath {
-    /// Pins it.
-    pub fn enter() -> Self {
-        Self(pin_search_path())
-    }
-}
-
-impl Drop for OwnPath {
-    fn drop(&mut self) {
-        if let Some(nest_level) = self.0 {
-            // SAFETY: the level that `enter` has opened.
-            unsafe { pg_sys::AtEOXact_GUC(false, nest_level) }
-        }
-    }
-}
-
 /// Pins the search path unless it is ours already, as inside the functions that declare it.
 fn pin_search_path() -> Option<i32> {
     // SAFETY: namespace_search_path is the parameter's string, never null once a backend runs SQL; the nest level is closed

@@ -9,12 +9,13 @@ use runbook_core::action::Class;
 use runbook_core::policy::{Environment, Override, Pattern, Policy, Rule, Verdict};
 use runbook_core::window::{Window, parse_days};
 use serde::Deserialize;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 thread_local! {
     /// What was read, and under which version of the rules.
     static ACTIVATION: RefCell<Option<(u64, Option<Database>)>> = const { RefCell::new(None) };
+    static ACTIVE: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
     static POLICY: RefCell<Option<(u64, Policy)>> = const { RefCell::new(None) };
 }
 
@@ -42,7 +43,13 @@ fn read_activation() -> Result<Option<Database>> {
 
 /// Whether the guard is active here: activated, and not a copy.
 pub fn is_active() -> Result<bool> {
-    Ok(activation()?.is_some_and(|activated| activated == database()))
+    let version = rules_version();
+    if let Some((_, known)) = ACTIVE.get().filter(|known| known.0 == version) {
+        return Ok(known);
+    }
+    let active = activation()?.is_some_and(|activated| activated == database());
+    ACTIVE.set(Some((version, active)));
+    Ok(active)
 }
 
 /// Activates the guard for this database.
