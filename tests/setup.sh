@@ -13,7 +13,7 @@ say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 command -v cargo >/dev/null || { echo "A Rust toolchain is needed: cargo is not on the PATH."; exit 1; }
 
 missing=()
-for package in "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" libclang-dev clang gcc make pkg-config libssl-dev git; do
+for package in "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" libclang-dev clang gcc make pkg-config libssl-dev git bzip2; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 python=python3
@@ -25,6 +25,22 @@ if [ ${#missing[@]} -gt 0 ]; then
     say "installing Debian packages: ${missing[*]}"
     "${sudo[@]}" apt-get update -q
     DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+
+# Extensions that the tests look at the library beside; where one can't be had, its test says so.
+if [ "${1:-}" = --python ]; then
+    beside=()
+    for package in "postgresql-$PG_MAJOR-pgaudit" "postgresql-$PG_MAJOR-cron" "postgresql-$PG_MAJOR-plpgsql-check"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || beside+=("$package")
+    done
+    if [ ${#beside[@]} -gt 0 ]; then
+        say "installing Debian packages: ${beside[*]}"
+        "${sudo[@]}" apt-get update -q || true
+        for package in "${beside[@]}"; do
+            DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q --no-install-recommends "$package" \
+                || say "$package can't be had here"
+        done
+    fi
 fi
 
 if [ "$(cargo pgrx --version 2>/dev/null | awk '{print $2}')" != "$PGRX" ]; then
