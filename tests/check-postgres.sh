@@ -93,10 +93,10 @@ run with "-c shared_preload_libraries=pg_runbook -c runbook.mode=record"
 say "comparing"
 total=$(find "$work"/without/*/results -name '*.out' | wc -l)
 with=$(find "$work"/with/*/results -name '*.out' | wc -l)
-# OIDs depend on what was created before.
+# OIDs depend on what was created before, and so does the order of lists that are sorted by them.
 for suite in regress isolation; do
     (cd "$work" && diff -r -U0 "without/$suite/results" "with/$suite/results" || true)
-done | sed -E '/^@@/d; /^---/d; s/^\+\+\+ with\/([^ \t]*).*/## \1/; /^diff /d; s/\b1[6-9][0-9]{3}\b/OID/g' > "$work/difference"
+done | sed -E '/^@@/d; /^---/d; s/^\+\+\+ with\/([^ \t]*).*/## \1/; /^diff /d; s/\b1[6-9][0-9]{3}\b/OID/g' | LC_ALL=C sort > "$work/difference"
 echo "$total outputs without, $with with"
 if [ -n "${UPDATE:-}" ]; then cp "$work/difference" tests/check-postgres.expected; fi
 if diff -u tests/check-postgres.expected "$work/difference"; then break; fi
