@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// The canonical form (RFC 8785) of a JSON value.
 pub fn canonical(value: &Value) -> String {
     // serde_json escapes strings as RFC 8785 wants it; for ASCII keys, sorting by bytes is sorting by UTF-16 units. Every DDL
-    // statement waits for this, and the general way takes several times as long.
+    // statement waits for this, and the general way was a sixth of what the guard costs.
     let text = if is_plain(value) { serde_json::to_string(&Sorted(value)) } else { serde_json_canonicalizer::to_string(value) };
     text.expect("a serde_json::Value has string keys and finite numbers")
 }

@@ -7,7 +7,7 @@ use crate::guard::permits::{self, Claim};
 use crate::ledger::{self, recorder};
 use crate::pg::events::client_query;
 use crate::pg::hooks::client_statement;
-use crate::pg::identity::{Moment, moment};
+use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::session::{self, By};
 use crate::store::{self, settings};
 use pgrx::spi::quote_literal;
@@ -118,6 +118,28 @@ fn is_news(action: &Action, when: When) -> bool {
         }
         when == When::Before || !known
     })
+}
+
+/// Records what passes and fires no event trigger, where policy does not simply allow it.
+pub fn record_passing(tag: &str, actions: &[Action]) -> store::Result<()> {
+    let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary && action.verb != "lock").cloned().collect();
+    if lasting.is_empty() || session::is_applying() || in_recovery() {
+        return Ok(());
+    }
+    let policy = settings::policy()?;
+    let passes = |action: &Action| policy.rule(action).verdict == Verdict::Allow && action.verb != "create";
+    if lasting.iter().all(passes) {
+        return Ok(());
+    }
+    let mut facts = facts(tag, &lasting, "record", "", None);
+    if crate::guard::enforcement::mode() == "record" {
+        facts["mode"] = "record".into();
+    }
+    if lasting.iter().any(Action::outlasts_rollback) {
+        recorder::record(Kind::DdlExecuted, facts);
+        return Ok(());
+    }
+    ledger::record(Kind::DdlExecuted, facts)
 }
 
 /// The call that would let approvals decide where policy denies.

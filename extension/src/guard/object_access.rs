@@ -1,19 +1,16 @@
 //! Layer 2, objects: what is dropped or emptied without a statement that says so, and DML on what the guard stands on.
 
-use crate::guard::decide::{When, decide, facts};
-use crate::guard::enforcement::{self, Enforcement};
+use crate::guard::decide::{When, decide, record_passing};
+use crate::guard::enforcement::Enforcement;
 use crate::guard::protect;
-use crate::ledger::{self, recorder};
 use crate::pg::hooks::{self, Looking};
 use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::pg::objects;
 use crate::session;
-use crate::store::{self, settings};
+use crate::store;
 use runbook_core::action::{Action, Class};
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity, RELATIONS};
-use runbook_core::ledger::Kind;
-use runbook_core::policy::Verdict;
 use std::cell::{Cell, RefCell};
 
 thread_local! {
@@ -66,7 +63,7 @@ fn judge_drop(found: Address, unreported: bool) -> store::Result<()> {
         return Ok(());
     }
     decide("DROP", std::slice::from_ref(&action), When::During)?;
-    record("DROP", action)
+    record_passing("DROP", std::slice::from_ref(&action))
 }
 
 /// Catalogs of what holds data: relations and their columns, large objects, schemas, extensions.
@@ -123,7 +120,7 @@ fn judge_write(table: u32) -> store::Result<()> {
         return Ok(());
     }
     decide("DML", std::slice::from_ref(&action), When::During)?;
-    record("DML", action)
+    record_passing("DML", std::slice::from_ref(&action))
 }
 
 /// A large object is about to be written to a file of the server.
@@ -137,23 +134,7 @@ fn judge_export() -> store::Result<()> {
     }
     let action = Action::on("write", Class::Control, "file", &Name::bare("lo_export"));
     decide("SELECT", std::slice::from_ref(&action), When::During)?;
-    record("SELECT", action)
-}
-
-fn record(tag: &str, action: Action) -> store::Result<()> {
-    if session::is_applying() || settings::policy()?.rule(&action).verdict == Verdict::Allow {
-        return Ok(());
-    }
-    let outlasts = action.outlasts_rollback();
-    let mut facts = facts(tag, &[action], "record", "", None);
-    if enforcement::mode() == "record" {
-        facts["mode"] = "record".into();
-    }
-    if outlasts {
-        recorder::record(Kind::DdlExecuted, facts);
-        return Ok(());
-    }
-    ledger::record(Kind::DdlExecuted, facts)
+    record_passing("SELECT", std::slice::from_ref(&action))
 }
 
 fn report(result: store::Result<()>) {

@@ -1,17 +1,12 @@
 //! Layer 2, statements: what event triggers never see, and everything else before they do.
 
 use crate::guard::classify::classify;
-use crate::guard::decide::{When, decide, facts};
-use crate::guard::enforcement::{self, Enforcement};
+use crate::guard::decide::{When, decide, record_passing};
+use crate::guard::enforcement::Enforcement;
 use crate::guard::{cluster, object_access, protect, wholeness};
-use crate::ledger::{self, recorder};
 use crate::pg::hooks::{self, Looking, Utility};
-use crate::pg::identity::in_recovery;
-use crate::session;
 use crate::store::{self, objects, settings};
-use runbook_core::action::{Action, Class};
-use runbook_core::ledger::Kind;
-use runbook_core::policy::Verdict;
+use runbook_core::action::Class;
 
 /// Judges a utility statement. The answer: whether event triggers will judge what it drops.
 pub fn before(utility: &Utility) -> bool {
@@ -60,31 +55,9 @@ fn judge(utility: &Utility) -> store::Result<bool> {
     }
     decide(&utility.tag, &actions, When::Before)?;
     if !utility.has_events {
-        record(&utility.tag, &actions)?;
+        record_passing(&utility.tag, &actions)?;
     }
     Ok(!damaged.iter().any(|name| name == "a_runbook_sql_drop"))
-}
-
-/// What passes and fires no event trigger is recorded here, where policy does not simply allow it.
-fn record(tag: &str, actions: &[Action]) -> store::Result<()> {
-    let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary && action.verb != "lock").cloned().collect();
-    if lasting.is_empty() || session::is_applying() || in_recovery() {
-        return Ok(());
-    }
-    let policy = settings::policy()?;
-    let passes = |action: &Action| policy.rule(action).verdict == Verdict::Allow && action.verb != "create";
-    if lasting.iter().all(passes) {
-        return Ok(());
-    }
-    let mut facts = facts(tag, &lasting, "record", "", None);
-    if enforcement::mode() == "record" {
-        facts["mode"] = "record".into();
-    }
-    if lasting.iter().any(Action::outlasts_rollback) {
-        recorder::record(Kind::DdlExecuted, facts);
-        return Ok(());
-    }
-    ledger::record(Kind::DdlExecuted, facts)
 }
 
 /// A class as a number that is not 0, as the hook keeps it for the statement that is running.
