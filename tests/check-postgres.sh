@@ -12,6 +12,7 @@ bin=$("$pg_config" --bindir)
 pgxs=$(dirname "$("$pg_config" --pgxs)")/..
 major=${PG_MAJOR:-15}
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
+trap 'say "line $LINENO failed: $BASH_COMMAND"' ERR
 server() { if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- env -u RUST_BACKTRACE "$@"); else (cd / && env -u RUST_BACKTRACE "$@"); fi; }
 
 source=$root/target/postgresql-source
@@ -19,7 +20,7 @@ if [ ! -d "$source/src/test/regress/sql" ]; then
     say "fetching the source package of postgresql-$major"
     rm -rf "$source"; mkdir -p "$source/lists/partial"
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-    mirror=$(grep -rhoE '(https?|file)://[^ ]+/debian/?$|^URIs: .*/debian/?$' /etc/apt/sources.list /etc/apt/sources.list.d/ 2>/dev/null | sed 's/^URIs: //' | head -1)
+    mirror=$({ grep -rhoE '(https?|file)://[^ ]+/debian/?$|^URIs: .*/debian/?$' /etc/apt/sources.list /etc/apt/sources.list.d/ 2>/dev/null || true; } | sed 's/^URIs: //' | head -1)
     printf 'deb-src %s %s main\n' "${mirror:-http://deb.debian.org/debian}" "$codename" > "$source/sources.list"
     options=(-q -o "Dir::Etc::sourcelist=$source/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$source/lists")
     if ! { apt-get "${options[@]}" update && cd "$source" && apt-get "${options[@]}" source --download-only "postgresql-$major"; } >"$source/log" 2>&1; then
