@@ -61,6 +61,18 @@ pub struct Object {
 }
 
 impl Object {
+    /// The quoted path, as it stands in payloads: `public."Orders".note`.
+    pub fn identity(&self) -> String {
+        let mut identity = String::new();
+        for part in &self.path {
+            if !identity.is_empty() {
+                identity.push('.');
+            }
+            identity += &quote(part);
+        }
+        identity
+    }
+
     /// Whether objects of this kind live in schemas.
     pub fn is_in_a_schema(&self) -> bool {
         const HOMELESS: [&str; 20] = [

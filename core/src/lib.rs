@@ -8,6 +8,8 @@
 
 pub mod action;
 pub mod approval;
+pub mod audit;
+pub mod checkpoint;
 pub mod command;
 pub mod error;
 pub mod file;
@@ -15,9 +17,11 @@ pub mod graph;
 pub mod identity;
 pub mod ledger;
 pub mod manifest;
+pub mod merkle;
 pub mod pattern;
 pub mod plan;
 pub mod policy;
+pub mod proof;
 pub mod revision;
 pub mod statement;
 pub mod target;
