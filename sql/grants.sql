@@ -2,6 +2,7 @@
 REVOKE ALL ON SCHEMA runbook FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA runbook FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA runbook FROM PUBLIC;
+REVOKE ALL ON ALL PROCEDURES IN SCHEMA runbook FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA runbook
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
@@ -25,6 +26,7 @@ GRANT EXECUTE ON FUNCTION
     runbook.break_glass(text, interval), runbook.close_break_glass(),
     runbook.activate(), runbook.deactivate(text), runbook.protect_table(regclass, bigint), runbook.unprotect_table(regclass), runbook.configure(text, text),
     runbook.set_policy(text, text, integer, text, text),
+    runbook.open_epoch(text), runbook.record_checkpoint(text), runbook.archive_ledger(bigint, bytea, text),
     runbook.set_maintenance_window(text, text[], text, text, text, text), runbook.drop_maintenance_window(text)
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
@@ -32,8 +34,15 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION runbook.guard_rows(), runbook.guard_truncate() TO PUBLIC;
 
 -- The ledger may hold what others typed: auditors and admins read it.
-GRANT SELECT ON runbook.ledger TO runbook_auditor, runbook_admin;
-GRANT EXECUTE ON FUNCTION runbook.verify_ledger(), runbook.payload_or_null(text) TO runbook_auditor, runbook_admin;
+GRANT SELECT ON runbook.ledger, runbook.entry, runbook.unsealed, runbook.tile TO runbook_auditor, runbook_admin;
+GRANT EXECUTE ON FUNCTION
+    runbook.verify_ledger(), runbook.payload_or_null(text), runbook.ledger_terms(text), runbook.tree_head(),
+    runbook.inclusion_proof(bigint, bigint), runbook.consistency_proof(bigint, bigint), runbook.tree_frontier(bigint)
+    TO runbook_auditor, runbook_admin;
+
+-- Sealing takes nothing away and tells nothing.
+GRANT EXECUTE ON PROCEDURE runbook.seal()
+    TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
 -- The library declares these functions; their comments stand here, since the library can't write them.
 COMMENT ON FUNCTION runbook.show(text) IS 'Everything stored of one revision.';
@@ -65,3 +74,11 @@ COMMENT ON FUNCTION runbook.guard_status() IS 'Which protections are live.';
 COMMENT ON FUNCTION runbook.configure(text, text) IS 'Sets a setting (NULL: its default) and returns the old value.';
 COMMENT ON FUNCTION runbook.set_policy(text, text, integer, text, text) IS 'Sets what is done about a class of actions, or about those on objects that match a pattern.';
 COMMENT ON FUNCTION runbook.policy_in_force() IS 'The rows of view policy.';
+COMMENT ON FUNCTION runbook.tree_head() IS 'Where the ledger''s Merkle tree stands: origin, epoch, size, root; and what waits to be sealed.';
+COMMENT ON FUNCTION runbook.inclusion_proof(bigint, bigint) IS 'The hashes beside the path from an entry to the root (RFC 6962), from the leaf upwards.';
+COMMENT ON FUNCTION runbook.consistency_proof(bigint, bigint) IS 'What shows that the smaller tree is the beginning of the larger (RFC 6962).';
+COMMENT ON FUNCTION runbook.tree_frontier(bigint) IS 'The roots of the complete subtrees of the tree of that size, largest first.';
+COMMENT ON FUNCTION runbook.verify_ledger() IS 'Whether the ledger agrees with itself: every hash is computed again. An auditor''s checkpoint says more: runbook audit verify.';
+COMMENT ON FUNCTION runbook.open_epoch(text) IS 'Opens the next epoch of the ledger, after history was rolled back on purpose; returns its number.';
+COMMENT ON FUNCTION runbook.record_checkpoint(text) IS 'Records that somebody has signed a checkpoint of this ledger.';
+COMMENT ON FUNCTION runbook.archive_ledger(bigint, bytea, text) IS 'Removes the entries before a position, which an export holds; the tree over them stays. Returns how many.';

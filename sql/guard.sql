@@ -114,3 +114,15 @@ ALTER TABLE runbook.state ENABLE ALWAYS TRIGGER a_runbook_own;
 CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.state
     FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.state ENABLE ALWAYS TRIGGER a_runbook_own_row;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.tile
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.tile ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.tile
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.tile ENABLE ALWAYS TRIGGER a_runbook_own_row;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.unsealed
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.unsealed ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.unsealed
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.unsealed ENABLE ALWAYS TRIGGER a_runbook_own_row;

@@ -170,18 +170,41 @@ CREATE TABLE runbook.permit_decision (
 );
 COMMENT ON TABLE runbook.permit_decision IS 'Who approved or rejected which permit.';
 
-CREATE TABLE runbook.entry (
+-- An entry is written here, in the transaction that it describes; the sealer moves it to runbook.entry. DDL waits for no index but
+-- one, and what is not sealed yet is all there is to look through.
+CREATE TABLE runbook.unsealed (
     entry_id uuid NOT NULL,
-    epoch integer NOT NULL,
     recorded_at timestamptz NOT NULL,
     kind text NOT NULL,
     payload text NOT NULL,
     leaf_hash bytea NOT NULL,
-    CONSTRAINT entry_pkey PRIMARY KEY (entry_id)
+    CONSTRAINT unsealed_pkey PRIMARY KEY (entry_id)
 );
-CREATE INDEX entry_break_glass_idx ON runbook.entry (recorded_at)
-    WHERE kind IN ('break_glass.opened', 'break_glass.closed');
-COMMENT ON TABLE runbook.entry IS 'The ledger. "payload" is canonical JSON (RFC 8785) and exactly what leaf_hash = SHA-256(0x00 || payload) covers.';
+COMMENT ON TABLE runbook.unsealed IS 'Entries of the ledger that have no position yet. "payload" is canonical JSON (RFC 8785) and exactly what leaf_hash = SHA-256(0x00 || payload) covers.';
+
+CREATE TABLE runbook.entry (
+    position bigint NOT NULL,
+    epoch integer NOT NULL,
+    entry_id uuid NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    kind text NOT NULL,
+    payload text NOT NULL,
+    leaf_hash bytea NOT NULL,
+    CONSTRAINT entry_pkey PRIMARY KEY (position),
+    CONSTRAINT entry_id_once UNIQUE (entry_id)
+);
+COMMENT ON TABLE runbook.entry IS 'The sealed ledger: entries at their positions in the Merkle tree, which count from 0 without a gap.';
+
+-- The inner nodes of the Merkle tree, 256 to a row. Only whole tiles are kept, so that no row ever changes.
+CREATE TABLE runbook.tile (
+    level smallint NOT NULL,
+    index bigint NOT NULL,
+    root bytea NOT NULL,
+    hashes bytea NOT NULL,
+    CONSTRAINT tile_pkey PRIMARY KEY (level, index)
+);
+ALTER TABLE runbook.tile ALTER COLUMN hashes SET STORAGE EXTERNAL;
+COMMENT ON TABLE runbook.tile IS 'Whole tiles of the Merkle tree: 256 hashes of nodes that each cover 256^level leaves, and the root over them.';
 
 -- pg_dump carries the rows of all of them.
 SELECT pg_catalog.pg_extension_config_dump('runbook.revision', '');
@@ -196,4 +219,6 @@ SELECT pg_catalog.pg_extension_config_dump('runbook.permit', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.permit_decision', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.activation', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.approval', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.unsealed', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.entry', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.tile', '');

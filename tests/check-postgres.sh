@@ -78,7 +78,7 @@ run() { # name, extra settings
     if [ "$1" = with ]; then
         # The guard was really there.
         for name in regression isolation_regression; do
-            entries=$(sql -d "$name" -tAc "SELECT count(*) FROM runbook.entry")
+            entries=$(sql -d "$name" -tAc "SELECT count(*) FROM runbook.ledger")
             echo "ledger of $name: $entries entries"
             [ "$entries" -gt 50 ] || { say "the guard was not there"; exit 1; }
         done

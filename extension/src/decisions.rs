@@ -6,7 +6,7 @@ use crate::apply::{self, needs, settings::Settings};
 use crate::approvals::{Approvals, this_login};
 use crate::caller::{limited, refused};
 use crate::error::{from_core, internal, refusal};
-use crate::guard::{classify_all, object};
+use crate::guard::classify_all;
 use crate::ledger;
 use crate::permits;
 use crate::pg::entry::Failure;
@@ -71,7 +71,7 @@ pub fn approve(
     revisions::set_status(id, "approved")?;
     let facts = json!({
         "revision": id, "digest": stored.digest, "reason": comment, "expires": expires, "fingerprint": fingerprint,
-        "objects": upgrade.actions().iter().chain(downgrade.actions()).map(object).collect::<Vec<_>>(),
+        "objects": upgrade.actions().iter().chain(downgrade.actions()).map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });
     ledger::record(Kind::RevisionApproved, facts)?;
     Ok(stored.digest)

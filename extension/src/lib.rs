@@ -35,6 +35,7 @@ pub extern "C-unwind" fn _PG_init() {
         emptied: guard::table_triggers::emptied,
         written: guard::refuse_write,
         record: ledger::recorder::write,
+        seal: || ledger::seal::batch(false),
     });
     pg::transaction::register(ledger::pending::ENDS);
     pg::hooks::install(pg::hooks::Watch {

@@ -5,7 +5,7 @@ use crate::approvals::{describe_missing, tally_permit, this_login, who_may};
 use crate::caller::{limited, refused};
 use crate::decisions::Waiting;
 use crate::error::{internal, refusal};
-use crate::guard::{allow_call, classify_all, object};
+use crate::guard::{allow_call, classify_all};
 use crate::ledger;
 use crate::pg::entry::Failure;
 use crate::pg::identity::{database, session_oid};
@@ -61,7 +61,7 @@ pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<Str
     permits::request(&request, valid_for, &database())?;
     let facts = json!({
         "permit": id, "statement": request.statement, "reason": reason, "expires": expires,
-        "objects": manifest.actions().iter().map(object).collect::<Vec<_>>(),
+        "objects": manifest.actions().iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });
     ledger::record(Kind::PermitRequested, facts)?;
     Ok(id)

@@ -72,7 +72,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     let facts = json!({
         "revision": id, "digest": stored.digest, "phase": stored.phase, "message": stored.revision.message,
         "author": stored.author, "parents": stored.revision.parents, "resubmitted": known.is_some(), "voided": voided,
-        "objects": stored.upgrade_actions.iter().map(crate::guard::object).collect::<Vec<_>>(),
+        "objects": stored.upgrade_actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });
     ledger::record(Kind::RevisionSubmitted, facts)?;
     Ok(id)

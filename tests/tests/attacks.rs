@@ -184,12 +184,13 @@ fn poisoned_labels_settings_and_schemas_are_refused() {
 fn the_ledger_cannot_be_changed_through_a_parent_table() {
     let server = Server::start();
     let mut admin = scene(&server);
+    admin.batch_execute("CALL runbook.seal()").unwrap();
     admin.batch_execute("CREATE TABLE parent (LIKE runbook.entry)").unwrap();
     assert_eq!(sqlstate(admin.batch_execute("ALTER TABLE runbook.entry INHERIT parent")), "42501");
     admin.batch_execute("SET runbook.mode = off; ALTER TABLE runbook.entry INHERIT parent; RESET runbook.mode").unwrap();
     assert_eq!(sqlstate(admin.batch_execute("DELETE FROM parent")), "42501");
     assert_eq!(sqlstate(admin.batch_execute("UPDATE parent SET kind = 'forged'")), "42501");
-    admin.batch_execute("SET runbook.mode = off; INSERT INTO runbook.entry VALUES (gen_random_uuid(), 1, now(), 'x', 'no json', sha256('\\x00'::bytea || 'no json'::bytea))").unwrap();
+    admin.batch_execute("SET runbook.mode = off; INSERT INTO runbook.unsealed VALUES (gen_random_uuid(), now(), 'x', 'no json', sha256('\\x00'::bytea || 'no json'::bytea))").unwrap();
     let row = admin.query_one("SELECT ok, problem FROM runbook.verify_ledger()", &[]).unwrap();
     assert_eq!((row.get::<_, bool>(0), row.get::<_, &str>(1)), (false, "the payload is not JSON"));
 }

@@ -41,8 +41,8 @@ fn a_changed_ledger_entry_is_found() {
     let mut admin = server.database("app");
     admin.batch_execute("SELECT runbook.activate()").unwrap();
     admin
-        .batch_execute("SET runbook.mode = off; ALTER TABLE runbook.entry DISABLE TRIGGER ALL; \
-                        UPDATE runbook.entry SET payload = replace(payload, 'postgres', 'somebody') WHERE kind = 'guard.activated'")
+        .batch_execute("SET runbook.mode = off; ALTER TABLE runbook.unsealed DISABLE TRIGGER ALL; \
+                        UPDATE runbook.unsealed SET payload = replace(payload, 'postgres', 'somebody') WHERE kind = 'guard.activated'")
         .unwrap();
     let row = admin.query_one("SELECT ok, bad, problem FROM runbook.verify_ledger()", &[]).unwrap();
     assert_eq!((row.get::<_, bool>(0), row.get::<_, i64>(1)), (false, 1));

@@ -48,8 +48,8 @@ const INTACT: &str = "SELECT (SELECT count(*) FROM precious WHERE note = 'keep' 
      AND (SELECT relpersistence FROM pg_class WHERE relname = 'precious') = 'p' \
      AND NOT EXISTS (SELECT FROM pg_rules WHERE rulename = 'gone')";
 
-const REFUSALS: &str = "SELECT count(*) FROM runbook.entry WHERE kind IN ('ddl.blocked', 'call.refused')";
-const ENTRIES: &str = "SELECT count(*) FROM runbook.entry WHERE kind IN ('ddl.executed', 'guard.bypassed', 'ddl.would_block')";
+const REFUSALS: &str = "SELECT count(*) FROM runbook.ledger WHERE kind IN ('ddl.blocked', 'call.refused')";
+const ENTRIES: &str = "SELECT count(*) FROM runbook.ledger WHERE kind IN ('ddl.executed', 'guard.bypassed', 'ddl.would_block')";
 
 struct Stage<'a> {
     server: &'a Server,

@@ -22,7 +22,7 @@ fn count(client: &mut Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).unwrap().get(0)
 }
 
-const BLOCKED: &str = "SELECT count(*) FROM runbook.entry WHERE kind = 'ddl.blocked'";
+const BLOCKED: &str = "SELECT count(*) FROM runbook.ledger WHERE kind = 'ddl.blocked'";
 
 /// Resident memory of a process that is its own, in kB.
 fn memory(pid: i32) -> u64 {

@@ -8,7 +8,7 @@ use crate::apply::{Way, locks, stamp, way};
 use crate::approvals::Approvals;
 use crate::error::{internal, refusal};
 use crate::guard::enforcement::Enforcement;
-use crate::guard::{self, When, classify, classify_all, object};
+use crate::guard::{self, When, classify, classify_all};
 use crate::ledger::{self, recorder};
 use crate::pg::caught::Caught;
 use crate::pg::clock;
@@ -182,7 +182,7 @@ impl Run {
         let (detail, hint) = need.explain(stored)?;
         let facts = json!({
             "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
-            "verdict": need.verdict, "objects": actions.iter().map(object).collect::<Vec<_>>(),
+            "verdict": need.verdict, "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
         });
         if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
             ledger::record(Kind::DdlWouldBlock, facts)?;
@@ -360,7 +360,7 @@ impl Run {
             let actions: Vec<Action> = actions.into_iter().map(|action| action.at_home(home.as_ref())).collect();
             let facts = json!({
                 "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,
-                "objects": actions.iter().map(object).collect::<Vec<_>>(), "statement": statement.sql, "duration_us": micros(start),
+                "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(), "statement": statement.sql, "duration_us": micros(start),
             });
             entries.push(ledger::entry(Kind::ApplyStatement, facts)?);
         }

@@ -13,7 +13,7 @@ use crate::store::{self, settings};
 use pgrx::spi::quote_literal;
 use runbook_core::action::Action;
 use runbook_core::identity::Identity;
-use runbook_core::ledger::Kind;
+use runbook_core::ledger::{Kind, LISTED, StatementFacts, listed};
 use runbook_core::manifest::Cover;
 use runbook_core::policy::{Policy, Verdict};
 use runbook_core::statement::skip_blank;
@@ -131,15 +131,16 @@ pub fn record_passing(tag: &str, actions: &[Action]) -> store::Result<()> {
     if lasting.iter().all(passes) {
         return Ok(());
     }
-    let mut facts = facts(tag, &lasting, "record", "", None);
-    if crate::guard::enforcement::mode() == "record" {
-        facts["mode"] = "record".into();
-    }
-    if lasting.iter().any(Action::outlasts_rollback) {
-        recorder::record(Kind::DdlExecuted, facts);
-        return Ok(());
-    }
-    ledger::record(Kind::DdlExecuted, facts)
+    let statement = statement_text(tag);
+    let facts = StatementFacts {
+        mode: Some("record").filter(|_| crate::guard::enforcement::mode() == "record"),
+        actions: &lasting,
+        statement: statement.as_deref(),
+        tag,
+        verdict: "record",
+        ..StatementFacts::default()
+    };
+    ledger::record_statement(facts, lasting.iter().any(Action::outlasts_rollback))
 }
 
 /// The call that would let approvals decide where policy denies.
@@ -235,29 +236,11 @@ fn describe(declared: Identity) -> String {
     if declared == Identity::Missing { "nothing".to_owned() } else { declared.describe() }
 }
 
-/// An action as it stands in ledger payloads.
-pub fn object(action: &Action) -> Value {
-    let identity: Vec<String> = action.object.path.iter().map(|part| runbook_core::action::quote(part)).collect();
-    let mut object = json!({
-        "action": action.verb,
-        "class": action.class.as_str(),
-        "kind": action.object.kind,
-        "identity": identity.join("."),
-    });
-    if let Identity::Is(address) = action.identity {
-        object["oid"] = address.object.into();
-    }
-    object
-}
-
-/// How many objects an entry lists; more are counted.
-const LISTED: usize = 100;
-
 /// The facts of an entry about one statement.
 pub fn facts(tag: &str, actions: &[Action], verdict: &str, reason: &str, revision: Option<&str>) -> Value {
     json!({
         "tag": tag,
-        "objects": actions.iter().take(LISTED).map(object).collect::<Vec<_>>(),
+        "objects": actions.iter().take(LISTED).map(listed).collect::<Vec<_>>(),
         "objects_total": actions.len(),
         "verdict": verdict,
         "reason": reason,

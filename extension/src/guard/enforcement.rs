@@ -1,5 +1,6 @@
 //! Whether and how strictly this database is guarded.
 
+use crate::pg::recorder;
 use crate::store::{self, settings};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
@@ -36,6 +37,16 @@ pub fn define_parameters() {
         &GUARDED,
         GucContext::Suset,
         GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+    );
+    GucRegistry::define_int_guc(
+        c"runbook.seal_interval",
+        c"How often a database's ledger is sealed, at most, while the library is preloaded.",
+        c"An entry of a quiet database is sealed at once.",
+        &recorder::SEAL_INTERVAL,
+        10,
+        3_600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
     GucRegistry::define_string_guc(
         c"runbook.glass",

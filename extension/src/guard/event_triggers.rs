@@ -6,7 +6,7 @@
 
 use crate::error::refusal;
 use crate::guard::classify::classify;
-use crate::guard::decide::{When, decide, facts};
+use crate::guard::decide::{When, decide, statement_text};
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::protect;
 use crate::guard::utility_hook::statement_class;
@@ -24,7 +24,7 @@ use pgrx::prelude::*;
 use runbook_core::action::{Action, Class, Object};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
-use runbook_core::ledger::Kind;
+use runbook_core::ledger::StatementFacts;
 use std::collections::HashSet;
 
 #[pg_extern(
@@ -272,5 +272,8 @@ fn record(tag: &str, actions: &[Action]) -> Result<(), ErrorReport> {
     if actions.is_empty() || session::is_applying() {
         return Ok(());
     }
-    ledger::record(Kind::DdlExecuted, facts(tag, actions, "record", "", None))
+    let statement = statement_text(tag);
+    let facts =
+        StatementFacts { actions, statement: statement.as_deref(), tag, verdict: "record", ..StatementFacts::default() };
+    ledger::record_statement(facts, false)
 }

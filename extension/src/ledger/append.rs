@@ -4,7 +4,7 @@ use crate::ledger::{pending, recorder};
 use crate::pg::{clock, identity};
 use crate::session;
 use crate::store;
-use runbook_core::ledger::{Circumstances, Entry, Kind};
+use runbook_core::ledger::{Circumstances, Entry, Kind, StatementFacts};
 use serde_json::Value;
 use std::cell::OnceCell;
 
@@ -26,11 +26,15 @@ pub fn entry(kind: Kind, mut facts: Value) -> store::Result<Entry> {
     if let Some(role) = identity::replication_role() {
         facts["session_replication_role"] = role.into();
     }
+    Ok(Entry::new(kind, circumstances()?, facts))
+}
+
+fn circumstances() -> store::Result<Circumstances> {
     let address = CLIENT_ADDRESS.with(|known| match known.get() {
         Some(address) => Ok(address.clone()),
         None => store::ledger::client_address().map(|address| known.get_or_init(|| address).clone()),
     })?;
-    let circumstances = Circumstances {
+    Ok(Circumstances {
         entry_id: uuid::Uuid::now_v7().to_string(),
         recorded_at: clock::now(),
         session_role: identity::session_role(),
@@ -39,8 +43,7 @@ pub fn entry(kind: Kind, mut facts: Value) -> store::Result<Entry> {
         application: identity::application_name(),
         // A standby assigns none.
         xid: if identity::in_recovery() { String::new() } else { identity::transaction_id().to_string() },
-    };
-    Ok(Entry::new(kind, circumstances, facts))
+    })
 }
 
 /// Appends one entry in the transaction at hand; it is written when that commits.
@@ -51,4 +54,22 @@ pub fn record(kind: Kind, facts: Value) -> store::Result<()> {
         return Ok(());
     }
     pending::push(entry(kind, facts)?)
+}
+
+/// Appends an entry about a statement that passes; at once and outside the transaction, if what it does `outlasts` a rollback.
+pub fn record_statement(facts: StatementFacts, outlasts: bool) -> store::Result<()> {
+    let permit = session::permit_in_use();
+    let glass = session::break_glass().filter(|glass| clock::micros() < glass.until);
+    let facts = StatementFacts {
+        permit: permit.as_deref(),
+        break_glass: glass.as_ref().map(|glass| glass.id.as_str()),
+        replication_role: identity::replication_role(),
+        ..facts
+    };
+    let entry = Entry::of_statement(Kind::DdlExecuted, circumstances()?, &facts);
+    if outlasts || identity::is_read_only() {
+        recorder::record_entry(&entry);
+        return Ok(());
+    }
+    pending::push(entry)
 }

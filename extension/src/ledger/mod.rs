@@ -1,7 +1,12 @@
-//! The ledger's server side: entries written in the transaction that they describe, or outside of it.
+//! The ledger's server side: entries written in the transaction that they describe, or outside of it; and the sealed tree.
 
 mod append;
+pub mod archive;
+pub mod epoch;
 pub mod pending;
 pub mod recorder;
+pub mod seal;
+pub mod tree;
+pub mod verify;
 
-pub use append::{entry, record};
+pub use append::{entry, record, record_statement};

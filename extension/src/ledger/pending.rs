@@ -4,13 +4,16 @@
 //! entries with it; a transaction that is prepared has written them.
 
 use crate::pg::hooks::is_installed;
+use crate::pg::shared;
 use crate::pg::transaction::{self, Ends};
 use crate::store;
 use runbook_core::ledger::Entry;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 thread_local! {
     static PENDING: RefCell<Vec<(u32, Entry)>> = const { RefCell::new(Vec::new()) };
+    /// Whether the transaction at hand has written entries.
+    static WROTE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// More than these are written at once, so that a transaction of a million statements needs no memory for them.
@@ -22,11 +25,16 @@ pub const ENDS: Ends = Ends {
         if PENDING.with_borrow(Vec::is_empty) {
             return;
         }
-        if let Err(report) = transaction::with_snapshot(write) {
+        if let Err(report) = write() {
             report.report(pgrx::PgLogLevel::ERROR);
         }
     },
-    over: || PENDING.with_borrow_mut(Vec::clear),
+    over: |committed| {
+        PENDING.with_borrow_mut(Vec::clear);
+        if WROTE.replace(false) && committed {
+            shared::mark_unsealed(None);
+        }
+    },
     rolled_back: |own| PENDING.with_borrow_mut(|pending| pending.retain(|(at, _)| *at != own)),
     merged: |own, parent| {
         PENDING.with_borrow_mut(|pending| {
@@ -54,5 +62,9 @@ fn write() -> store::Result<()> {
         mine.into_iter().map(|(_, entry)| entry).collect()
     });
     // Whoever drops the extension drops its ledger, with what would have been written to it.
-    if entries.is_empty() || !is_installed() { Ok(()) } else { store::ledger::append(&entries) }
+    if entries.is_empty() || !is_installed() {
+        return Ok(());
+    }
+    WROTE.set(true);
+    store::ledger::append(&entries)
 }

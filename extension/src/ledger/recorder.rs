@@ -11,8 +11,14 @@ use serde_json::{Value, json};
 
 /// Records outside the transaction; never fails.
 pub fn record(kind: Kind, facts: Value) {
-    let Ok(entry) = entry(kind, facts) else { return };
-    if let Err(problem) = hand_over(&entry) {
+    if let Ok(entry) = entry(kind, facts) {
+        record_entry(&entry);
+    }
+}
+
+/// Records an entry that is built already outside the transaction; never fails.
+pub fn record_entry(entry: &Entry) {
+    if let Err(problem) = hand_over(entry) {
         pgrx::log!("pg_runbook: could not record in the ledger ({problem}): {}", entry.payload);
     }
 }

@@ -59,6 +59,8 @@ pub struct Bodies {
     pub written: fn(u32) -> Result<(), ErrorReport>,
     /// What the recorder's worker does with its lines.
     pub record: fn(&[String]) -> Result<(), ErrorReport>,
+    /// What the sealer does in one transaction; whether there may be more to do.
+    pub seal: fn() -> Result<bool, ErrorReport>,
 }
 
 static BODIES: OnceLock<Bodies> = OnceLock::new();
@@ -94,6 +96,11 @@ pub fn written(table: u32) -> Result<(), ErrorReport> {
 /// Writes records, in the recorder's worker.
 pub fn record(lines: &[String]) -> Result<(), ErrorReport> {
     (bodies().record)(lines)
+}
+
+/// Seals a batch, in the sealer's worker.
+pub fn seal() -> Result<bool, ErrorReport> {
+    (bodies().seal)()
 }
 
 /// Runs `body` under pgrx's guard. A caught error is left pending for [`rethrow`].

@@ -240,7 +240,13 @@ unsafe extern "C-unwind" fn on_utility(
             });
         }
         let next = PREVIOUS.get().and_then(|previous| previous.utility).unwrap_or(raw::standard_ProcessUtility);
+        // The tree may be gone with the transaction that it ends.
+        let commits_prepared = nodes::tag(tree) == NodeTag::T_TransactionStmt
+            && (*tree.cast::<pg_sys::TransactionStmt>()).kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
         next(statement, query, read_only, context, parameters, environment, destination, completion);
+        if commits_prepared {
+            shared::mark_unsealed(None);
+        }
         REPORTED.set(before);
         STATEMENT.set(outer);
         GRADE.set(grade);
@@ -439,7 +445,7 @@ unsafe fn note_write(table: pg_sys::Oid, permissions: pg_sys::AclMode) {
 }
 
 /// Our tables.
-const TABLES: [&CStr; 13] = [
+const TABLES: [&CStr; 15] = [
     c"activation",
     c"applied_head",
     c"approval",
@@ -453,6 +459,8 @@ const TABLES: [&CStr; 13] = [
     c"revision",
     c"setting",
     c"state",
+    c"tile",
+    c"unsealed",
 ];
 
 thread_local! {
@@ -553,6 +561,58 @@ fn own_extension() -> pg_sys::Oid {
     extension().0
 }
 
+thread_local! {
+    /// The highest OID of a member of the extension, as of a version of the schemas.
+    static LAST_MEMBER: Cell<Option<(u64, u32)>> = const { Cell::new(None) };
+}
+
+fn last_member(extension: pg_sys::Oid) -> u32 {
+    let version = schemas_version();
+    if let Some((_, last)) = LAST_MEMBER.get().filter(|known| known.0 == version) {
+        return last;
+    }
+    let mut last = 0;
+    // SAFETY: a scan of pg_depend by the object referred to; the rows are read while the scan is open.
+    unsafe {
+        let mut keys: [pg_sys::ScanKeyData; 2] = std::mem::zeroed();
+        let equals = pg_sys::BTEqualStrategyNumber as u16;
+        for (key, (column, value)) in
+            keys.iter_mut().zip([(REFERRED_CLASS, pg_sys::ExtensionRelationId), (REFERRED_OBJECT, extension)])
+        {
+            pg_sys::ScanKeyInit(key, column, equals, pg_sys::RegProcedure::from(pg_sys::F_OIDEQ), value.into());
+        }
+        let depends = pg_sys::table_open(pg_sys::Oid::from(DEPENDS), pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::systable_beginscan(
+            depends,
+            pg_sys::Oid::from(DEPENDS_BY_REFERENCE),
+            true,
+            std::ptr::null_mut(),
+            2,
+            keys.as_mut_ptr(),
+        );
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let header = (*tuple).t_data;
+            // classid and objid are its first columns, never NULL.
+            let [_class, member] = *header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<[u32; 2]>();
+            last = last.max(member);
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(depends, pg_sys::AccessShareLock as i32);
+    }
+    LAST_MEMBER.set(Some((version, last)));
+    last
+}
+
+/// OIDs of pg_depend and of pg_depend_reference_index, and the index's columns in the table (catalog/pg_depend.h).
+const DEPENDS: u32 = 2608;
+const DEPENDS_BY_REFERENCE: u32 = 2674;
+const REFERRED_CLASS: i16 = 4;
+const REFERRED_OBJECT: i16 = 5;
+
 /// Whether the object is the extension itself or a member of it.
 pub fn is_own(object: Address) -> bool {
     let extension = own_extension();
@@ -561,6 +621,10 @@ pub fn is_own(object: Address) -> bool {
     }
     if object.class == pg_sys::ExtensionRelationId.to_u32() {
         return object.object == extension.to_u32();
+    }
+    // Whatever is made after the extension has a higher OID than its members: tables that come and go are not looked up.
+    if object.object > last_member(extension) {
+        return false;
     }
     // SAFETY: a scan of pg_depend.
     unsafe { pg_sys::getExtensionOfObject(pg_sys::Oid::from(object.class), pg_sys::Oid::from(object.object)) == extension }

@@ -1,6 +1,6 @@
-//! The lock that keeps two migrators apart.
+//! The locks that keep two migrators apart, and two sealers.
 //!
-//! It is a heavyweight lock on a sub-object of `runbook.state` that nothing else locks (`LockDatabaseObject` with a number
+//! Each is a heavyweight lock on a sub-object of `runbook.state` that nothing else locks (`LockDatabaseObject` with a number
 //! of our own): unlike an advisory lock or a lock on the extension, no SQL can take it from outside.
 
 use pgrx::pg_sys;
@@ -28,6 +28,36 @@ pub fn try_migrator() -> bool {
             pg_sys::Oid::from(CLASS_CATALOG),
             state_table(),
             SUBOBJECT,
+            pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
+        )
+    }
+}
+
+/// The sealer's sub-object.
+const SEALER: u16 = 4243;
+
+/// Takes the sealer's lock until the end of the transaction; waits for it. What others have sealed is visible to a snapshot taken
+/// afterwards.
+pub fn wait_for_sealer() {
+    // SAFETY: as above; waiting gives way to cancellation and timeouts.
+    unsafe {
+        pg_sys::LockDatabaseObject(
+            pg_sys::Oid::from(CLASS_CATALOG),
+            state_table(),
+            SEALER,
+            pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
+        );
+    }
+}
+
+/// Takes the sealer's lock until the end of the transaction, if it is free.
+pub fn try_sealer() -> bool {
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::ConditionalLockDatabaseObject(
+            pg_sys::Oid::from(CLASS_CATALOG),
+            state_table(),
+            SEALER,
             pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
         )
     }

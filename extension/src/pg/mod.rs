@@ -3,6 +3,7 @@
 //! Invariant: what leaves this module is owned Rust data or a guard that restores what it changed when dropped.
 #![allow(unsafe_code, reason = "this is the one module that talks to C")]
 
+pub mod append;
 pub mod casts;
 pub mod caught;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod latest;
 pub mod lock;
 pub mod nodes;
 pub mod objects;
+pub mod procedure;
 pub mod protect;
 pub mod recorder;
 pub mod session;

@@ -52,7 +52,7 @@ pub fn hand_over(line: &str, database: Option<u32>) -> Result<(), String> {
     let database = database.unwrap_or_else(own_database);
     match shared::post(database, segment.handle()) {
         Some(delivery) => deliver(&delivery),
-        None => through_own_worker(&segment, database),
+        None => through_own_worker("recorder", &segment, database),
     }
 }
 
@@ -83,13 +83,24 @@ fn deliver(delivery: &shared::Delivery) -> Result<(), String> {
     result
 }
 
-fn through_own_worker(segment: &Segment, database: u32) -> Result<(), String> {
+/// Has a worker seal what is committed in this database, and waits for it.
+///
+/// # Errors
+/// Why no worker could do it.
+pub fn seal() -> Result<(), String> {
+    let Some(segment) = Segment::create("") else { return Err("no shared memory segment is free".to_owned()) };
+    through_own_worker("sealer", &segment, own_database())
+}
+
+/// Starts a worker for one segment and waits until it has ended. `what` is its name, and that of its main function.
+fn through_own_worker(what: &str, segment: &Segment, database: u32) -> Result<(), String> {
     let start = Instant::now();
+    let name = format!("pg_runbook {what}");
     let worker = loop {
-        let registered = BackgroundWorkerBuilder::new("pg_runbook recorder")
-            .set_type("pg_runbook recorder")
+        let registered = BackgroundWorkerBuilder::new(&name)
+            .set_type(&name)
             .set_library("pg_runbook")
-            .set_function("runbook_recorder_main")
+            .set_function(&format!("runbook_{what}_main"))
             .enable_spi_access()
             .set_argument(Some(pg_sys::Datum::from(segment.handle())))
             .set_extra(&database.to_string())
@@ -109,10 +120,10 @@ fn through_own_worker(segment: &Segment, database: u32) -> Result<(), String> {
     match worker.wait_for_startup() {
         // It may have finished already: whether it has committed, the segment says.
         Ok(_) | Err(BackgroundWorkerStatus::Stopped) => {}
-        Err(status) => return Err(format!("the recorder did not start: {status:?}")),
+        Err(status) => return Err(format!("the {what} did not start: {status:?}")),
     }
-    worker.wait_for_shutdown().map_err(|status| format!("the recorder did not finish: {status:?}"))?;
-    if segment.is_done() { Ok(()) } else { Err("the recorder failed; its own message stands above".to_owned()) }
+    worker.wait_for_shutdown().map_err(|status| format!("the {what} did not finish: {status:?}"))?;
+    if segment.is_done() { Ok(()) } else { Err(format!("the {what} failed; its own message is in the server log")) }
 }
 
 fn own_database() -> u32 {
@@ -192,6 +203,36 @@ fn write(lines: &[String]) -> Vec<bool> {
 }
 
 fn attempt(lines: &[String]) -> bool {
+    let written = in_transaction("recorder", || {
+        // SAFETY: popped below; an error aborts the transaction, which pops it too.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        entry::record(lines)?;
+        // SAFETY: pushed above.
+        unsafe { pg_sys::PopActiveSnapshot() };
+        Ok(())
+    });
+    if written.is_some() {
+        shared::mark_unsealed(None);
+    }
+    written.is_some()
+}
+
+/// Seals what is committed, a batch at a time; false if that failed.
+fn seal_all() -> bool {
+    loop {
+        match in_transaction("sealer", entry::seal) {
+            Some(true) => {}
+            Some(false) => return true,
+            None => return false,
+        }
+    }
+}
+
+/// Runs `body` in a transaction of its own, in a database that has the extension; its answer, once that is committed.
+fn in_transaction<T>(
+    what: &str,
+    body: impl FnOnce() -> Result<T, pg_sys::panic::ErrorReport> + std::panic::UnwindSafe,
+) -> Option<T> {
     // SAFETY: a background worker outside of any transaction; what is started is committed or aborted below.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
@@ -199,28 +240,22 @@ fn attempt(lines: &[String]) -> bool {
         // Whatever the database sets for its sessions: nobody may silence the ledger by it.
         pg_sys::XactReadOnly = false;
         pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
-    let written = PgTryBuilder::new(|| {
-        // The waiting session may itself hold a lock on the ledger: nobody would ever notice that deadlock. And a record is
-        // durable when it is on this server's disk, whatever the cluster's default.
+    let done = PgTryBuilder::new(|| {
         if !hooks::is_installed() {
-            pgrx::log!("pg_runbook recorder: the extension is not in this database");
-            return false;
+            pgrx::debug1!("pg_runbook {what}: the extension is not in this database");
+            return None;
         }
-        let _ = pgrx::Spi::run("SET LOCAL lock_timeout = '2s'; SET LOCAL synchronous_commit = local");
-        match entry::record(lines) {
-            Ok(()) => {
+        set_patience();
+        match body() {
+            Ok(answer) => {
                 // SAFETY: ends what was started above.
-                unsafe {
-                    pg_sys::PopActiveSnapshot();
-                    pg_sys::CommitTransactionCommand();
-                }
-                true
+                unsafe { pg_sys::CommitTransactionCommand() };
+                Some(answer)
             }
             Err(report) => {
-                pgrx::log!("pg_runbook recorder: {}", report.message());
-                false
+                pgrx::log!("pg_runbook {what}: {}", report.message());
+                None
             }
         }
     })
@@ -229,44 +264,80 @@ fn attempt(lines: &[String]) -> bool {
         let (CaughtError::PostgresError(report)
         | CaughtError::ErrorReport(report)
         | CaughtError::RustPanic { ereport: report, .. }) = &caught;
-        pgrx::log!("pg_runbook recorder: {}", report.message());
-        false
+        pgrx::log!("pg_runbook {what}: {}", report.message());
+        None
     })
     .execute();
-    if !written {
-        // SAFETY: the transaction started above has failed.
-        unsafe { pg_sys::AbortCurrentTransaction() };
+    // SAFETY: as above; a transaction that has committed is over.
+    unsafe {
+        if pg_sys::IsTransactionState() || pg_sys::IsAbortedTransactionBlockState() {
+            pg_sys::AbortCurrentTransaction();
+        }
     }
-    written
+    done
 }
 
-/// Writes what waits for `database` until nothing has come for a while. Connected to it.
-fn serve(database: u32) {
-    let mut last = Instant::now();
-    while last.elapsed() < LINGER {
-        let taken = shared::take(database);
-        if taken.is_empty() {
-            if !BackgroundWorker::wait_latch(Some(LINGER)) {
-                return;
-            }
-            continue;
+/// The waiting session may itself hold a lock on the ledger: nobody would ever notice that deadlock. And what is written is durable
+/// when it is on this server's disk, whatever the cluster's default.
+fn set_patience() {
+    for (name, value) in [(c"lock_timeout", c"2s"), (c"synchronous_commit", c"local")] {
+        // SAFETY: static strings; the values are set for the transaction at hand.
+        unsafe {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_LOCAL,
+                true,
+                0,
+                false,
+            );
         }
-        // Whoever has gone meanwhile does not wait any more.
-        let open = |one: shared::Taken| match Segment::attach(one.segment) {
-            Some(segment) => Some((one, segment.line())),
-            None => {
-                one.answer(false);
-                None
-            }
-        };
-        // SAFETY: segments are attached outside of any transaction; without an owner they live until they are detached.
-        let (taken, lines): (Vec<shared::Taken>, Vec<String>) = taken.into_iter().filter_map(open).unzip();
-        for (one, written) in taken.iter().zip(write(&lines)) {
-            one.answer(written);
-        }
-        last = Instant::now();
     }
 }
+
+/// Writes what waits for `database` until nothing has come for a while, and seals what is committed there. Connected to it.
+fn serve(database: u32) {
+    let mut leaves = Instant::now();
+    let mut sealed: Option<Instant> = None;
+    loop {
+        let taken = shared::take(database);
+        let is_time = sealed.is_none_or(|sealed| sealed.elapsed() >= seal_interval());
+        if !taken.is_empty() {
+            deliver_all(taken);
+            leaves = Instant::now() + LINGER;
+        } else if is_time && shared::take_unsealed(database) {
+            seal_all();
+            sealed = Some(Instant::now());
+        } else if Instant::now() >= leaves || !BackgroundWorker::wait_latch(Some(LINGER)) {
+            return;
+        }
+    }
+}
+
+fn deliver_all(taken: Vec<shared::Taken>) {
+    // Whoever has gone meanwhile does not wait any more.
+    let open = |one: shared::Taken| match Segment::attach(one.segment) {
+        Some(segment) => Some((one, segment.line())),
+        None => {
+            one.answer(false);
+            None
+        }
+    };
+    // SAFETY: segments are attached outside of any transaction; without an owner they live until they are detached.
+    let (taken, lines): (Vec<shared::Taken>, Vec<String>) = taken.into_iter().filter_map(open).unzip();
+    for (one, written) in taken.iter().zip(write(&lines)) {
+        one.answer(written);
+    }
+}
+
+fn seal_interval() -> Duration {
+    Duration::from_millis(u64::try_from(SEAL_INTERVAL.get()).unwrap_or(0))
+}
+
+/// `runbook.seal_interval`, in milliseconds.
+pub static SEAL_INTERVAL: pgrx::GucSetting<i32> = pgrx::GucSetting::<i32>::new(1000);
 
 /// Connects a worker to a database, also to one that lets nobody else in.
 fn connect(database: u32) {
@@ -304,10 +375,16 @@ pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) 
     // Databases that a writer could not get into, and how often, and when it was last tried.
     let mut failed: HashMap<u32, (u32, Instant)> = HashMap::new();
     let mut waiting_since: Option<Instant> = None;
+    let mut visits = Visits::default();
+    // What was unsealed when the server stopped still is.
+    shared::mark_any_unsealed();
     loop {
         let waiting = shared::waiting_databases();
         for (place, worker) in workers.iter_mut().enumerate() {
             let Some((database, _)) = worker.take_if(|(_, worker)| has_stopped(worker)) else { continue };
+            if !shared::has_arrived(place) {
+                visits.failed(database);
+            }
             // One that never came to its own end.
             if shared::writer_database(place) == database {
                 shared::release_writer(place);
@@ -345,11 +422,113 @@ pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) 
             }
             _ => {}
         }
-        let timeout = if waiting.is_empty() { None } else { Some(Duration::from_millis(50)) };
+        let next = visits.start_due(&mut workers);
+        let timeout = if waiting.is_empty() { next } else { Some(Duration::from_millis(50)) };
         if !BackgroundWorker::wait_latch(timeout) {
             // SAFETY: ends this process; exit code 1 has the postmaster start another, unless it shuts down.
             unsafe { pg_sys::proc_exit(1) }
         }
+    }
+}
+
+/// Writers that are at work at the same moment because something is to be sealed: the slots are everybody's.
+const SEALING: usize = 2;
+
+/// When databases were last visited to seal what is there.
+#[derive(Default)]
+struct Visits {
+    last: HashMap<u32, Instant>,
+    failures: HashMap<u32, u32>,
+    census: Option<DynamicBackgroundWorker>,
+}
+
+impl Visits {
+    /// Starts writers for marked databases whose time has come; how long until there may be something to do, `None` if nothing is
+    /// marked.
+    fn start_due(&mut self, workers: &mut [Option<(u32, DynamicBackgroundWorker)>]) -> Option<Duration> {
+        self.census.take_if(|census| has_stopped(census));
+        if self.census.is_none() && shared::take_any_unsealed() {
+            self.census = start_census();
+            if self.census.is_none() {
+                shared::mark_any_unsealed();
+                return Some(Duration::from_secs(1));
+            }
+        }
+        let marked = shared::unsealed_databases();
+        self.last.retain(|_, at| at.elapsed() < seal_interval());
+        let mut next =
+            marked.iter().filter_map(|database| self.last.get(database)).map(|at| seal_interval() - at.elapsed()).min();
+        for database in marked.iter().filter(|database| !self.last.contains_key(database)).copied().collect::<Vec<_>>() {
+            if workers.iter().flatten().count() >= SEALING {
+                next = Some(Duration::from_millis(50));
+                break;
+            }
+            // It has a writer already, which seals.
+            let Some(place) = shared::reserve_writer(database) else { continue };
+            self.last.insert(database, Instant::now());
+            workers[place] = start_writer(place, database).map(|worker| (database, worker));
+            if workers[place].is_none() {
+                shared::release_writer(place);
+                next = Some(Duration::from_secs(1));
+            }
+        }
+        if next.is_none() && !marked.is_empty() {
+            next = Some(seal_interval());
+        }
+        next.map(|next| next.max(Duration::from_millis(1)))
+    }
+
+    /// Notes that a writer did not get into a database, which may be gone. It is marked again when somebody commits there.
+    fn failed(&mut self, database: u32) {
+        let failures = self.failures.entry(database).or_default();
+        *failures += 1;
+        if *failures >= TRIES {
+            shared::take_unsealed(database);
+            self.failures.remove(&database);
+        }
+    }
+}
+
+/// Starts a worker that marks every database.
+fn start_census() -> Option<DynamicBackgroundWorker> {
+    BackgroundWorkerBuilder::new("pg_runbook census")
+        .set_type("pg_runbook census")
+        .set_library("pg_runbook")
+        .set_function("runbook_census_main")
+        .enable_spi_access()
+        .set_notify_pid(std::process::id().try_into().unwrap_or(0))
+        .load_dynamic()
+        .ok()
+}
+
+/// The main function of the census: reads the list of databases, and marks all that let somebody in.
+///
+/// # Safety
+/// Called by PostgreSQL in a new process.
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn runbook_census_main(_argument: pg_sys::Datum) {
+    // SAFETY: connected to no database, the shared catalogs can be read; the scan is over before its transaction is.
+    unsafe {
+        pg_sys::BackgroundWorkerUnblockSignals();
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(pg_sys::InvalidOid, pg_sys::InvalidOid, 0);
+        pg_sys::StartTransactionCommand();
+        let databases = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::table_beginscan_catalog(databases, 0, ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let header = (*tuple).t_data;
+            let row = &*header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_database>();
+            if row.datallowconn {
+                shared::mark_unsealed(Some(row.oid.to_u32()));
+            }
+        }
+        pg_sys::table_endscan(scan);
+        pg_sys::table_close(databases, pg_sys::AccessShareLock as i32);
+        pg_sys::CommitTransactionCommand();
     }
 }
 
@@ -405,6 +584,23 @@ pub unsafe extern "C-unwind" fn runbook_writer_main(place: pg_sys::Datum) {
     connect(database);
     shared::become_writer(place.value());
     serve(database);
+}
+
+/// The main function of a worker that seals once.
+///
+/// # Safety
+/// Called by PostgreSQL in a new process, with the handle of a [`Segment`].
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn runbook_sealer_main(handle: pg_sys::Datum) {
+    let database: u32 = BackgroundWorker::get_extra().parse().unwrap_or(0);
+    // SAFETY: lets this process be ended; the default handlers do the rest.
+    unsafe { pg_sys::BackgroundWorkerUnblockSignals() };
+    connect(database);
+    let Some(segment) = u32::try_from(handle.value()).ok().and_then(Segment::attach) else { return };
+    if seal_all() {
+        segment.set_done();
+    }
 }
 
 /// The main function of a worker for one record, where the library is not preloaded.

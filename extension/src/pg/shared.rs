@@ -32,13 +32,22 @@ struct Mailbox {
 #[repr(C)]
 struct Writer {
     database: AtomicU32,
+    /// Whether it has got into its database.
+    arrived: AtomicU32,
     latch: AtomicPtr<pg_sys::Latch>,
 }
+
+/// Databases that can be marked at the same moment; if more are, all are looked into.
+const MARKS: usize = 1024;
 
 #[repr(C)]
 struct Board {
     launcher: AtomicPtr<pg_sys::Latch>,
     writers: [Writer; WRITERS],
+    /// OIDs of databases that have unsealed entries; 0 is a free place.
+    unsealed: [AtomicU32; MARKS],
+    /// Whether any database may have some.
+    any_unsealed: AtomicU32,
     mailboxes: u32,
 }
 
@@ -240,6 +249,58 @@ pub fn waiting_databases() -> Vec<u32> {
     found
 }
 
+/// Marks a database (this one if `None`) as one that has unsealed entries. A few loads where it is marked already.
+pub fn mark_unsealed(database: Option<u32>) {
+    let Some(board) = board() else { return };
+    // SAFETY: set before any SQL runs.
+    let database = database.unwrap_or_else(|| unsafe { pg_sys::MyDatabaseId }.to_u32());
+    let start = database as usize % MARKS;
+    for place in board.unsealed[start..].iter().chain(&board.unsealed[..start]).take(32) {
+        match place.compare_exchange(0, database, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return ring(&board.launcher),
+            Err(known) if known == database => return,
+            Err(_) => {}
+        }
+    }
+    if board.any_unsealed.swap(1, Ordering::AcqRel) == 0 {
+        ring(&board.launcher);
+    }
+}
+
+/// Takes the mark of a database away; whether there was one.
+pub fn take_unsealed(database: u32) -> bool {
+    let Some(board) = board() else { return false };
+    let take = |place: &AtomicU32| place.compare_exchange(database, 0, Ordering::AcqRel, Ordering::Acquire).is_ok();
+    board.unsealed.iter().filter(|place| take(place)).count() > 0
+}
+
+/// The databases that are marked.
+pub fn unsealed_databases() -> Vec<u32> {
+    let Some(board) = board() else { return vec![] };
+    let mut found: Vec<u32> =
+        board.unsealed.iter().map(|place| place.load(Ordering::Acquire)).filter(|oid| *oid != 0).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Whether every database is to be looked into; asked once.
+pub fn take_any_unsealed() -> bool {
+    board().is_some_and(|board| board.any_unsealed.swap(0, Ordering::AcqRel) != 0)
+}
+
+/// Has every database looked into.
+pub fn mark_any_unsealed() {
+    if let Some(board) = board() {
+        board.any_unsealed.store(1, Ordering::Release);
+    }
+}
+
+/// Whether the writer at `place`, which has ended, got into its database.
+pub fn has_arrived(place: usize) -> bool {
+    board().and_then(|board| board.writers.get(place)).is_some_and(|writer| writer.arrived.load(Ordering::Acquire) != 0)
+}
+
 /// Registers this process as the launcher.
 pub fn become_launcher() {
     if let Some(board) = board() {
@@ -256,6 +317,7 @@ pub fn reserve_writer(database: u32) -> Option<usize> {
         return None;
     }
     let place = board.writers.iter().position(|writer| of(writer) == 0)?;
+    board.writers[place].arrived.store(0, Ordering::Release);
     board.writers[place].database.store(database, Ordering::Release);
     Some(place)
 }
@@ -270,6 +332,7 @@ pub fn become_writer(place: usize) {
     if let Some(writer) = board().and_then(|board| board.writers.get(place)) {
         // SAFETY: set for the whole life of a background worker.
         writer.latch.store(unsafe { pg_sys::MyLatch }, Ordering::Release);
+        writer.arrived.store(1, Ordering::Release);
     }
 }
 

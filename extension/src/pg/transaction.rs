@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 pub struct Ends {
     /// The transaction is about to commit, or to be prepared. An error aborts it.
     pub before_commit: fn(),
-    /// The transaction has ended.
-    pub over: fn(),
+    /// The transaction has ended; whether what it wrote is committed.
+    pub over: fn(bool),
     /// A subtransaction has been rolled back.
     pub rolled_back: fn(u32),
     /// A subtransaction has ended and is part of its parent now.
@@ -40,17 +40,13 @@ pub fn current() -> u32 {
     }
 }
 
-/// Runs `body` with a snapshot: right before a commit there is none any more.
+/// Runs `body` with a snapshot of what is committed by now.
 pub fn with_snapshot<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: what is pushed is popped; an error in between aborts the transaction, which pops it too.
     unsafe {
-        // It may have been made read-only after it has written.
-        let read_only = pg_sys::XactReadOnly;
-        pg_sys::XactReadOnly = false;
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let result = body();
         pg_sys::PopActiveSnapshot();
-        pg_sys::XactReadOnly = read_only;
         result
     }
 }
@@ -61,7 +57,8 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
     match event {
         // SAFETY: before the commit the transaction is in progress, and an error aborts it.
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => unsafe { pg_sys::panic::pgrx_extern_c_guard(ends.before_commit) },
-        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE => (ends.over)(),
+        XACT_EVENT_COMMIT => (ends.over)(true),
+        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => (ends.over)(false),
         _ => {}
     }
 }

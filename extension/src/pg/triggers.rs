@@ -3,12 +3,13 @@
 //! They are ENABLE ALWAYS, so that they also fire for what logical replication applies.
 
 use crate::error::refusal;
+use crate::pg::caught::text;
 use crate::pg::hooks::local_transaction;
 use crate::pg::{entry, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use pgrx::pg_sys::panic::ErrorReport;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CStr;
 
@@ -108,16 +109,79 @@ pub unsafe extern "C-unwind" fn runbook_guard_truncate(fcinfo: pg_sys::FunctionC
     pg_sys::Datum::from(0)
 }
 
+thread_local! {
+    static TAKING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While it lives, rows may leave tables of the ledger: they are being sealed, or archived.
+pub struct Taking(());
+
+impl Taking {
+    /// Allows it.
+    pub fn enter() -> Self {
+        TAKING.set(TAKING.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        TAKING.set(TAKING.get().saturating_sub(1));
+    }
+}
+
+/// BEFORE UPDATE OR DELETE OR TRUNCATE on tables of the ledger.
+///
+/// # Safety
+/// Called by PostgreSQL's trigger manager.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn runbook_refuse_change(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the trigger data is checked before it is read; a trigger has a relation. The frame holds nothing to drop.
+    unsafe {
+        let context = (*fcinfo).context;
+        if nodes::tag(context) == NodeTag::T_TriggerData {
+            let trigger = &*context.cast::<pg_sys::TriggerData>();
+            if trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_DELETE && TAKING.get() > 0 {
+                return pg_sys::Datum::from(trigger.tg_trigtuple);
+            }
+        }
+        pg_sys::panic::pgrx_extern_c_guard(|| raise(data(fcinfo).and_then(|trigger| refuse_change(&*trigger))));
+    }
+    pg_sys::Datum::from(0)
+}
+
+/// What whoever changes the ledger reads.
+///
+/// # Safety
+/// The trigger data is that of a call.
+unsafe fn refuse_change(trigger: &pg_sys::TriggerData) -> Result<(), ErrorReport> {
+    let operation = match trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+        pg_sys::TRIGGER_EVENT_UPDATE => "UPDATE",
+        pg_sys::TRIGGER_EVENT_DELETE => "DELETE",
+        _ => "TRUNCATE",
+    };
+    // SAFETY: the relation is open; its name is NUL-terminated.
+    let table = unsafe { text((*(*trigger.tg_relation).rd_rel).relname.data.as_ptr()) };
+    Err(refusal(
+        "42501",
+        format!("the ledger is append-only: {operation} on runbook.{} is refused", runbook_core::action::quote(&table)),
+        Some("Entries are evidence; nobody may change or remove them.".to_owned()),
+        Some("To correct a mistake, do the right thing now: it will be recorded too.".to_owned()),
+    ))
+}
+
 static V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
 
-/// Version-1 calling convention, for fmgr.c.
-#[unsafe(no_mangle)]
-pub extern "C" fn pg_finfo_runbook_guard_rows() -> &'static pg_sys::Pg_finfo_record {
-    &V1
+macro_rules! finfo {
+    ($($name:ident),*) => {
+        $(
+            #[doc = "Version-1 calling convention, for fmgr.c."]
+            #[unsafe(no_mangle)]
+            pub extern "C" fn $name() -> &'static pg_sys::Pg_finfo_record {
+                &V1
+            }
+        )*
+    };
 }
 
-/// Version-1 calling convention, for fmgr.c.
-#[unsafe(no_mangle)]
-pub extern "C" fn pg_finfo_runbook_guard_truncate() -> &'static pg_sys::Pg_finfo_record {
-    &V1
-}
+finfo!(pg_finfo_runbook_guard_rows, pg_finfo_runbook_guard_truncate, pg_finfo_runbook_refuse_change);

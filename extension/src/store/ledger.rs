@@ -1,42 +1,26 @@
-//! Table `entry`.
+//! Tables `unsealed` and `entry`.
 
-use super::{Result, execute, read};
-use crate::pg::entry::Parameter;
+use super::{Result, read};
+use crate::error::internal;
+use crate::pg::append::{self, Table};
 use runbook_core::ledger::Entry;
 
-/// Appends entries in the transaction at hand. Rows are written four by four and one by one, by statements whose plan never
-/// changes: a plan for arrays would be made anew every time.
+/// Appends entries in the transaction at hand.
 pub fn append(entries: &[Entry]) -> Result<()> {
-    let mut rest = entries;
-    while let [a, b, c, d, others @ ..] = rest {
-        execute(
-            "INSERT INTO runbook.entry (entry_id, epoch, recorded_at, kind, payload, leaf_hash) VALUES \
-             ($1::pg_catalog.uuid, 1, $2::pg_catalog.timestamptz, $3, $4, $5), \
-             ($6::pg_catalog.uuid, 1, $7::pg_catalog.timestamptz, $8, $9, $10), \
-             ($11::pg_catalog.uuid, 1, $12::pg_catalog.timestamptz, $13, $14, $15), \
-             ($16::pg_catalog.uuid, 1, $17::pg_catalog.timestamptz, $18, $19, $20)",
-            &[a, b, c, d].into_iter().flat_map(values).collect::<Vec<_>>(),
-        )?;
-        rest = others;
+    let table = Table::open(c"unsealed", 5).ok_or_else(|| internal("runbook.unsealed is not as the extension has made it"))?;
+    for entry in entries {
+        let id = uuid::Uuid::parse_str(&entry.entry_id).map_err(|error| internal(error.to_string()))?;
+        let at = chrono::DateTime::parse_from_rfc3339(&entry.recorded_at).map_err(|error| internal(error.to_string()))?;
+        table.insert(&mut [
+            append::uuid(*id.as_bytes()),
+            append::moment(at.timestamp_micros()),
+            append::text(entry.kind),
+            append::text(&entry.payload),
+            append::bytes(&entry.leaf_hash),
+        ]);
     }
-    for one in rest {
-        execute(
-            "INSERT INTO runbook.entry (entry_id, epoch, recorded_at, kind, payload, leaf_hash) \
-             VALUES ($1::pg_catalog.uuid, 1, $2::pg_catalog.timestamptz, $3, $4, $5)",
-            &values(one),
-        )?;
-    }
+    append::done();
     Ok(())
-}
-
-fn values(entry: &Entry) -> [Parameter<'_>; 5] {
-    [
-        entry.entry_id.as_str().into(),
-        entry.recorded_at.as_str().into(),
-        entry.kind.into(),
-        entry.payload.as_str().into(),
-        entry.leaf_hash.to_vec().into(),
-    ]
 }
 
 /// The client's address as the server sees it; empty for a unix socket.
@@ -51,12 +35,17 @@ pub fn broken_glass() -> Result<Vec<String>> {
         "SELECT pg_catalog.format('%s (pid %s) until %s: \"%s\"', o.payload OPERATOR(pg_catalog.->>) 'session_role', \
              o.payload OPERATOR(pg_catalog.->>) 'pid', o.payload OPERATOR(pg_catalog.->>) 'until', \
              o.payload OPERATOR(pg_catalog.->>) 'reason') \
-         FROM runbook.entry AS e CROSS JOIN LATERAL (SELECT e.payload::pg_catalog.jsonb AS payload) AS o \
-         WHERE e.kind OPERATOR(pg_catalog.=) 'break_glass.opened' \
-             AND (o.payload OPERATOR(pg_catalog.->>) 'until_us')::pg_catalog.int8 OPERATOR(pg_catalog.>) \
+         FROM (SELECT s.entry_id, s.recorded_at, s.payload FROM runbook.entry AS s \
+               WHERE runbook.ledger_terms(s.payload) OPERATOR(pg_catalog.@>) ARRAY['kind:break_glass.opened'] \
+               UNION ALL SELECT u.entry_id, u.recorded_at, u.payload FROM runbook.unsealed AS u \
+               WHERE u.kind OPERATOR(pg_catalog.=) 'break_glass.opened') AS e \
+         CROSS JOIN LATERAL (SELECT e.payload::pg_catalog.jsonb AS payload) AS o \
+         WHERE (o.payload OPERATOR(pg_catalog.->>) 'until_us')::pg_catalog.int8 OPERATOR(pg_catalog.>) \
                  (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
-             AND NOT EXISTS (SELECT FROM runbook.entry AS c WHERE c.kind OPERATOR(pg_catalog.=) 'break_glass.closed' \
-                 AND (c.payload::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'break_glass') OPERATOR(pg_catalog.=) e.entry_id::pg_catalog.text) \
+             AND NOT EXISTS (SELECT FROM (SELECT s.payload FROM runbook.entry AS s \
+                 WHERE runbook.ledger_terms(s.payload) OPERATOR(pg_catalog.@>) ARRAY['kind:break_glass.closed'] \
+                 UNION ALL SELECT u.payload FROM runbook.unsealed AS u WHERE u.kind OPERATOR(pg_catalog.=) 'break_glass.closed') AS c \
+                 WHERE (c.payload::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'break_glass') OPERATOR(pg_catalog.=) e.entry_id::pg_catalog.text) \
              AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a \
                  WHERE a.pid OPERATOR(pg_catalog.=) (o.payload OPERATOR(pg_catalog.->>) 'pid')::pg_catalog.int4 \
                  AND a.backend_start OPERATOR(pg_catalog.<) e.recorded_at \

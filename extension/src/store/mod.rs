@@ -14,6 +14,7 @@ pub mod permits;
 pub mod protected;
 pub mod revisions;
 pub mod settings;
+pub mod tree;
 
 use crate::error::internal;
 use crate::pg;

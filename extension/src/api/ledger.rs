@@ -1,0 +1,182 @@
+//! `seal`, `tree_head`, `inclusion_proof`, `consistency_proof`, `tree_frontier`, `verify_ledger`, `ledger_terms`, `open_epoch`,
+//! `record_checkpoint`, `archive_ledger`.
+
+use crate::caller::{limited, must_be_asked_for, must_be_the_login};
+use crate::error::refusal;
+use crate::ledger::tree::Stored;
+use crate::ledger::{archive, epoch, seal, tree, verify};
+use crate::pg::{identity, procedure, recorder};
+use crate::store::tree as stored;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use runbook_core::merkle::{self, Frontier, Hash};
+
+/// Gives every committed entry its position.
+#[pg_extern(sql = "CREATE PROCEDURE runbook.seal() LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON PROCEDURE runbook.seal() IS 'Gives every committed entry of the ledger its position in the Merkle tree.';")]
+fn seal(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    if identity::in_recovery() {
+        let hint = "CALL runbook.seal(); on the primary. What is sealed there can be read and verified here.";
+        return Err(refusal("25006", "a standby can't seal the ledger", None, Some(hint.to_owned())));
+    }
+    if procedure::may_end_transactions(fcinfo) {
+        return procedure::in_own_transactions(|| seal::batch(true));
+    }
+    // In a transaction block the sealer's lock would be held until its end; a worker seals what is committed so far.
+    recorder::seal().map_err(|problem| {
+        let hint = "CALL runbook.seal(); outside of a transaction block needs no worker.";
+        refusal("53400", "the ledger can't be sealed from inside this transaction", Some(problem), Some(hint.to_owned()))
+    })
+}
+
+/// Where the tree stands.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+#[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
+fn tree_head() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(origin, Option<String>),
+            name!(epoch, i32),
+            name!(size, i64),
+            name!(root, Vec<u8>),
+            name!(unsealed, i64),
+            name!(oldest_unsealed, Option<TimestampWithTimeZone>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let head = tree::head()?;
+    let (unsealed, oldest) = stored::unsealed()?;
+    let origin = head.origin.map(|origin| origin.line());
+    Ok(TableIterator::once((origin, head.epoch, number(head.size), head.root.to_vec(), unsealed, oldest)))
+}
+
+/// The hashes beside the path from an entry to the root (RFC 6962, section 2.1.1), from the leaf upwards.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn inclusion_proof(position: i64, size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
+    let size = existing("size", size)?;
+    let position = u64::try_from(position).ok().filter(|position| *position < size).ok_or_else(|| {
+        let hint = "SELECT position FROM runbook.ledger; positions count from 0.";
+        refusal("22023", format!("a tree of {size} entries has no position {position}"), None, Some(hint.to_owned()))
+    })?;
+    merkle::inclusion_proof(position, size, &Stored::default()).map(bytes)
+}
+
+/// What shows that the tree of `old_size` entries is the beginning of the tree of `new_size` (RFC 6962, section 2.1.2).
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn consistency_proof(old_size: i64, new_size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
+    let new = existing("new_size", new_size)?;
+    let old = existing("old_size", Some(old_size))?;
+    if old > new {
+        let hint = format!("SELECT runbook.consistency_proof({new}, {old});");
+        return Err(refusal("22023", format!("{old} entries are not the beginning of {new}"), None, Some(hint)));
+    }
+    merkle::consistency_proof(old, new, &Stored::default()).map(bytes)
+}
+
+/// The roots of the complete subtrees that make up the tree of `size` entries, largest first.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn tree_frontier(size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
+    let size = existing("size", size)?;
+    Frontier::read(size, &Stored::default()).map(|frontier| bytes(frontier.roots().to_vec()))
+}
+
+/// Whether the ledger agrees with itself.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+#[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
+fn verify_ledger() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(ok, bool),
+            name!(entries, i64),
+            name!(bad, i64),
+            name!(first_bad, Option<pgrx::Uuid>),
+            name!(first_bad_position, Option<i64>),
+            name!(problem, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let report = verify::verify()?;
+    let (position, id) = report.first.unwrap_or_default();
+    let id = uuid::Uuid::parse_str(&id).ok().map(|id| pgrx::Uuid::from_bytes(*id.as_bytes()));
+    Ok(TableIterator::once((report.bad == 0, report.entries, report.bad, id, position.map(number), report.problem)))
+}
+
+/// Opens the next epoch: history was rolled back on purpose, and goes on from here. Returns its number.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn open_epoch(reason: &str) -> Result<i32, ErrorReport> {
+    must_be_the_login("open_epoch", &["runbook_admin"])?;
+    must_be_asked_for("open_epoch")?;
+    limited("reason", reason)?;
+    if reason.trim().is_empty() {
+        let hint = "SELECT runbook.open_epoch('restored from the backup of …, because …');";
+        return Err(refusal("22023", "opening an epoch needs a reason", None, Some(hint.to_owned())));
+    }
+    epoch::open(reason)
+}
+
+/// Records that somebody has signed a checkpoint; the note must be about this ledger as it is.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn record_checkpoint(note: &str) -> Result<(), ErrorReport> {
+    must_be_the_login("record_checkpoint", &["runbook_auditor", "runbook_admin"])?;
+    must_be_asked_for("record_checkpoint")?;
+    limited("note", note)?;
+    epoch::record_checkpoint(note)
+}
+
+/// Removes the entries before `before`, which an export holds; returns how many. `root` is the tree's root over them, as whoever
+/// holds the export has computed it.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn archive_ledger(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorReport> {
+    must_be_the_login("archive_ledger", &["runbook_admin"])?;
+    must_be_asked_for("archive_ledger")?;
+    limited("reason", reason)?;
+    if reason.trim().is_empty() {
+        let hint = "runbook audit archive --before POSITION --out FILE --checkpoint NOTE -m REASON";
+        return Err(refusal("22023", "archiving needs a reason", None, Some(hint.to_owned())));
+    }
+    archive::archive(before, root, reason)
+}
+
+/// What an entry is about, for look-ups.
+#[pg_extern(sql = "CREATE FUNCTION runbook.ledger_terms(payload text) RETURNS text[] LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.ledger_terms(text) IS 'What an entry is about: terms such as object:public.orders, role:alice, kind:ddl.blocked, revision:3f2a, permit:ID.';")]
+fn ledger_terms(payload: &str) -> Vec<String> {
+    runbook_core::ledger::terms(payload)
+}
+
+/// A size that the tree has reached; its present one if none is given.
+fn existing(argument: &str, size: Option<i64>) -> Result<u64, ErrorReport> {
+    let end = stored::end()?.size;
+    let Some(size) = size else { return Ok(end) };
+    u64::try_from(size).ok().filter(|size| *size <= end).ok_or_else(|| {
+        let hint = "CALL runbook.seal(); gives committed entries their positions. SELECT size FROM runbook.tree_head();";
+        refusal(
+            "22023",
+            format!("{argument} {size} is not a size of this ledger, which has {end} sealed entries"),
+            None,
+            Some(hint.to_owned()),
+        )
+    })
+}
+
+fn bytes(hashes: Vec<Hash>) -> Vec<Vec<u8>> {
+    hashes.into_iter().map(|hash| hash.to_vec()).collect()
+}
+
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,42 @@
+//! Archiving: whole tiles of the oldest entries leave the database, and the tree over them stays.
+
+use crate::error::refusal;
+use crate::guard::control;
+use crate::ledger::epoch::hex;
+use crate::ledger::record;
+use crate::ledger::tree::{Stored, TILE};
+use crate::pg::lock;
+use crate::store::tree;
+use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::ledger::Kind;
+use runbook_core::merkle;
+use serde_json::json;
+
+/// Removes the entries before a position; how many. `root` must be the tree's root over them.
+pub fn archive(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorReport> {
+    let refuse = |why: String| {
+        let hint = "runbook audit archive --before POSITION --out FILE --checkpoint NOTE -m REASON";
+        Err(refusal("22023", format!("nothing is archived: {why}"), None, Some(hint.to_owned())))
+    };
+    control::decide("archive_ledger", "archive a part of the ledger")?;
+    lock::wait_for_sealer();
+    let (first, end) = (tree::first_position()?, tree::end()?);
+    let Some(position) = u64::try_from(before).ok().filter(|position| position.is_multiple_of(TILE)) else {
+        return refuse(format!("{before} is not a multiple of {TILE}"));
+    };
+    // The last entry stays: it says how long the ledger is.
+    if position <= first || position >= end.size {
+        return refuse(format!("there is nothing to archive between {first} and {position}; the last entry stays"));
+    }
+    if merkle::root(position, &Stored::default())? != root {
+        return refuse(format!("the root over {position} entries is another: what was exported is not what is here"));
+    }
+    let ledger = tree::ledger_id()?;
+    let removed = tree::remove_before(position)?;
+    let facts = json!({
+        "ledger": ledger, "first": i64::try_from(first).unwrap_or(i64::MAX), "before": before, "root": hex(root), "reason": reason,
+        "verdict": "record",
+    });
+    record(Kind::LedgerArchived, facts)?;
+    Ok(removed)
+}

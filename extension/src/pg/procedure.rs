@@ -1,0 +1,35 @@
+//! Procedures that end transactions.
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+
+/// Whether a procedure was called where it may end transactions: by CALL, outside of a transaction block.
+pub fn may_end_transactions(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+    // SAFETY: fcinfo is valid during the call; its context is checked before it is read as CallContext.
+    unsafe {
+        let context = (*fcinfo).context;
+        crate::pg::nodes::tag(context) == pg_sys::NodeTag::T_CallContext && !(*context.cast::<pg_sys::CallContext>()).atomic
+    }
+}
+
+/// Runs `step` again and again until it says that there is no more to do, each time in a transaction of its own that has taken no
+/// snapshot yet and may write, whatever the session's defaults are. Only where [`may_end_transactions`].
+pub fn in_own_transactions(mut step: impl FnMut() -> Result<bool, ErrorReport>) -> Result<(), ErrorReport> {
+    // SAFETY: connect, commit and finish in order, as spi.c wants it of a procedure; each call is guarded, so that an error unwinds,
+    // and SPI is closed when the transaction aborts. SPI_commit starts the next transaction, whose characteristics are set
+    // before it takes a snapshot.
+    unsafe {
+        pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32);
+        loop {
+            pg_sys::SPI_commit();
+            pg_sys::XactReadOnly = false;
+            pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+            if !step()? {
+                break;
+            }
+        }
+        pg_sys::SPI_commit();
+        pg_sys::SPI_finish();
+    }
+    Ok(())
+}

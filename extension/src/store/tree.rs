@@ -1,0 +1,243 @@
+//! Tables `entry` and `tile`: the sealed ledger, and the Merkle tree over it.
+
+use super::{Result, execute, read, write};
+use crate::error::internal;
+use crate::pg::triggers::Taking;
+use runbook_core::ledger::Sealed;
+use runbook_core::merkle::Hash;
+
+/// Where the sealed ledger ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// How many positions there are.
+    pub size: u64,
+    /// The epoch that the next entry belongs to.
+    pub epoch: i32,
+}
+
+/// Where the sealed ledger ends.
+pub fn end() -> Result<End> {
+    let rows = read(
+        "SELECT l.position OPERATOR(pg_catalog.+) 1, l.epoch FROM runbook.entry AS l \
+         ORDER BY l.position USING OPERATOR(pg_catalog.>) LIMIT 1",
+        &[],
+        |row| Ok((row.get::<i64>(1)?, row.get::<i32>(2)?)),
+    )?;
+    let (size, epoch) = rows.into_iter().next().unwrap_or((0, 1));
+    Ok(End { size: unsigned(size)?, epoch })
+}
+
+/// Gives up to `limit` entries their positions, oldest first, starting at `end`; returns their leaf hashes in that order.
+pub fn move_batch(end: End, limit: i64) -> Result<Vec<Hash>> {
+    let _taking = Taking::enter();
+    let mut moved = write(
+        "WITH batch AS ( \
+             DELETE FROM runbook.unsealed AS u USING ( \
+                 SELECT c.entry_id FROM runbook.unsealed AS c \
+                 ORDER BY c.recorded_at USING OPERATOR(pg_catalog.<), c.entry_id USING OPERATOR(pg_catalog.<) LIMIT $3) AS b \
+             WHERE u.entry_id OPERATOR(pg_catalog.=) b.entry_id \
+             RETURNING u.entry_id, u.recorded_at, u.kind, u.payload, u.leaf_hash) \
+         INSERT INTO runbook.entry (position, epoch, entry_id, recorded_at, kind, payload, leaf_hash) \
+         SELECT $1 OPERATOR(pg_catalog.+) pg_catalog.row_number() OVER own OPERATOR(pg_catalog.-) 1, \
+             $2 OPERATOR(pg_catalog.+) \
+                 (pg_catalog.count(*) FILTER (WHERE b.kind OPERATOR(pg_catalog.=) 'epoch.opened') OVER own)::pg_catalog.int4, \
+             b.entry_id, b.recorded_at, b.kind, b.payload, b.leaf_hash \
+         FROM batch AS b \
+         WINDOW own AS (ORDER BY b.recorded_at USING OPERATOR(pg_catalog.<), b.entry_id USING OPERATOR(pg_catalog.<) \
+             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) \
+         ORDER BY 1 \
+         RETURNING position, leaf_hash",
+        &[signed(end.size)?.into(), end.epoch.into(), limit.into()],
+        |row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?)),
+    )?;
+    moved.sort_unstable_by_key(|(position, _)| *position);
+    Ok(moved.into_iter().map(|(_, hash)| hash).collect())
+}
+
+/// The hashes of a whole tile.
+pub fn tile(level: u32, index: u64) -> Result<Option<Vec<Hash>>> {
+    let rows = read(
+        "SELECT t.hashes FROM runbook.tile AS t \
+         WHERE t.level OPERATOR(pg_catalog.=) $1::pg_catalog.int2 AND t.index OPERATOR(pg_catalog.=) $2",
+        &[level_number(level)?.into(), signed(index)?.into()],
+        |row| row.get::<Vec<u8>>(1),
+    )?;
+    let Some(bytes) = rows.into_iter().next() else { return Ok(None) };
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    if hashes.len() != 256 || !rest.is_empty() {
+        return Err(damaged(format!("tile {index} of level {level} has {} bytes", bytes.len())));
+    }
+    Ok(Some(hashes.to_vec()))
+}
+
+/// The hashes of what is there of a tile that is not whole: leaf hashes at level 0, roots of the tiles below above that.
+pub fn partial(level: u32, index: u64) -> Result<Vec<Hash>> {
+    let (from, to) = (signed(index * 256)?, signed(index * 256 + 256)?);
+    let each = |row: &super::Row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?));
+    let rows = match level.checked_sub(1) {
+        None => read(
+            "SELECT l.position, l.leaf_hash FROM runbook.entry AS l \
+             WHERE l.position OPERATOR(pg_catalog.>=) $1 AND l.position OPERATOR(pg_catalog.<) $2 \
+             ORDER BY l.position USING OPERATOR(pg_catalog.<)",
+            &[from.into(), to.into()],
+            each,
+        ),
+        Some(below) => read(
+            "SELECT t.index, t.root FROM runbook.tile AS t WHERE t.level OPERATOR(pg_catalog.=) $3::pg_catalog.int2 \
+                 AND t.index OPERATOR(pg_catalog.>=) $1 AND t.index OPERATOR(pg_catalog.<) $2 \
+             ORDER BY t.index USING OPERATOR(pg_catalog.<)",
+            &[from.into(), to.into(), level_number(below)?.into()],
+            each,
+        ),
+    }?;
+    for (expected, (found, _)) in (from..).zip(&rows) {
+        if *found != expected {
+            let what = if level == 0 { "entry" } else { "tile" };
+            return Err(damaged(format!("{what} {expected} of level {level} is missing")));
+        }
+    }
+    Ok(rows.into_iter().map(|(_, hash)| hash).collect())
+}
+
+/// The last whole tile of leaves that is stored.
+pub fn last_tile() -> Result<Option<u64>> {
+    let rows = read(
+        "SELECT t.index FROM runbook.tile AS t WHERE t.level OPERATOR(pg_catalog.=) 0 \
+         ORDER BY t.index USING OPERATOR(pg_catalog.>) LIMIT 1",
+        &[],
+        |row| row.get::<i64>(1),
+    )?;
+    rows.into_iter().next().map(unsigned).transpose()
+}
+
+/// Stores a whole tile.
+pub fn insert_tile(level: u32, index: u64, root: &Hash, hashes: &[Hash]) -> Result<()> {
+    execute(
+        "INSERT INTO runbook.tile (level, index, root, hashes) VALUES ($1::pg_catalog.int2, $2, $3, $4)",
+        &[level_number(level)?.into(), signed(index)?.into(), root.to_vec().into(), hashes.concat().into()],
+    )
+}
+
+/// The id of the first entry: which ledger this is.
+pub fn ledger_id() -> Result<Option<String>> {
+    let first = read(
+        "SELECT l.entry_id::pg_catalog.text FROM runbook.entry AS l WHERE l.position OPERATOR(pg_catalog.=) 0",
+        &[],
+        |row| row.get::<String>(1),
+    )?;
+    if let Some(id) = first.into_iter().next() {
+        return Ok(Some(id));
+    }
+    // Archived: the entry about that says so, sealed or not.
+    let archived = read(
+        "SELECT l.payload::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'ledger' FROM ( \
+             SELECT u.payload, u.recorded_at FROM runbook.unsealed AS u WHERE u.kind OPERATOR(pg_catalog.=) 'ledger.archived' \
+             UNION ALL SELECT e.payload, e.recorded_at FROM runbook.entry AS e \
+             WHERE runbook.ledger_terms(e.payload) OPERATOR(pg_catalog.@>) ARRAY['kind:ledger.archived']) AS l \
+         ORDER BY l.recorded_at USING OPERATOR(pg_catalog.>) LIMIT 1",
+        &[],
+        |row| row.maybe::<String>(1),
+    )?;
+    Ok(archived.into_iter().flatten().next())
+}
+
+/// How many entries have no position yet, and when the oldest of them was recorded.
+pub fn unsealed() -> Result<(i64, Option<pgrx::datum::TimestampWithTimeZone>)> {
+    let rows = read("SELECT pg_catalog.count(*), pg_catalog.min(u.recorded_at) FROM runbook.unsealed AS u", &[], |row| {
+        Ok((row.get::<i64>(1)?, row.maybe(2)?))
+    })?;
+    Ok(rows.into_iter().next().unwrap_or((0, None)))
+}
+
+/// The first position that is still here.
+pub fn first_position() -> Result<u64> {
+    let rows = read(
+        "SELECT l.position FROM runbook.entry AS l ORDER BY l.position USING OPERATOR(pg_catalog.<) LIMIT 1",
+        &[],
+        |row| row.get::<i64>(1),
+    )?;
+    rows.into_iter().next().map_or(Ok(0), unsigned)
+}
+
+/// Up to `limit` sealed entries from a position on.
+pub fn entries(from: u64, limit: i64) -> Result<Vec<Sealed>> {
+    read(
+        "SELECT l.position, l.epoch, l.entry_id::pg_catalog.text, \
+             (EXTRACT(epoch FROM l.recorded_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, l.kind, l.payload, l.leaf_hash \
+         FROM runbook.entry AS l WHERE l.position OPERATOR(pg_catalog.>=) $1 \
+         ORDER BY l.position USING OPERATOR(pg_catalog.<) LIMIT $2",
+        &[signed(from)?.into(), limit.into()],
+        |row| {
+            Ok(Sealed {
+                position: unsigned(row.get(1)?)?,
+                epoch: row.get(2)?,
+                entry_id: row.get(3)?,
+                recorded_at: row.get(4)?,
+                kind: row.get(5)?,
+                payload: row.get(6)?,
+                leaf_hash: row.get(7)?,
+            })
+        },
+    )
+}
+
+/// Entries that have no position yet, in the order in which they would get one.
+pub fn unsealed_entries() -> Result<Vec<Sealed>> {
+    read(
+        "SELECT u.entry_id::pg_catalog.text, \
+             (EXTRACT(epoch FROM u.recorded_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, u.kind, u.payload, u.leaf_hash \
+         FROM runbook.unsealed AS u \
+         ORDER BY u.recorded_at USING OPERATOR(pg_catalog.<), u.entry_id USING OPERATOR(pg_catalog.<)",
+        &[],
+        |row| {
+            Ok(Sealed {
+                position: 0,
+                epoch: 0,
+                entry_id: row.get(1)?,
+                recorded_at: row.get(2)?,
+                kind: row.get(3)?,
+                payload: row.get(4)?,
+                leaf_hash: row.get(5)?,
+            })
+        },
+    )
+}
+
+/// Removes the entries before a position; how many.
+pub fn remove_before(position: u64) -> Result<i64> {
+    let _taking = Taking::enter();
+    let rows = write(
+        "WITH gone AS (DELETE FROM runbook.entry AS l WHERE l.position OPERATOR(pg_catalog.<) $1 RETURNING 1) \
+         SELECT pg_catalog.count(*) FROM gone",
+        &[signed(position)?.into()],
+        |row| row.get::<i64>(1),
+    )?;
+    Ok(rows.into_iter().next().unwrap_or(0))
+}
+
+fn hash(bytes: Vec<u8>) -> Result<Hash> {
+    let length = bytes.len();
+    bytes.try_into().map_err(|_| damaged(format!("a hash has {length} bytes")))
+}
+
+fn unsigned(number: i64) -> Result<u64> {
+    u64::try_from(number).map_err(|_| damaged(format!("there is a position {number}")))
+}
+
+/// A position as PostgreSQL keeps it.
+fn signed(number: u64) -> Result<i64> {
+    i64::try_from(number).map_err(|_| internal("a position is larger than a ledger can be"))
+}
+
+fn level_number(level: u32) -> Result<i32> {
+    i32::try_from(level).map_err(|_| internal("a level is higher than a tree can be"))
+}
+
+fn damaged(what: String) -> pgrx::pg_sys::panic::ErrorReport {
+    crate::error::refusal(
+        "XX001",
+        format!("the ledger is damaged: {what}"),
+        Some("Somebody has changed tables of the ledger past the guard, or the disk has.".to_owned()),
+        Some("SELECT * FROM runbook.verify_ledger(); names the first bad position; runbook audit verify does, against a checkpoint.".to_owned()),
+    )
+}
