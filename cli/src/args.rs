@@ -1,8 +1,10 @@
 //! The command line. Where Alembic has the verb, arguments and flags mean the same.
 
 mod approval;
+mod audit;
 
 pub use approval::{Approve, BreakGlass, Decide, DecidePermit, Permit, Policy};
+pub use audit::{Archive, Audit, CheckProof, CheckpointArgs, Export, Keygen, Prove, Shape, Verify};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -104,6 +106,9 @@ pub enum Command {
     Stamp(Stamp),
     /// Read the ledger
     Log(Log),
+    /// Verify, sign, prove, export and archive the ledger
+    #[command(subcommand)]
+    Audit(Audit),
     /// Show where the database stands, what is pending, and which protections are live
     Status,
     /// Sum up what the guard has refused, or would have

@@ -6,12 +6,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
 
 pub mod args;
+mod audit;
 mod commands;
 mod config;
 mod connect;
 mod context;
 mod error;
 mod files;
+mod key;
 mod output;
 
 use clap::Parser;

@@ -1,6 +1,7 @@
 //! One file per verb.
 
 mod approve;
+pub mod audit;
 mod branches;
 mod break_glass;
 mod current;
@@ -56,6 +57,7 @@ pub fn run(command: Command, context: &Context) -> Result<()> {
         Command::Show(args) => show::run(&args, context),
         Command::Stamp(args) => stamp::run(&args, context),
         Command::Log(args) => log::run(&args, context),
+        Command::Audit(command) => audit::run(&command, context),
         Command::Status => status::run(context),
         Command::Guard(Guard::Report(args)) => guard::report(&args, context),
         Command::Import(Import::Alembic(args)) => import::alembic(&args, context),

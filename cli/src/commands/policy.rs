@@ -45,7 +45,7 @@ pub fn run(args: &Policy, context: &Context) -> Result<()> {
 }
 
 /// A string constant that means the same whatever `standard_conforming_strings` is.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }

@@ -1,0 +1,162 @@
+//! Arguments of `audit`.
+
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// `audit`.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Make a key that signs checkpoints; keep it away from the server
+    Keygen(Keygen),
+    /// Verify what is new in the ledger, and sign how long it is and what it says: a checkpoint to keep elsewhere
+    Checkpoint(CheckpointArgs),
+    /// Compute every hash of the ledger here, and compare with checkpoints
+    Verify(Verify),
+    /// Write a small file that proves that one entry is in the ledger
+    Prove(Prove),
+    /// Check such a file, without a database, and show the entry
+    CheckProof(CheckProof),
+    /// Write the ledger to a file: exactly the bytes that are hashed, or events for a SIEM
+    Export(Export),
+    /// Move the beginning of the ledger to an export; the tree stays verifiable
+    Archive(Archive),
+    /// Go on after history was rolled back on purpose (restore, point-in-time recovery)
+    OpenEpoch(OpenEpoch),
+}
+
+/// `audit keygen`.
+#[derive(Debug, ClapArgs)]
+pub struct Keygen {
+    /// Who signs, such as auditor.example.com
+    pub name: String,
+    /// File for the private key; the public one goes to FILE.pub
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `audit checkpoint`.
+#[derive(Debug, ClapArgs)]
+pub struct CheckpointArgs {
+    /// Private key; what it has signed last is kept beside it
+    #[arg(long, short, value_name = "FILE")]
+    pub key: PathBuf,
+    /// File for the checkpoint
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Accept that history was rolled back when this epoch was opened
+    #[arg(long, value_name = "EPOCH")]
+    pub accept_epoch: Option<u32>,
+}
+
+/// Keys that are trusted.
+#[derive(Debug, ClapArgs)]
+pub struct Keys {
+    /// Public key that is trusted; may be repeated
+    #[arg(long = "key", short, value_name = "FILE")]
+    pub keys: Vec<PathBuf>,
+}
+
+/// `audit verify`.
+#[derive(Debug, ClapArgs)]
+pub struct Verify {
+    /// Checkpoint that must be met; may be repeated
+    #[arg(long = "checkpoint", value_name = "FILE")]
+    pub checkpoints: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "described where it is declared")]
+    pub keys: Keys,
+    /// Begin at this checkpoint instead of at the first entry
+    #[arg(long, value_name = "FILE")]
+    pub since: Option<PathBuf>,
+    /// Read exports, in order, instead of the database
+    #[arg(long = "export", value_name = "FILE", conflicts_with = "since")]
+    pub exports: Vec<PathBuf>,
+    /// Accept that history was rolled back when this epoch was opened
+    #[arg(long, value_name = "EPOCH")]
+    pub accept_epoch: Option<u32>,
+}
+
+/// `audit prove`.
+#[derive(Debug, ClapArgs)]
+pub struct Prove {
+    /// Position or id of the entry
+    pub entry: String,
+    /// Checkpoint that covers it
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "described where it is declared")]
+    pub keys: Keys,
+    /// File for the proof
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `audit check-proof`.
+#[derive(Debug, ClapArgs)]
+pub struct CheckProof {
+    /// The proof
+    pub proof: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "described where it is declared")]
+    pub keys: Keys,
+}
+
+/// Shape of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// JSON Lines: exactly the bytes that are hashed
+    Jsonl,
+    /// ArcSight Common Event Format
+    Cef,
+    /// Open Cybersecurity Schema Framework, JSON Lines
+    Ocsf,
+}
+
+/// `audit export`.
+#[derive(Debug, ClapArgs)]
+pub struct Export {
+    /// File to write; "-" is standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+    /// First position
+    #[arg(long, default_value_t = 0)]
+    pub from: u64,
+    /// Position to stop before; all that is sealed by default
+    #[arg(long)]
+    pub to: Option<u64>,
+    /// Go on where the file ends
+    #[arg(long)]
+    pub resume: bool,
+    /// What to write
+    #[arg(long = "as", value_enum, default_value_t = Shape::Jsonl)]
+    pub shape: Shape,
+}
+
+/// `audit archive`.
+#[derive(Debug, ClapArgs)]
+pub struct Archive {
+    /// Archive the entries before this position, rounded down to a multiple of 256
+    #[arg(long)]
+    pub before: u64,
+    /// File for them
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Checkpoint that covers them
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "described where it is declared")]
+    pub keys: Keys,
+    /// Why
+    #[arg(long, short = 'm', alias = "message")]
+    pub reason: String,
+}
+
+/// `audit open-epoch`.
+#[derive(Debug, ClapArgs)]
+pub struct OpenEpoch {
+    /// Why history was rolled back
+    #[arg(long, short = 'm', alias = "message")]
+    pub reason: String,
+}

@@ -1,0 +1,6 @@
+//! Auditing: reading a ledger from a server or from exports, and computing every hash of it here.
+
+pub mod blocks;
+pub mod files;
+pub mod notes;
+pub mod server;

@@ -1,0 +1,47 @@
+//! `runbook audit`: one file per verb.
+
+mod archive;
+mod checkpoint;
+mod export;
+mod keys;
+mod prove;
+mod verify;
+
+use crate::args::Audit;
+use crate::commands::policy::literal;
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::output;
+use runbook_core::audit::Finding;
+
+/// Runs a verb.
+pub fn run(command: &Audit, context: &Context) -> Result<()> {
+    match command {
+        Audit::Keygen(args) => keys::generate(args, context),
+        Audit::Checkpoint(args) => checkpoint::run(args, context),
+        Audit::Verify(args) => verify::run(args, context),
+        Audit::Prove(args) => prove::run(args, context),
+        Audit::CheckProof(args) => prove::check(args, context),
+        Audit::Export(args) => export::run(args, context),
+        Audit::Archive(args) => archive::run(args, context),
+        Audit::OpenEpoch(args) => {
+            // The text is what a permit covers: no parameters.
+            let call = format!("SELECT runbook.open_epoch({})", literal(&args.reason));
+            let row = context.connect()?.query_one(&call, &[])?;
+            let epoch: i32 = row.get(0);
+            let next = format!(
+                "opened epoch {epoch}; sign a checkpoint of it: runbook audit checkpoint --key FILE --out NOTE --accept-epoch {epoch}"
+            );
+            output::message(context.format(), "epoch", epoch.into(), &next)
+        }
+    }
+}
+
+/// The failure that a finding is.
+pub fn failed(finding: &Finding) -> Error {
+    Error::new(
+        Kind::Check,
+        format!("the ledger was changed: {finding}"),
+        "Keep the server as it is, and the checkpoints; compare with an export or a backup: runbook audit verify --export FILE",
+    )
+}

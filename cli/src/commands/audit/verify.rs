@@ -1,0 +1,148 @@
+//! `runbook audit verify`.
+
+use crate::args::{Format, Verify};
+use crate::audit::{blocks, files, notes, server};
+use crate::commands::audit::failed;
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::output;
+use postgres::Client;
+use runbook_core::audit::{Auditor, Finding, Opening, abandoned_by};
+use runbook_core::checkpoint::Checkpoint;
+use runbook_core::merkle::{self, Frontier};
+use serde_json::json;
+
+pub fn run(args: &Verify, context: &Context) -> Result<()> {
+    let keys = notes::keys(&args.keys.keys)?;
+    let mut checkpoints = Vec::new();
+    for file in &args.checkpoints {
+        checkpoints.push(notes::checkpoint(file, &keys)?.1);
+    }
+    let since = args.since.as_deref().map(|file| notes::checkpoint(file, &keys)).transpose()?.map(|(_, checkpoint)| checkpoint);
+    if !args.exports.is_empty() {
+        let auditor = Auditor::new(Frontier::default(), &checkpoints).map_err(|finding| failed(&finding))?;
+        let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
+        let (auditor, _) = blocks::audit(auditor, &sizes, |sink| files::read(&args.exports, sink))?;
+        return report(context, auditor, checkpoints.len(), 0, None);
+    }
+    let mut client = server::connect(context)?;
+    server::begin(&mut client)?;
+    let head = server::head(&mut client)?;
+    for checkpoint in checkpoints.iter().chain(&since) {
+        server::same_ledger(&head, &checkpoint.origin)?;
+    }
+    let openings = server::openings(&mut client)?;
+    let met = in_force(&checkpoints, &openings, args.accept_epoch)?;
+    let auditor = audit(&mut client, &head, since.as_ref(), &met)?;
+    report(context, auditor, met.len() + usize::from(since.is_some()), head.unsealed, head.oldest_unsealed)
+}
+
+/// Reads a server's ledger, from `since` on, and compares it with checkpoints and with the tree that the server keeps.
+pub fn audit(
+    client: &mut Client,
+    head: &server::Head,
+    since: Option<&Checkpoint>,
+    checkpoints: &[Checkpoint],
+) -> Result<Auditor> {
+    let first = server::first_position(client)?;
+    let start = since.map_or(0, |checkpoint| checkpoint.size).max(first);
+    if start > head.size {
+        return Err(failed(&Finding::Short { size: head.size, checkpoint: start }));
+    }
+    let frontier = server::frontier(client, start)?;
+    if let Some(since) = since.filter(|since| since.size == start)
+        && frontier.root() != since.root
+    {
+        let good = 0;
+        return Err(located(client, Finding::Root { good, checkpoint: since.size })?);
+    }
+    if first > 0 && since.is_none_or(|since| since.size < first) {
+        eprintln!(
+            "notice: the entries before position {first} are archived; verify them with --export; here the tree over them is compared"
+        );
+    }
+    // Checkpoints of smaller trees than the one to begin at are compared by the tree that goes on from them.
+    for earlier in checkpoints.iter().chain(since).filter(|checkpoint| checkpoint.size < start) {
+        let proof = server::consistency_proof(client, earlier.size, start)?;
+        if merkle::check_consistency((earlier.size, &earlier.root), (start, &frontier.root()), &proof).is_err() {
+            return Err(failed(&Finding::Root { good: 0, checkpoint: earlier.size }));
+        }
+    }
+    let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
+    let auditor = Auditor::new(frontier, checkpoints).map_err(|finding| failed(&finding))?;
+    let (mut auditor, tiles) = blocks::audit(auditor, &sizes, |sink| server::entries(client, start, sink))?;
+    if auditor.size() != head.size || auditor.root() != head.root {
+        let problem = format!("the server says that it has {} entries with another root", head.size);
+        auditor.note(Finding::Entry { position: auditor.size().min(head.size), problem });
+    }
+    if let Some(finding) = server::check_tiles(client, tiles, head.size)? {
+        auditor.note(finding);
+    }
+    match auditor.first() {
+        Some(finding) => Err(located(client, finding.clone())?),
+        None => Ok(auditor),
+    }
+}
+
+/// The failure, with the position named where the server's own tree tells it.
+fn located(client: &mut Client, finding: Finding) -> Result<Error> {
+    if let Finding::Root { good, checkpoint } = finding
+        && let Some(position) = server::first_difference(client, good, checkpoint)?
+    {
+        let problem = format!("this is not the entry that the checkpoint of {checkpoint} entries covers");
+        return Ok(failed(&Finding::Entry { position, problem }));
+    }
+    Ok(failed(&finding))
+}
+
+/// The checkpoints that can still be met: those that an accepted epoch has given up can't.
+pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: Option<u32>) -> Result<Vec<Checkpoint>> {
+    let mut met = Vec::new();
+    for checkpoint in checkpoints {
+        match abandoned_by(checkpoint, openings) {
+            None => met.push(checkpoint.clone()),
+            Some(opening) if accepted.is_some_and(|accepted| accepted >= opening.epoch) => eprintln!(
+                "notice: the checkpoint of {} entries was given up by epoch {}, which goes on from position {}",
+                checkpoint.size, opening.epoch, opening.size
+            ),
+            Some(opening) => {
+                return Err(Error::new(
+                    Kind::Check,
+                    format!(
+                        "epoch {} has given up positions {} to {}, which a checkpoint covers",
+                        opening.epoch,
+                        opening.size,
+                        checkpoint.size - 1
+                    ),
+                    format!(
+                        "Read why: runbook log --kind epoch.opened. If it was on purpose, say so: --accept-epoch {}",
+                        opening.epoch
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(met)
+}
+
+fn report(context: &Context, auditor: Auditor, checkpoints: usize, unsealed: i64, oldest: Option<String>) -> Result<()> {
+    let (size, root) = (auditor.size(), runbook_core::checkpoint::format_hash(&auditor.root()));
+    if let Some(finding) = auditor.finish() {
+        return Err(failed(&finding));
+    }
+    if context.format() == Format::Json {
+        return output::value(
+            &json!({"ok": true, "size": size, "root": root, "checkpoints": checkpoints, "unsealed": unsealed, "oldest_unsealed": oldest}),
+        );
+    }
+    let met = match checkpoints {
+        0 => "no checkpoint was given, so that nothing is known of what it was before".to_owned(),
+        1 => "1 checkpoint met".to_owned(),
+        more => format!("{more} checkpoints met"),
+    };
+    let mut text = format!("the ledger is whole: {size} entries, root {root}; {met}");
+    if let Some(oldest) = oldest.filter(|_| unsealed > 0) {
+        text += &format!("\n{unsealed} entries wait to be sealed, the oldest since {oldest}");
+    }
+    output::message(context.format(), "ok", true.into(), &text)
+}
