@@ -26,7 +26,7 @@ GRANT EXECUTE ON FUNCTION
     runbook.break_glass(text, interval), runbook.close_break_glass(),
     runbook.activate(), runbook.deactivate(text), runbook.protect_table(regclass, bigint), runbook.unprotect_table(regclass), runbook.configure(text, text),
     runbook.set_policy(text, text, integer, text, text),
-    runbook.open_epoch(text), runbook.record_checkpoint(text), runbook.archive_ledger(bigint, bytea, text),
+    runbook.open_epoch(text, bigint), runbook.record_checkpoint(text), runbook.archive_ledger(bigint, bytea, text),
     runbook.set_maintenance_window(text, text[], text, text, text, text), runbook.drop_maintenance_window(text)
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
@@ -79,6 +79,6 @@ COMMENT ON FUNCTION runbook.inclusion_proof(bigint, bigint) IS 'The hashes besid
 COMMENT ON FUNCTION runbook.consistency_proof(bigint, bigint) IS 'What shows that the smaller tree is the beginning of the larger (RFC 6962).';
 COMMENT ON FUNCTION runbook.tree_frontier(bigint) IS 'The roots of the complete subtrees of the tree of that size, largest first.';
 COMMENT ON FUNCTION runbook.verify_ledger() IS 'Whether the ledger agrees with itself: every hash is computed again. An auditor''s checkpoint says more: runbook audit verify.';
-COMMENT ON FUNCTION runbook.open_epoch(text) IS 'Opens the next epoch of the ledger, after history was rolled back on purpose; returns its number.';
+COMMENT ON FUNCTION runbook.open_epoch(text, bigint) IS 'Opens the next epoch of the ledger, after history was rolled back on purpose to a position; returns EPOCH:POSITION.';
 COMMENT ON FUNCTION runbook.record_checkpoint(text) IS 'Records that somebody has signed a checkpoint of this ledger.';
 COMMENT ON FUNCTION runbook.archive_ledger(bigint, bytea, text) IS 'Removes the entries before a position, which an export holds; the tree over them stays. Returns how many.';

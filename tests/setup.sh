@@ -30,7 +30,9 @@ fi
 # Extensions that the tests look at the library beside; where one can't be had, its test says so.
 if [ "${1:-}" = --python ]; then
     beside=()
-    for package in "postgresql-$PG_MAJOR-pgaudit" "postgresql-$PG_MAJOR-cron" "postgresql-$PG_MAJOR-plpgsql-check"; do
+    # The last two are the other implementation that checkpoints and proofs are checked with.
+    for package in "postgresql-$PG_MAJOR-pgaudit" "postgresql-$PG_MAJOR-cron" "postgresql-$PG_MAJOR-plpgsql-check" \
+        golang-go golang-golang-x-mod-dev; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || beside+=("$package")
     done
     if [ ${#beside[@]} -gt 0 ]; then

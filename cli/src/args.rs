@@ -280,9 +280,27 @@ pub struct Log {
     /// Only entries of this kind, or of kinds that start like this
     #[arg(long, short)]
     pub kind: Option<String>,
-    /// Only refused statements
+    /// Only refused statements and calls
     #[arg(long, short)]
     pub blocked: bool,
+    /// Only what this role did, as login or as role in force
+    #[arg(long)]
+    pub role: Option<String>,
+    /// Only what touched this object or what it contains: schema.table, schema.table.column
+    #[arg(long, short)]
+    pub object: Option<String>,
+    /// Only what ran under this permit
+    #[arg(long)]
+    pub permit: Option<String>,
+    /// Only entries from this time on, as PostgreSQL writes times
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only entries before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Go on printing what comes
+    #[arg(long, short)]
+    pub follow: bool,
     /// At most so many, the newest
     #[arg(long, short = 'n', default_value_t = 50)]
     pub limit: i64,

@@ -45,6 +45,11 @@ impl Error {
         Self { kind, message: message.into(), rest, broken_pipe: false }
     }
 
+    /// The message alone.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
@@ -89,6 +94,8 @@ impl Error {
         let kind = match code {
             _ if running && from_revision => Kind::Sql,
             "42501" => Kind::Refused,
+            // The ledger is damaged.
+            "XX001" => Kind::Check,
             "55P03" | "57014" => Kind::Timeout,
             "42P08" | "42704" => Kind::Target,
             "22007" | "22023" | "42601" | "42710" | "42P17" | "54000" => Kind::Input,

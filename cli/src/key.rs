@@ -49,8 +49,9 @@ impl PrivateKey {
         }
         let text = fs::read_to_string(file).map_err(|error| cannot_read(file, &error))?;
         let parse = || {
-            let (rest, encoded) = text.trim().strip_prefix("PRIVATE+KEY+")?.rsplit_once('+')?;
-            let (name, hash) = rest.rsplit_once('+')?;
+            // Names have no +, base64 has.
+            let (name, rest) = text.trim().strip_prefix("PRIVATE+KEY+")?.split_once('+')?;
+            let (hash, encoded) = rest.split_once('+')?;
             let decoded = base64::decode_block(encoded).ok()?;
             let (algorithm, seed) = decoded.split_first()?;
             let key = PKey::private_key_from_raw_bytes(seed, Id::ED25519).ok().filter(|_| *algorithm == ED25519)?;
@@ -184,6 +185,20 @@ mod tests {
         assert!(!public.has_signed(&doubled), "a bad signature of a known key spoils the note");
         assert!(PrivateKey::generate("two words").is_err());
         assert!(PrivateKey::load(&public_file(&file)).is_err());
+    }
+
+    #[test]
+    fn every_key_is_read_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..40 {
+            let file = directory.path().join(format!("{number}.key"));
+            let key = PrivateKey::generate("a").unwrap();
+            key.save(&file).unwrap();
+            assert_eq!(
+                PrivateKey::load(&file).unwrap().public().unwrap().line().unwrap(),
+                key.public().unwrap().line().unwrap()
+            );
+        }
     }
 
     #[test]

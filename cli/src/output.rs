@@ -75,6 +75,12 @@ pub fn value(value: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Prints a JSON value in one line.
+pub fn line(value: &Value) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "{value}")?;
+    Ok(())
+}
+
 /// Prints an empty line between two tables.
 pub fn blank() -> Result<()> {
     writeln!(std::io::stdout().lock())?;

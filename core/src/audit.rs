@@ -165,24 +165,48 @@ impl Auditor {
         self.first.as_ref()
     }
 
-    /// What was found first, once everything has been read.
-    pub fn finish(mut self) -> Option<Finding> {
+    /// Says that there is no more to read.
+    pub fn end(&mut self) {
         let size = self.frontier.size();
         if let Some(last) = self.checkpoints.last().filter(|last| last.size > size) {
             let short = Finding::Short { size, checkpoint: last.size };
             self.note(short);
         }
+    }
+
+    /// What was found first, once everything has been read.
+    pub fn finish(mut self) -> Option<Finding> {
+        self.end();
         self.first
     }
 }
 
-/// An opening of an epoch, as its entry says: history was rolled back on purpose, and goes on from here.
+/// An opening of an epoch, as its entry says: history was rolled back on purpose, and goes on from here. It is a claim of whoever
+/// runs the server; an auditor accepts it, or not, by naming both numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// The new epoch.
     pub epoch: u32,
     /// How many entries there were: those before stay, what was behind is gone.
     pub size: u64,
+}
+
+impl std::str::FromStr for Opening {
+    type Err = &'static str;
+
+    /// Reads `EPOCH:POSITION`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (epoch, size) = text.split_once(':').ok_or("it is written EPOCH:POSITION, such as 2:1300")?;
+        let epoch = epoch.parse().map_err(|_| "the epoch is no number")?;
+        let size = size.parse().map_err(|_| "the position is no number")?;
+        Ok(Self { epoch, size })
+    }
+}
+
+impl fmt::Display for Opening {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "{}:{}", self.epoch, self.size)
+    }
 }
 
 /// Whether a checkpoint covers entries that an epoch gave up: those checkpoints can't be met any more.

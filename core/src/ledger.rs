@@ -8,8 +8,9 @@ use crate::action::Action;
 use crate::identity::Identity;
 use crate::merkle;
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// The canonical form (RFC 8785) of a JSON value.
 pub fn canonical(value: &Value) -> String {
@@ -55,26 +56,48 @@ pub fn leaf_hash(payload: &str) -> [u8; 32] {
 /// What an entry is about, for look-ups: `kind:`, `role:`, `revision:`, `permit:`, and `object:` with the identity of each object and of
 /// whatever contains it, up to its schema's members. Sorted, each once; empty if the payload is no entry.
 pub fn terms(payload: &str) -> Vec<String> {
-    let Ok(Value::Object(payload)) = serde_json::from_str(payload) else { return Vec::new() };
-    let mut terms = Vec::new();
-    for (term, keys) in [
-        ("kind", &["kind"][..]),
-        ("role", &["session_role", "current_role"]),
-        ("revision", &["revision"]),
-        ("permit", &["permit"]),
+    let Ok(about) = serde_json::from_str::<About>(payload) else { return Vec::new() };
+    let mut terms = Vec::with_capacity(8);
+    for (term, text) in [
+        ("kind", about.kind),
+        ("role", about.session_role),
+        ("role", about.current_role),
+        ("revision", about.revision),
+        ("permit", about.permit),
     ] {
-        let texts = keys.iter().filter_map(|key| payload.get(*key).and_then(Value::as_str));
-        terms.extend(texts.map(|text| format!("{term}:{text}")));
+        terms.extend(text.map(|text| format!("{term}:{text}")));
     }
-    for object in payload.get("objects").and_then(Value::as_array).into_iter().flatten() {
-        let Some(identity) = object.get("identity").and_then(Value::as_str) else { continue };
+    for identity in about.objects.into_iter().filter_map(|object| object.identity) {
         terms.push(format!("object:{identity}"));
-        let dots = dots(identity);
+        let dots = dots(&identity);
         terms.extend(dots.iter().skip(1).map(|dot| format!("object:{}", &identity[..*dot])));
     }
     terms.sort_unstable();
     terms.dedup();
     terms
+}
+
+/// The members of a payload that entries are looked up by. Every sealed entry is read like this, by the index.
+#[derive(Deserialize)]
+struct About<'a> {
+    #[serde(borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session_role: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    current_role: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    revision: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    permit: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    objects: Vec<AboutObject<'a>>,
+}
+
+#[derive(Deserialize)]
+struct AboutObject<'a> {
+    #[serde(borrow)]
+    identity: Option<Cow<'a, str>>,
 }
 
 /// Where the dots between the parts of a quoted identity are.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 mod guard;
+mod ledger;
 
 fn main() {
     let count: usize = std::env::var("RUNBOOK_BENCH_REVISIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
@@ -23,6 +24,10 @@ fn main() {
     let seconds = std::env::var("RUNBOOK_BENCH_SECONDS").unwrap_or_else(|_| "5".to_owned());
     if which.is_empty() || which == "ddl" {
         guard::ddl(rounds, &seconds);
+    }
+    if which.is_empty() || which == "ledger" {
+        let entries = std::env::var("RUNBOOK_BENCH_ENTRIES").ok().and_then(|entries| entries.parse().ok()).unwrap_or(1_000_000);
+        ledger::ledger(entries);
     }
     if which.is_empty() || which == "dml" {
         guard::dml(rounds, &seconds);

@@ -3,7 +3,9 @@
 
 pub mod attempts;
 pub mod escapes;
+pub mod ledger;
 pub mod scale;
+pub mod tamper;
 
 use postgres::{Client, Config, NoTls};
 use std::path::{Path, PathBuf};
@@ -67,17 +69,26 @@ impl Server {
 
     /// A fresh server with further configuration parameters, `name=value`.
     pub fn start_with(parameters: &[&str]) -> Self {
+        Self::made(parameters, |bin, data| {
+            succeed(
+                as_server_user(&bin.join("initdb")).args(["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"]).args([
+                    "--locale=C.UTF-8",
+                    "-D",
+                    data,
+                ]),
+            );
+        })
+    }
+
+    /// A server on a data directory that `make` makes, given the directory of PostgreSQL's programs and the path.
+    pub fn made(parameters: &[&str], make: impl FnOnce(&Path, &str)) -> Self {
         let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".to_owned());
         let output = succeed(Command::new(pg_config).arg("--bindir"));
         let bin = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         let directory = tempfile::Builder::new().prefix("runbook-").tempdir_in("/tmp").unwrap();
         hand_over(directory.path());
         let server = Self { directory, bin };
-        succeed(
-            as_server_user(&server.bin.join("initdb"))
-                .args(["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"])
-                .args(["--locale=C.UTF-8", "-D", &server.data()]),
-        );
+        make(&server.bin, &server.data());
         server.launch(parameters);
         server
     }

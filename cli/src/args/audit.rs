@@ -1,6 +1,7 @@
 //! Arguments of `audit`.
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use runbook_core::audit::Opening;
 use std::path::PathBuf;
 
 /// `audit`.
@@ -43,9 +44,9 @@ pub struct CheckpointArgs {
     /// File for the checkpoint
     #[arg(long, short, value_name = "FILE")]
     pub out: PathBuf,
-    /// Accept that history was rolled back when this epoch was opened
-    #[arg(long, value_name = "EPOCH")]
-    pub accept_epoch: Option<u32>,
+    /// Accept that history was rolled back to this position when this epoch was opened
+    #[arg(long, value_name = "EPOCH:POSITION")]
+    pub accept_epoch: Option<Opening>,
 }
 
 /// Keys that are trusted.
@@ -71,9 +72,9 @@ pub struct Verify {
     /// Read exports, in order, instead of the database
     #[arg(long = "export", value_name = "FILE", conflicts_with = "since")]
     pub exports: Vec<PathBuf>,
-    /// Accept that history was rolled back when this epoch was opened
-    #[arg(long, value_name = "EPOCH")]
-    pub accept_epoch: Option<u32>,
+    /// Accept that history was rolled back to this position when this epoch was opened; may be repeated
+    #[arg(long, value_name = "EPOCH:POSITION")]
+    pub accept_epoch: Vec<Opening>,
 }
 
 /// `audit prove`.
@@ -159,4 +160,7 @@ pub struct OpenEpoch {
     /// Why history was rolled back
     #[arg(long, short = 'm', alias = "message")]
     pub reason: String,
+    /// How many entries of the history before are still there; all that are sealed now, unless something was changed since the restore
+    #[arg(long, value_name = "POSITION")]
+    pub position: Option<i64>,
 }

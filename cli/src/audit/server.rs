@@ -18,8 +18,8 @@ pub struct Head {
     pub origin: Option<String>,
     /// Number of sealed entries.
     pub size: u64,
-    /// Root over them.
-    pub root: Hash,
+    /// Root over them; `None` where the server can't tell.
+    pub root: Option<Hash>,
     /// Entries that wait to be sealed.
     pub unsealed: i64,
     /// When the oldest of them was recorded, as text.
@@ -30,28 +30,51 @@ pub struct Head {
 pub fn connect(context: &Context) -> Result<Client> {
     let mut client = context.connect()?;
     let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.get(0);
-    if !standby {
-        client.batch_execute("CALL runbook.seal()")?;
+    if !standby && let Err(error) = client.batch_execute("CALL runbook.seal()") {
+        if error.code().is_none_or(|code| !["XX001", "23505"].contains(&code.code())) {
+            return Err(error.into());
+        }
+        notice(&error);
     }
     Ok(client)
 }
 
 /// Everything is read in one snapshot from now on.
 pub fn begin(client: &mut Client) -> Result<()> {
-    Ok(client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?)
+    // Positions are read in order, by their index, whatever the planner knows of the table: sorting a ledger takes a disk.
+    Ok(client.batch_execute(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+         SET LOCAL enable_sort = off; SET LOCAL jit = off",
+    )?)
 }
 
 /// Where the tree stands.
 pub fn head(client: &mut Client) -> Result<Head> {
-    let row = client
-        .query_one("SELECT h.origin, h.size, h.root, h.unsealed, h.oldest_unsealed::text FROM runbook.tree_head() AS h", &[])?;
-    Ok(Head {
-        origin: row.get(0),
-        size: unsigned(row.get(1))?,
-        root: hash(row.get(2))?,
-        unsealed: row.get(3),
-        oldest_unsealed: row.get(4),
-    })
+    client.batch_execute("SAVEPOINT head")?;
+    let sql = "SELECT h.origin, h.size, h.root, h.unsealed, h.oldest_unsealed::text FROM runbook.tree_head() AS h";
+    match client.query_one(sql, &[]) {
+        Ok(row) => Ok(Head {
+            origin: row.get(0),
+            size: unsigned(row.get(1))?,
+            root: Some(hash(row.get(2))?),
+            unsealed: row.get(3),
+            oldest_unsealed: row.get(4),
+        }),
+        Err(error) if error.code().is_some_and(|code| code.code() == "XX001") => {
+            notice(&error);
+            client.batch_execute("ROLLBACK TO head")?;
+            let row =
+                client.query_opt("SELECT e.position + 1 FROM runbook.entry AS e ORDER BY e.position DESC LIMIT 1", &[])?;
+            let size = row.map_or(Ok(0), |row| unsigned(row.get(0)))?;
+            Ok(Head { origin: None, size, root: None, unsealed: 0, oldest_unsealed: None })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is damaged can't go on, but it can be read, and that is what an auditor is here for.
+fn notice(error: &postgres::Error) {
+    eprintln!("notice: {}", error.as_db_error().map_or_else(String::new, |error| error.message().to_owned()));
 }
 
 /// The first position that has not been archived.
@@ -89,56 +112,82 @@ pub fn openings(client: &mut Client) -> Result<Vec<Opening>> {
     rows.iter().map(|row| Ok(Opening { epoch: row.get::<_, i32>(0).unsigned_abs(), size: unsigned(row.get(1))? })).collect()
 }
 
-/// Reads entries from a position on.
-pub fn entries(client: &mut Client, from: u64, sink: &mut Sink) -> Result<()> {
+/// Entries that the server puts into one message. One message an entry took twice as long, and a query without these steps is
+/// sorted on disk by a server that has not analyzed the table.
+const CHUNK: u64 = 128;
+
+/// Reads entries from a position to before another.
+pub fn entries(client: &mut Client, from: u64, to: u64, sink: &mut Sink) -> Result<()> {
     let copy = format!(
-        "COPY (SELECT e.position, e.epoch, e.entry_id, e.recorded_at, e.kind, e.leaf_hash, e.payload FROM runbook.entry AS e \
-         WHERE e.position >= {from} ORDER BY e.position) TO STDOUT (FORMAT binary)"
+        "COPY (SELECT a.rows FROM pg_catalog.generate_series({from}, {to} - 1, {CHUNK}) AS g (start) CROSS JOIN LATERAL ( \
+             SELECT pg_catalog.string_agg(pg_catalog.record_send(s.entry), '') AS rows FROM ( \
+                 SELECT ROW(e.position, e.epoch, e.entry_id, e.recorded_at, e.kind, e.leaf_hash, e.payload) AS entry \
+                 FROM runbook.entry AS e WHERE e.position >= g.start AND e.position < LEAST(g.start + {CHUNK}, {to}) \
+                 ORDER BY e.position) AS s) AS a WHERE a.rows IS NOT NULL) TO STDOUT (FORMAT binary)"
     );
     let mut epoch = None;
     let mut rows = Rows::new(client.copy_out(&copy)?)?;
-    while rows.next()? {
-        let position = u64::from_be_bytes(rows.array()?);
-        if position != sink.next() {
-            sink.note(gap(sink.next(), position));
-            break;
+    'read: while rows.next()? {
+        let mut records = Records(rows.field()?);
+        while !records.0.is_empty() {
+            records.row(7)?;
+            let position = u64::from_be_bytes(records.array()?);
+            if position != sink.next() {
+                sink.note(gap(sink.next(), position));
+                break 'read;
+            }
+            let its_epoch = i32::from_be_bytes(records.array()?);
+            let columns = Columns {
+                entry_id: records.array()?,
+                recorded_at: i64::from_be_bytes(records.array()?) + MICROSECONDS_TO_2000,
+                kind: String::from_utf8_lossy(records.field()?).into_owned(),
+                leaf_hash: records.field()?.to_vec(),
+            };
+            let before = epoch.unwrap_or(if position == 0 { 1 } else { its_epoch });
+            let due = before + i32::from(columns.kind == "epoch.opened" && (position == 0 || epoch.is_some()));
+            if its_epoch != due {
+                sink.note(Finding::Entry { position, problem: format!("column epoch is {its_epoch} and should be {due}") });
+            }
+            epoch = Some(its_epoch);
+            sink.push(records.field()?, Some(columns));
         }
-        let its_epoch = i32::from_be_bytes(rows.array()?);
-        let columns = Columns {
-            entry_id: rows.array()?,
-            recorded_at: i64::from_be_bytes(rows.array()?) + MICROSECONDS_TO_2000,
-            kind: String::from_utf8_lossy(rows.field()?).into_owned(),
-            leaf_hash: rows.field()?.to_vec(),
-        };
-        let before = epoch.unwrap_or(if position == 0 { 1 } else { its_epoch });
-        let due = before + i32::from(columns.kind == "epoch.opened" && (position == 0 || epoch.is_some()));
-        if its_epoch != due {
-            sink.note(Finding::Entry { position, problem: format!("column epoch is {its_epoch} and should be {due}") });
-        }
-        epoch = Some(its_epoch);
-        let payload = rows.field()?;
-        sink.push(payload, Some(columns));
     }
     Ok(())
 }
 
-/// Hands out payloads of positions from `from` to before `to`.
+/// Hands out payloads of positions from `from` to before `to`, some at once, one a line, with the first one's position.
 pub fn payloads(client: &mut Client, from: u64, to: u64, mut each: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
     let copy = format!(
-        "COPY (SELECT e.position, e.payload FROM runbook.entry AS e WHERE e.position >= {from} AND e.position < {to} \
-         ORDER BY e.position) TO STDOUT (FORMAT binary)"
+        "COPY (SELECT a.first, a.last, a.count, a.lines FROM pg_catalog.generate_series({from}, {to} - 1, {CHUNK}) AS g (start) \
+         CROSS JOIN LATERAL ( \
+             SELECT pg_catalog.min(s.position) AS first, pg_catalog.max(s.position) AS last, pg_catalog.count(*) AS count, \
+                 pg_catalog.string_agg(s.payload, E'\\n') AS lines FROM ( \
+                 SELECT e.position, e.payload FROM runbook.entry AS e \
+                 WHERE e.position >= g.start AND e.position < LEAST(g.start + {CHUNK}, {to}) ORDER BY e.position) AS s) AS a \
+         WHERE a.count > 0) TO STDOUT (FORMAT binary)"
     );
+    let changed = |finding: &Finding| Err(crate::commands::audit::failed(finding));
     let mut expected = from;
     let mut rows = Rows::new(client.copy_out(&copy)?)?;
     while rows.next()? {
-        let position = u64::from_be_bytes(rows.array()?);
-        if position != expected {
-            return Err(crate::commands::audit::failed(&gap(expected, position)));
+        let (first, last, count) =
+            (u64::from_be_bytes(rows.array()?), u64::from_be_bytes(rows.array()?), u64::from_be_bytes(rows.array()?));
+        let lines = rows.field()?;
+        if first != expected {
+            return changed(&gap(expected, first));
         }
-        each(position, rows.field()?)?;
-        expected += 1;
+        if last != first + count - 1 {
+            let problem = "an entry behind it is missing, or there twice".to_owned();
+            return changed(&Finding::Entry { position: first, problem });
+        }
+        if lines.iter().filter(|byte| **byte == b'\n').count() as u64 != count - 1 {
+            let problem = "its payload, or one behind it, has a line break, which JSON has not".to_owned();
+            return changed(&Finding::Entry { position: first, problem });
+        }
+        each(first, lines)?;
+        expected = last + 1;
     }
-    Ok(())
+    if expected < to { changed(&Finding::Gap { position: expected, next: to }) } else { Ok(()) }
 }
 
 /// Compares the tiles that the server keeps with those that were computed here, level by level. `size` is the whole tree's.
@@ -209,28 +258,35 @@ pub fn first_difference(client: &mut Client, good: u64, bad: u64) -> Result<Opti
     Ok(None)
 }
 
-/// Refuses to go on with another ledger than the one that checkpoints are of.
-pub fn same_ledger(head: &Head, origin: &str) -> Result<()> {
+/// Refuses to go on with another ledger than the one that checkpoints are of; says so if it has moved.
+pub fn same_ledger<'a>(head: &Head, origins: impl Iterator<Item = &'a str>) -> Result<()> {
+    if head.root.is_none() {
+        // A server that can't say where its tree stands has something else to be told of first.
+        return Ok(());
+    }
     let own = head.origin.as_deref().and_then(Origin::parse);
-    match (own, Origin::parse(origin)) {
-        (Some(own), Some(theirs)) if own.ledger == theirs.ledger => {
-            if (&own.system_identifier, own.database_oid) != (&theirs.system_identifier, theirs.database_oid) {
-                eprintln!(
-                    "notice: the ledger has moved: the checkpoint is of system {} database {}, this is system {} database {}",
-                    theirs.system_identifier, theirs.database_oid, own.system_identifier, own.database_oid
-                );
-            }
-            Ok(())
-        }
-        _ => Err(Error::new(
-            Kind::Check,
-            format!("the checkpoint is of another ledger: {origin}"),
-            format!(
+    let mut told = None;
+    for line in origins {
+        let theirs = Origin::parse(line);
+        let (Some(own), Some(theirs)) =
+            (&own, theirs.filter(|theirs| own.as_ref().is_some_and(|own| own.ledger == theirs.ledger)))
+        else {
+            let hint = format!(
                 "This one is {}. If it should be the same, its first entry was exchanged.",
                 head.origin.as_deref().unwrap_or("empty")
-            ),
-        )),
+            );
+            return Err(Error::new(Kind::Check, format!("the checkpoint is of another ledger: {line}"), hint));
+        };
+        let place = (theirs.system_identifier, theirs.database_oid);
+        if place != (own.system_identifier.clone(), own.database_oid) && told.as_ref() != Some(&place) {
+            eprintln!(
+                "notice: the ledger has moved: the checkpoint is of system {} database {}, this is system {} database {}",
+                place.0, place.1, own.system_identifier, own.database_oid
+            );
+            told = Some(place);
+        }
     }
+    Ok(())
 }
 
 /// From 1970, where we count from, to 2000, where PostgreSQL does.
@@ -270,6 +326,36 @@ impl<R: Read> Rows<R> {
         self.buffer.resize(length, 0);
         self.reader.read_exact(&mut self.buffer)?;
         Ok(&self.buffer)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.field()?.try_into().map_err(|_| odd("a column of the ledger has another type than it should"))
+    }
+}
+
+/// Rows as record_send writes them: the number of columns, and of each its type, length and value.
+struct Records<'a>(&'a [u8]);
+
+impl<'a> Records<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| odd("the server's rows end too early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn number(&mut self) -> Result<i32> {
+        let bytes = self.take(4)?;
+        Ok(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    fn row(&mut self, columns: i32) -> Result<()> {
+        if self.number()? == columns { Ok(()) } else { Err(odd("the server's rows have another number of columns")) }
+    }
+
+    fn field(&mut self) -> Result<&'a [u8]> {
+        self.number()?;
+        let length = usize::try_from(self.number()?).map_err(|_| odd("a column of the ledger is NULL"))?;
+        self.take(length)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {

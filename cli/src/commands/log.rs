@@ -1,30 +1,130 @@
 //! `runbook log`: the ledger, oldest of the chosen entries first.
 
-use crate::args::Log;
-use crate::context::{Context, rows};
-use crate::error::Result;
+use crate::args::{Format, Log};
+use crate::context::{Context, Row, rows};
+use crate::error::{Error, Kind, Result};
 use crate::output;
+use postgres::Client;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// How long `--follow` waits before it looks again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 pub fn run(args: &Log, context: &Context) -> Result<()> {
-    let kind =
-        args.kind.as_ref().map(|kind| format!("{}%", kind.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")));
-    let sql = "SELECT * FROM (SELECT l.recorded_at, l.kind, l.session_role, l.current_role, l.revision, l.tag, \
-                   COALESCE(pg_catalog.jsonb_path_query_array(l.objects, '$[*].identity'), '[]') AS objects, l.statement, \
-                   l.verdict, l.reason, l.payload::jsonb ->> 'break_glass' IS NOT NULL AS break_glass, l.permit, l.client_addr, l.application, l.xid, l.entry_id, l.payload \
-               FROM runbook.ledger AS l \
-               WHERE ($1::text IS NULL OR l.revision = $1) AND ($2::text IS NULL OR l.kind LIKE $2) \
-                   AND (NOT $3 OR l.kind IN ('ddl.blocked', 'ddl.would_block')) \
-               ORDER BY l.recorded_at DESC, l.entry_id DESC LIMIT $4) AS newest ORDER BY recorded_at, entry_id";
-    let entries = rows(&mut context.connect()?, sql, &[&args.revision, &kind, &args.blocked, &args.limit])?;
+    let mut client = context.connect()?;
+    let chosen = Chosen::new(args);
+    let entries = chosen.newest(&mut client, args.limit)?;
+    if !args.follow {
+        return print(args, context, entries);
+    }
+    // An entry is read once without a position, and once with one; it is printed once.
+    let mut printed: HashSet<String> = HashSet::new();
+    let mut last = -1;
+    let mut new = entries;
+    loop {
+        last = new.iter().filter_map(|entry| entry.get("position")?.as_i64()).fold(last, i64::max);
+        let sealed = |entry: &Row| entry.get("position").is_some_and(Value::is_i64);
+        let (mut fresh, mut done) = (Vec::new(), Vec::new());
+        for entry in new {
+            let id = output::text(entry.get("entry_id"));
+            let is_sealed = sealed(&entry);
+            if printed.insert(id.clone()) {
+                fresh.push(entry);
+            }
+            if is_sealed {
+                done.push(id);
+            }
+        }
+        for id in done {
+            printed.remove(&id);
+        }
+        if !fresh.is_empty() {
+            print(args, context, fresh)?;
+        }
+        std::thread::sleep(PAUSE);
+        new = chosen.behind(&mut client, last)?;
+    }
+}
+
+/// What the arguments choose.
+struct Chosen {
+    terms: Vec<String>,
+    kind: Option<String>,
+    blocked: bool,
+    since: Option<String>,
+    until: Option<String>,
+}
+
+const COLUMNS: &str = "l.position, l.recorded_at, l.kind, l.session_role, l.current_role, l.revision, l.tag, \
+     COALESCE(pg_catalog.jsonb_path_query_array(l.objects, '$[*].identity'), '[]') AS objects, l.statement, l.verdict, l.reason, \
+     l.payload::jsonb ->> 'break_glass' IS NOT NULL AS break_glass, l.permit, l.client_addr, l.application, l.xid, l.entry_id, l.payload";
+
+/// Terms lead to sealed entries by their index; the rest is compared.
+const CONDITION: &str = "($1::text[] = '{}' OR runbook.ledger_terms(l.payload) @> $1) AND ($2::text IS NULL OR l.kind LIKE $2) \
+     AND (NOT $3 OR l.kind IN ('ddl.blocked', 'ddl.would_block', 'call.refused')) \
+     AND ($4::text IS NULL OR l.recorded_at >= $4::text::timestamptz) AND ($5::text IS NULL OR l.recorded_at < $5::text::timestamptz)";
+
+impl Chosen {
+    fn new(args: &Log) -> Self {
+        let terms = [("revision", &args.revision), ("role", &args.role), ("object", &args.object), ("permit", &args.permit)];
+        let terms = terms.into_iter().filter_map(|(term, text)| text.as_ref().map(|text| format!("{term}:{text}")));
+        let escaped = |kind: &String| format!("{}%", kind.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        Self {
+            terms: terms.collect(),
+            kind: args.kind.as_ref().map(escaped),
+            blocked: args.blocked,
+            since: args.since.clone(),
+            until: args.until.clone(),
+        }
+    }
+
+    fn read(&self, client: &mut Client, condition: &str, limit: i64) -> Result<Vec<Row>> {
+        // A condition on nothing would keep the planner from the index of the terms.
+        let terms =
+            if self.terms.is_empty() { CONDITION } else { &CONDITION.replace("($1::text[] = '{}' OR runbook", "(runbook") };
+        let sql = format!(
+            "SELECT * FROM (SELECT {COLUMNS} FROM runbook.ledger AS l WHERE {terms} AND {condition} \
+             ORDER BY l.position DESC NULLS FIRST, l.recorded_at DESC, l.entry_id DESC LIMIT $6) AS newest \
+             ORDER BY position NULLS LAST, recorded_at, entry_id"
+        );
+        rows(client, &sql, &[&self.terms, &self.kind, &self.blocked, &self.since, &self.until, &limit]).map_err(|error| {
+            let about_time = error.message().contains("timestamp");
+            if !about_time {
+                return error;
+            }
+            let hint = "Write times as PostgreSQL does: --since 2026-11-27, --since '2026-11-27 09:00', --since yesterday";
+            Error::new(Kind::Input, error.message().to_owned(), hint)
+        })
+    }
+
+    fn newest(&self, client: &mut Client, limit: i64) -> Result<Vec<Row>> {
+        self.read(client, "true", limit)
+    }
+
+    /// What has come since `position` was the last.
+    fn behind(&self, client: &mut Client, position: i64) -> Result<Vec<Row>> {
+        self.read(client, &format!("(l.position IS NULL OR l.position > {position})"), 10_000)
+    }
+}
+
+fn print(args: &Log, context: &Context, mut entries: Vec<Row>) -> Result<()> {
     let columns: &[&str] = if args.verbose {
-        &["recorded_at", "payload"]
+        &["position", "recorded_at", "payload"]
     } else {
-        &["recorded_at", "kind", "session_role", "revision", "tag", "objects", "reason", "glass"]
+        &["position", "recorded_at", "kind", "session_role", "revision", "tag", "objects", "reason", "glass"]
     };
-    let mut entries = entries;
     for entry in &mut entries {
-        let broken = entry.get("break_glass") == Some(&serde_json::Value::Bool(true));
+        let broken = entry.get("break_glass") == Some(&Value::Bool(true));
         entry.insert("glass".to_owned(), if broken { "BROKEN" } else { "" }.into());
+    }
+    if args.follow && context.format() == Format::Json {
+        // One object a line, since there is no last one.
+        for entry in &entries {
+            output::line(&Value::Object(entry.clone()))?;
+        }
+        return Ok(());
     }
     output::rows(context.format(), &entries, columns, "the ledger has no such entry")
 }

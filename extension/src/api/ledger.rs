@@ -111,10 +111,11 @@ fn verify_ledger() -> Result<
     Ok(TableIterator::once((report.bad == 0, report.entries, report.bad, id, position.map(number), report.problem)))
 }
 
-/// Opens the next epoch: history was rolled back on purpose, and goes on from here. Returns its number.
+/// Opens the next epoch: history was rolled back on purpose to `position`, what is sealed now unless said, and goes on from there.
+/// Returns `EPOCH:POSITION`, which is what an auditor accepts.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn open_epoch(reason: &str) -> Result<i32, ErrorReport> {
+fn open_epoch(reason: &str, position: default!(Option<i64>, "NULL")) -> Result<String, ErrorReport> {
     must_be_the_login("open_epoch", &["runbook_admin"])?;
     must_be_asked_for("open_epoch")?;
     limited("reason", reason)?;
@@ -122,7 +123,7 @@ fn open_epoch(reason: &str) -> Result<i32, ErrorReport> {
         let hint = "SELECT runbook.open_epoch('restored from the backup of …, because …');";
         return Err(refusal("22023", "opening an epoch needs a reason", None, Some(hint.to_owned())));
     }
-    epoch::open(reason)
+    epoch::open(reason, position)
 }
 
 /// Records that somebody has signed a checkpoint; the note must be about this ledger as it is.

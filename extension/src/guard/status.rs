@@ -4,7 +4,7 @@ use crate::guard::wholeness;
 use crate::guard::{enforcement, glass};
 use crate::pg::identity::database;
 use crate::pg::shared::is_preloaded;
-use crate::store::{self, protected, settings};
+use crate::store::{self, protected, settings, tree};
 
 /// One layer.
 #[derive(Debug)]
@@ -85,6 +85,7 @@ pub fn layers() -> store::Result<Vec<Layer>> {
                 "a background worker for each; where no slot is free, the server log has it".to_owned()
             },
         },
+        sealer(preloaded)?,
         Layer {
             layer: "table_triggers",
             active: enforcing && !tables.is_empty() && tables.iter().all(|(_, whole)| *whole),
@@ -108,6 +109,22 @@ pub fn layers() -> store::Result<Vec<Layer>> {
         });
     }
     Ok(layers)
+}
+
+fn sealer(preloaded: bool) -> store::Result<Layer> {
+    let (waiting, seconds) = tree::waiting()?;
+    let waiting = match waiting {
+        0 => "everything is sealed".to_owned(),
+        1 => format!("1 entry waits, since {seconds} s"),
+        more => format!("{more} entries wait, the oldest since {seconds} s"),
+    };
+    let how = if preloaded { "the launcher's writers" } else { "on demand: CALL runbook.seal(), or runbook audit" };
+    Ok(Layer {
+        layer: "sealer",
+        active: true,
+        covers: "entries that nobody can remove or change without a checkpoint telling",
+        detail: format!("{waiting}; {how}"),
+    })
 }
 
 fn preload_detail(preloaded: bool, otherwise: &str) -> String {

@@ -1,27 +1,43 @@
 //! Epochs, and checkpoints that auditors have signed.
 
 use crate::caller::refused;
+use crate::error::refusal;
 use crate::guard::control;
+use crate::ledger::record;
 use crate::ledger::tree::Stored;
-use crate::ledger::{record, tree};
+use crate::pg::{recorder, transaction};
 use crate::store::tree as stored;
 use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::audit::Opening;
 use runbook_core::checkpoint::{Checkpoint, Note, Origin};
 use runbook_core::ledger::Kind;
 use runbook_core::merkle;
 use serde_json::json;
 
-/// Records that the next epoch begins; it does at the entry's position.
-pub fn open(reason: &str) -> Result<i32, ErrorReport> {
+/// Records that the next epoch begins; it does at the entry's position. `EPOCH:POSITION`.
+pub fn open(reason: &str, position: Option<i64>) -> Result<String, ErrorReport> {
     control::decide("open_epoch", "open an epoch of the ledger")?;
-    let head = tree::head()?;
-    let epoch = head.epoch + 1;
+    // What has been committed so far belongs to what is there. Without a worker to seal it, it is left out.
+    let _ = recorder::seal();
+    let end = transaction::with_snapshot(stored::end)?;
+    let size = match position.map(u64::try_from) {
+        None => end.size,
+        Some(Ok(position)) if position <= end.size => position,
+        Some(_) => {
+            let hint = "runbook audit verify names the first position that does not fit the last checkpoint.";
+            let message =
+                format!("history can't have been rolled back to a position beyond the {} entries that are sealed", end.size);
+            return Err(refusal("22023", message, None, Some(hint.to_owned())));
+        }
+    };
+    let opening = Opening { epoch: end.epoch.unsigned_abs() + 1, size };
+    let root = transaction::with_snapshot(|| merkle::root(size, &Stored::default()))?;
     let facts = json!({
-        "epoch": epoch, "size": i64::try_from(head.size).unwrap_or(i64::MAX), "root": hex(&head.root), "reason": reason,
+        "epoch": opening.epoch, "size": i64::try_from(size).unwrap_or(i64::MAX), "root": hex(&root), "reason": reason,
         "verdict": "record",
     });
     record(Kind::EpochOpened, facts)?;
-    Ok(epoch)
+    Ok(opening.to_string())
 }
 
 /// Records a signed checkpoint, if it says what is so.

@@ -35,7 +35,7 @@ impl Nodes for Stored {
         let start = usize::try_from(first % TILE).unwrap_or(0);
         match tiles[&key].get(start..start + (1 << within)) {
             Some(hashes) => Ok(subtree(hashes)),
-            None => Err(crate::error::internal(format!("the tree has no node {index} at level {level}"))),
+            None => Err(tree::damaged(format!("the tree has no node {index} at level {level}"))),
         }
     }
 }

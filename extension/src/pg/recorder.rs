@@ -243,7 +243,10 @@ fn in_transaction<T>(
     }
     let done = PgTryBuilder::new(|| {
         if !hooks::is_installed() {
-            pgrx::debug1!("pg_runbook {what}: the extension is not in this database");
+            // Every database is looked into for something to seal; only where somebody waits for a record is it news.
+            if what == "recorder" {
+                pgrx::log!("pg_runbook recorder: the extension is not in this database");
+            }
             return None;
         }
         set_patience();

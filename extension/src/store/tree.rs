@@ -27,14 +27,14 @@ pub fn end() -> Result<End> {
     Ok(End { size: unsigned(size)?, epoch })
 }
 
-/// Gives up to `limit` entries their positions, oldest first, starting at `end`; returns their leaf hashes in that order.
+/// Gives up to `limit` entries their positions, oldest first, starting at `end`; returns their leaf hashes in that order. Ids begin with
+/// the time in milliseconds, so that their index leads to the oldest.
 pub fn move_batch(end: End, limit: i64) -> Result<Vec<Hash>> {
     let _taking = Taking::enter();
     let mut moved = write(
         "WITH batch AS ( \
              DELETE FROM runbook.unsealed AS u USING ( \
-                 SELECT c.entry_id FROM runbook.unsealed AS c \
-                 ORDER BY c.recorded_at USING OPERATOR(pg_catalog.<), c.entry_id USING OPERATOR(pg_catalog.<) LIMIT $3) AS b \
+                 SELECT c.entry_id FROM runbook.unsealed AS c ORDER BY c.entry_id USING OPERATOR(pg_catalog.<) LIMIT $3) AS b \
              WHERE u.entry_id OPERATOR(pg_catalog.=) b.entry_id \
              RETURNING u.entry_id, u.recorded_at, u.kind, u.payload, u.leaf_hash) \
          INSERT INTO runbook.entry (position, epoch, entry_id, recorded_at, kind, payload, leaf_hash) \
@@ -45,7 +45,6 @@ pub fn move_batch(end: End, limit: i64) -> Result<Vec<Hash>> {
          FROM batch AS b \
          WINDOW own AS (ORDER BY b.recorded_at USING OPERATOR(pg_catalog.<), b.entry_id USING OPERATOR(pg_catalog.<) \
              ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) \
-         ORDER BY 1 \
          RETURNING position, leaf_hash",
         &[signed(end.size)?.into(), end.epoch.into(), limit.into()],
         |row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?)),
@@ -92,8 +91,10 @@ pub fn partial(level: u32, index: u64) -> Result<Vec<Hash>> {
     }?;
     for (expected, (found, _)) in (from..).zip(&rows) {
         if *found != expected {
-            let what = if level == 0 { "entry" } else { "tile" };
-            return Err(damaged(format!("{what} {expected} of level {level} is missing")));
+            return Err(damaged(match level {
+                0 => format!("the entry at position {expected} is missing"),
+                _ => format!("tile {expected} of level {} is missing", level - 1),
+            }));
         }
     }
     Ok(rows.into_iter().map(|(_, hash)| hash).collect())
@@ -147,6 +148,17 @@ pub fn unsealed() -> Result<(i64, Option<pgrx::datum::TimestampWithTimeZone>)> {
         Ok((row.get::<i64>(1)?, row.maybe(2)?))
     })?;
     Ok(rows.into_iter().next().unwrap_or((0, None)))
+}
+
+/// How many entries have no position yet, and how many seconds the oldest of them has waited.
+pub fn waiting() -> Result<(i64, i64)> {
+    let rows = read(
+        "SELECT pg_catalog.count(*), COALESCE(EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \
+             pg_catalog.min(u.recorded_at)), 0)::pg_catalog.int8 FROM runbook.unsealed AS u",
+        &[],
+        |row| Ok((row.get(1)?, row.get(2)?)),
+    )?;
+    Ok(rows.into_iter().next().unwrap_or((0, 0)))
 }
 
 /// The first position that is still here.
@@ -233,7 +245,8 @@ fn level_number(level: u32) -> Result<i32> {
     i32::try_from(level).map_err(|_| internal("a level is higher than a tree can be"))
 }
 
-fn damaged(what: String) -> pgrx::pg_sys::panic::ErrorReport {
+/// What is said where the tables of the ledger contradict each other.
+pub fn damaged(what: String) -> pgrx::pg_sys::panic::ErrorReport {
     crate::error::refusal(
         "XX001",
         format!("the ledger is damaged: {what}"),

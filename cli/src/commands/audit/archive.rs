@@ -19,7 +19,7 @@ pub fn run(args: &Archive, context: &Context) -> Result<()> {
     let mut client = server::connect(context)?;
     server::begin(&mut client)?;
     let head = server::head(&mut client)?;
-    server::same_ledger(&head, &checkpoint.origin)?;
+    server::same_ledger(&head, std::iter::once(checkpoint.origin.as_str()))?;
     let first = server::first_position(&mut client)?;
     let before = args.before / TILE * TILE;
     if before <= first || before > checkpoint.size {

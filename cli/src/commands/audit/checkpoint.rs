@@ -29,7 +29,7 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
     if let Some(last) = &last {
         if let Some(opening) = abandoned_by(last, &openings) {
             // Fails unless that was accepted.
-            verify::in_force(std::slice::from_ref(last), &openings, args.accept_epoch)?;
+            verify::in_force(std::slice::from_ref(last), &openings, args.accept_epoch.as_slice())?;
             since = None;
             eprintln!(
                 "notice: everything is verified from the beginning, since epoch {} has rolled history back",

@@ -26,13 +26,13 @@ pub fn run(command: &Audit, context: &Context) -> Result<()> {
         Audit::Archive(args) => archive::run(args, context),
         Audit::OpenEpoch(args) => {
             // The text is what a permit covers: no parameters.
-            let call = format!("SELECT runbook.open_epoch({})", literal(&args.reason));
-            let row = context.connect()?.query_one(&call, &[])?;
-            let epoch: i32 = row.get(0);
+            let position = args.position.map(|position| format!(", {position}")).unwrap_or_default();
+            let call = format!("SELECT runbook.open_epoch({}{position})", literal(&args.reason));
+            let opened: String = context.connect()?.query_one(&call, &[])?.get(0);
             let next = format!(
-                "opened epoch {epoch}; sign a checkpoint of it: runbook audit checkpoint --key FILE --out NOTE --accept-epoch {epoch}"
+                "opened epoch {opened}; sign a checkpoint of it: runbook audit checkpoint --key FILE --out NOTE --accept-epoch {opened}"
             );
-            output::message(context.format(), "epoch", epoch.into(), &next)
+            output::message(context.format(), "epoch", opened.clone().into(), &next)
         }
     }
 }

@@ -14,7 +14,7 @@ pub fn run(args: &Prove, context: &Context) -> Result<()> {
     let (note, checkpoint) = notes::checkpoint(&args.checkpoint, &notes::keys(&args.keys.keys)?)?;
     let mut client = context.connect()?;
     server::begin(&mut client)?;
-    server::same_ledger(&server::head(&mut client)?, &checkpoint.origin)?;
+    server::same_ledger(&server::head(&mut client)?, std::iter::once(checkpoint.origin.as_str()))?;
     let row = client.query_opt(
         "SELECT l.position, l.payload FROM runbook.ledger AS l WHERE l.position::text = $1 OR l.entry_id::text = $1",
         &[&args.entry],

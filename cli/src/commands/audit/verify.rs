@@ -28,11 +28,9 @@ pub fn run(args: &Verify, context: &Context) -> Result<()> {
     let mut client = server::connect(context)?;
     server::begin(&mut client)?;
     let head = server::head(&mut client)?;
-    for checkpoint in checkpoints.iter().chain(&since) {
-        server::same_ledger(&head, &checkpoint.origin)?;
-    }
+    server::same_ledger(&head, checkpoints.iter().chain(&since).map(|checkpoint| checkpoint.origin.as_str()))?;
     let openings = server::openings(&mut client)?;
-    let met = in_force(&checkpoints, &openings, args.accept_epoch)?;
+    let met = in_force(&checkpoints, &openings, &args.accept_epoch)?;
     let auditor = audit(&mut client, &head, since.as_ref(), &met)?;
     report(context, auditor, met.len() + usize::from(since.is_some()), head.unsealed, head.oldest_unsealed)
 }
@@ -70,13 +68,17 @@ pub fn audit(
     }
     let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
     let auditor = Auditor::new(frontier, checkpoints).map_err(|finding| failed(&finding))?;
-    let (mut auditor, tiles) = blocks::audit(auditor, &sizes, |sink| server::entries(client, start, sink))?;
-    if auditor.size() != head.size || auditor.root() != head.root {
+    let (mut auditor, tiles) = blocks::audit(auditor, &sizes, |sink| server::entries(client, start, head.size, sink))?;
+    auditor.end();
+    // A tile that does not fit its entries says less than an entry that does not fit itself.
+    if auditor.first().is_none()
+        && let Some(finding) = server::check_tiles(client, tiles, head.size)?
+    {
+        auditor.note(finding);
+    }
+    if auditor.first().is_none() && (auditor.size() != head.size || head.root.is_some_and(|root| auditor.root() != root)) {
         let problem = format!("the server says that it has {} entries with another root", head.size);
         auditor.note(Finding::Entry { position: auditor.size().min(head.size), problem });
-    }
-    if let Some(finding) = server::check_tiles(client, tiles, head.size)? {
-        auditor.note(finding);
     }
     match auditor.first() {
         Some(finding) => Err(located(client, finding.clone())?),
@@ -96,12 +98,12 @@ fn located(client: &mut Client, finding: Finding) -> Result<Error> {
 }
 
 /// The checkpoints that can still be met: those that an accepted epoch has given up can't.
-pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: Option<u32>) -> Result<Vec<Checkpoint>> {
+pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: &[Opening]) -> Result<Vec<Checkpoint>> {
     let mut met = Vec::new();
     for checkpoint in checkpoints {
         match abandoned_by(checkpoint, openings) {
             None => met.push(checkpoint.clone()),
-            Some(opening) if accepted.is_some_and(|accepted| accepted >= opening.epoch) => eprintln!(
+            Some(opening) if accepted.contains(&opening) => eprintln!(
                 "notice: the checkpoint of {} entries was given up by epoch {}, which goes on from position {}",
                 checkpoint.size, opening.epoch, opening.size
             ),
@@ -115,8 +117,7 @@ pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: Opti
                         checkpoint.size - 1
                     ),
                     format!(
-                        "Read why: runbook log --kind epoch.opened. If it was on purpose, say so: --accept-epoch {}",
-                        opening.epoch
+                        "Read why: runbook log --kind epoch.opened. If it was on purpose, say so: --accept-epoch {opening}"
                     ),
                 ));
             }

@@ -1,0 +1,501 @@
+//! The sealed ledger: who seals what when, and where it is carried to.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
+
+use postgres::Client;
+use runbook_tests::ledger::fill;
+use runbook_tests::{Server, as_server_user, sqlstate, succeed, wait_until};
+use std::path::Path;
+use std::process::Command;
+
+const PRELOAD: &str = "shared_preload_libraries=pg_runbook";
+
+fn number(client: &mut Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).unwrap().get(0)
+}
+
+fn sealed(client: &mut Client) -> i64 {
+    number(client, "SELECT size FROM runbook.tree_head()")
+}
+
+fn unsealed(client: &mut Client) -> i64 {
+    number(client, "SELECT unsealed FROM runbook.tree_head()")
+}
+
+fn is_whole(client: &mut Client) {
+    let row = client.query_one("SELECT ok, problem FROM runbook.verify_ledger()", &[]).unwrap();
+    assert!(row.get::<_, bool>(0), "{:?}", row.get::<_, Option<String>>(1));
+    let dense = "SELECT count(*) = COALESCE(max(position) + 1, 0) FROM runbook.entry";
+    assert!(client.query_one(dense, &[]).unwrap().get::<_, bool>(0));
+}
+
+fn guarded(server: &Server, database: &str) -> Client {
+    let mut admin = server.database(database);
+    admin.batch_execute("SELECT runbook.configure('environment', 'local')").unwrap();
+    admin.batch_execute("SELECT runbook.activate()").unwrap();
+    admin
+}
+
+fn audit(server: &Server, database: &str, directory: &Path, arguments: &str) -> Command {
+    let mut command = server.runbook(database, "postgres", directory);
+    command.arg("audit").args(arguments.split(' '));
+    command
+}
+
+#[test]
+fn what_commits_is_sealed_however_the_transaction_was_run_and_nothing_else_is() {
+    let server = Server::start_with(&["max_prepared_transactions=4"]);
+    let mut admin = guarded(&server, "app");
+    let mut other = server.connect("app", "postgres");
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    let start = sealed(&mut admin);
+
+    // A transaction that goes on keeps nobody else's entries from being sealed; its own are sealed once it has committed.
+    other.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE; CREATE TABLE a (); SAVEPOINT s; CREATE TABLE gone (); ROLLBACK TO s; CREATE TABLE b ()").unwrap();
+    admin.batch_execute("CREATE TABLE c ()").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    assert_eq!(sealed(&mut admin), start + 1);
+    other.batch_execute("COMMIT").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    assert_eq!(sealed(&mut admin), start + 3);
+
+    // What was prepared is sealed when it is committed, and not when it is not.
+    other.batch_execute("BEGIN; CREATE TABLE d (); PREPARE TRANSACTION 'd'").unwrap();
+    other.batch_execute("BEGIN; CREATE TABLE e (); PREPARE TRANSACTION 'e'").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    assert_eq!(sealed(&mut admin), start + 3);
+    other.batch_execute("COMMIT PREPARED 'd'").unwrap();
+    other.batch_execute("ROLLBACK PREPARED 'e'").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    assert_eq!(sealed(&mut admin), start + 4);
+
+    // Settings that would change what constraints and triggers do, or whether one may write at all.
+    other.batch_execute("SET session_replication_role = replica; SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = off").unwrap();
+    other.batch_execute("BEGIN; SET CONSTRAINTS ALL DEFERRED; CREATE TABLE f (); COMMIT").unwrap();
+    other.batch_execute("SET default_transaction_read_only = on").unwrap();
+    other.batch_execute("CALL runbook.seal()").unwrap();
+    assert_eq!(unsealed(&mut admin), 0);
+
+    // A snapshot from before does not make a sealer give a position away twice.
+    other.batch_execute("RESET ALL").unwrap();
+    other.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM runbook.entry").unwrap();
+    admin.batch_execute("CREATE TABLE g ()").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    admin.batch_execute("CREATE TABLE h ()").unwrap();
+    other.batch_execute("CALL runbook.seal()").unwrap();
+    other.batch_execute("COMMIT").unwrap();
+    assert_eq!(unsealed(&mut admin), 0);
+    is_whole(&mut admin);
+    assert_eq!(
+        number(&mut admin, "SELECT count(*) FROM runbook.ledger WHERE 'gone' = ANY (string_to_array(statement, ' '))"),
+        0
+    );
+}
+
+#[test]
+fn several_sealers_at_once_give_no_position_twice() {
+    let server = Server::start_with(&[PRELOAD, "runbook.seal_interval=10ms"]);
+    let mut admin = guarded(&server, "app");
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let server = &server;
+            scope.spawn(move || {
+                let mut session = server.connect("app", "postgres");
+                for at in 0..25 {
+                    session.batch_execute(&format!("CREATE TABLE t_{client}_{at} ()")).unwrap();
+                    if at % 5 == 0 {
+                        session.batch_execute("CALL runbook.seal()").unwrap();
+                    }
+                }
+            });
+        }
+    });
+    wait_until(20, "everything is sealed", || unsealed(&mut admin) == 0);
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM runbook.entry WHERE kind = 'ddl.executed'"), 100);
+    is_whole(&mut admin);
+}
+
+/// One launcher for all, and it stands in nobody's way.
+fn many_databases(count: usize) {
+    let server = Server::start_with(&[PRELOAD, "fsync=off", "runbook.seal_interval=200ms"]);
+    let mut admin = guarded(&server, "template_app");
+    admin.batch_execute("SELECT runbook.deactivate('a template')").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    drop(admin);
+    let mut root = server.connect("postgres", "postgres");
+    for at in 0..count {
+        root.batch_execute(&format!("CREATE DATABASE app_{at} TEMPLATE template_app")).unwrap();
+        let mut session = server.connect(&format!("app_{at}"), "postgres");
+        session.batch_execute("SELECT runbook.configure('environment', 'local')").unwrap();
+        session.batch_execute("SELECT runbook.activate()").unwrap();
+    }
+    let start = std::time::Instant::now();
+    for at in 0..count {
+        let mut session = server.connect(&format!("app_{at}"), "postgres");
+        wait_until(60, "a database is sealed", || unsealed(&mut session) == 0);
+    }
+    println!("{count} databases sealed {:.1} s after the last was made", start.elapsed().as_secs_f64());
+    // What is being sealed can be copied and dropped.
+    for at in 0..count.min(20) {
+        server.connect(&format!("app_{at}"), "postgres").batch_execute("CREATE TABLE t ()").unwrap();
+        root.batch_execute(&format!("CREATE DATABASE copy_{at} TEMPLATE app_{at}")).unwrap();
+    }
+    assert!(
+        root.query_one("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_runbook%'", &[])
+            .unwrap()
+            .get::<_, i64>(0)
+            <= 4
+    );
+}
+
+#[test]
+fn the_launcher_seals_every_database_and_disturbs_none() {
+    many_databases(if std::env::var_os("RUNBOOK_SOAK").is_some() { 200 } else { 8 });
+}
+
+#[test]
+fn a_standby_reads_and_proves_and_its_promotion_goes_on_with_the_tree() {
+    let server = Server::start_with(&["max_wal_senders=4", "wal_level=replica"]);
+    let mut admin = guarded(&server, "app");
+    fill(&mut admin, 600);
+    let files = tempfile::tempdir().unwrap();
+    succeed(&mut audit(&server, "app", files.path(), "keygen auditor --out auditor.key"));
+    succeed(&mut audit(&server, "app", files.path(), "checkpoint --key auditor.key --out one.note"));
+    let standby = server.standby();
+    admin.batch_execute("CREATE TABLE later ()").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    let size = sealed(&mut admin);
+    let mut reader = standby.connect("app", "postgres");
+    wait_until(20, "the standby has caught up", || sealed(&mut reader) == size);
+    is_whole(&mut reader);
+    assert_eq!(sqlstate(reader.batch_execute("CALL runbook.seal()")), "25006");
+    succeed(&mut audit(&standby, "app", files.path(), "verify --checkpoint one.note --key auditor.key.pub"));
+    succeed(&mut audit(
+        &standby,
+        "app",
+        files.path(),
+        "prove 5 --checkpoint one.note --key auditor.key.pub --out five.tlog-proof",
+    ));
+    succeed(&mut audit(&standby, "app", files.path(), "check-proof five.tlog-proof --key auditor.key.pub"));
+    server.stop("immediate");
+    reader.batch_execute("SELECT pg_promote()").unwrap();
+    reader.batch_execute("CREATE TABLE later_still ()").unwrap();
+    succeed(&mut audit(&standby, "app", files.path(), "checkpoint --key auditor.key --out two.note"));
+    succeed(&mut audit(
+        &standby,
+        "app",
+        files.path(),
+        "verify --checkpoint one.note --checkpoint two.note --key auditor.key.pub",
+    ));
+    assert!(sealed(&mut reader) > size);
+}
+
+#[test]
+fn dumps_and_upgrades_carry_the_ledger_and_checkpoints_still_hold() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    fill(&mut admin, 700);
+    let files = tempfile::tempdir().unwrap();
+    let directory = files.path();
+    succeed(&mut audit(&server, "app", directory, "keygen auditor --out auditor.key"));
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out one.note"));
+    let dump = server.directory().join("app.dump");
+    succeed(server.program("pg_dump").args(["-U", "postgres", "-Fc", "-d", "app", "-f"]).arg(&dump));
+    server.connect("postgres", "postgres").batch_execute("CREATE DATABASE restored").unwrap();
+    succeed(server.program("pg_restore").args(["-U", "postgres", "-d", "restored"]).arg(&dump));
+    let verify = "verify --checkpoint one.note --key auditor.key.pub";
+    let output = succeed(&mut audit(&server, "restored", directory, verify));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the ledger has moved"), "{output:?}");
+    // The key that has signed the one signs the other, since that goes on from it; then not the first any more.
+    fill(&mut server.connect("restored", "postgres"), 3);
+    succeed(&mut audit(&server, "restored", directory, "checkpoint --key auditor.key --out two.note"));
+    admin.batch_execute("CREATE TABLE elsewhere ()").unwrap();
+    admin.batch_execute("CREATE TABLE elsewhere_2 ()").unwrap();
+    let output = audit(&server, "app", directory, "checkpoint --key auditor.key --out three.note").output().unwrap();
+    assert_eq!(output.status.code(), Some(9), "{output:?}");
+
+    drop(admin);
+    let upgraded = server.upgraded();
+    let mut session = upgraded.connect("app", "postgres");
+    is_whole(&mut session);
+    succeed(&mut audit(&upgraded, "app", directory, verify));
+    assert!(unsealed(&mut session) == 0 && sealed(&mut session) > 700);
+}
+
+#[test]
+fn what_is_archived_is_verified_from_its_export_and_the_rest_from_the_database() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    fill(&mut admin, 1000);
+    let files = tempfile::tempdir().unwrap();
+    let directory = files.path();
+    succeed(&mut audit(&server, "app", directory, "keygen auditor --out auditor.key"));
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out one.note"));
+    let refused = audit(
+        &server,
+        "app",
+        directory,
+        "archive --before 2000 --out old.jsonl --checkpoint one.note --key auditor.key.pub -m room",
+    );
+    let mut refused = refused;
+    assert_eq!(refused.output().unwrap().status.code(), Some(3));
+    succeed(&mut audit(
+        &server,
+        "app",
+        directory,
+        "archive --before 600 --out old.jsonl --checkpoint one.note --key auditor.key.pub -m room",
+    ));
+    assert_eq!(number(&mut admin, "SELECT min(position) FROM runbook.entry"), 512);
+    assert_eq!(std::fs::read_to_string(directory.join("old.jsonl")).unwrap().lines().count(), 512);
+    let reason = "SELECT count(*) FROM runbook.ledger WHERE kind = 'ledger.archived' AND reason = 'room'";
+    assert_eq!(number(&mut admin, reason), 1);
+    let whole = admin.query_one("SELECT ok, problem FROM runbook.verify_ledger()", &[]).unwrap();
+    assert!(whole.get::<_, bool>(0), "{:?}", whole.get::<_, Option<String>>(1));
+    let verify = "verify --checkpoint one.note --key auditor.key.pub";
+    succeed(&mut audit(&server, "app", directory, verify));
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out two.note"));
+    succeed(&mut audit(&server, "app", directory, "export --out new.jsonl --from 512"));
+    succeed(&mut audit(
+        &server,
+        "app",
+        directory,
+        "verify --export old.jsonl --export new.jsonl --checkpoint one.note --checkpoint two.note --key auditor.key.pub",
+    ));
+    // A second archive goes on from the first, also where the entry about that one goes along.
+    fill(&mut admin, 600);
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out three.note"));
+    succeed(&mut audit(
+        &server,
+        "app",
+        directory,
+        "archive --before 1280 --out older.jsonl --checkpoint three.note --key auditor.key.pub -m more",
+    ));
+    succeed(&mut audit(&server, "app", directory, "verify --checkpoint three.note --key auditor.key.pub"));
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out four.note"));
+    // Whoever has another root in hand has not exported what is here.
+    assert_eq!(sqlstate(admin.batch_execute("SELECT runbook.archive_ledger(1536, '\\x00', 'no')")), "22023");
+    assert_eq!(sqlstate(admin.batch_execute("DELETE FROM runbook.entry")), "42501");
+}
+
+#[test]
+fn a_restore_on_purpose_goes_on_in_an_epoch_that_the_auditor_accepts() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    fill(&mut admin, 100);
+    let files = tempfile::tempdir().unwrap();
+    let directory = files.path();
+    succeed(&mut audit(&server, "app", directory, "keygen auditor --out auditor.key"));
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out one.note"));
+    drop(admin);
+    let mut root = server.connect("postgres", "postgres");
+    root.batch_execute("CREATE DATABASE backup TEMPLATE app").unwrap();
+    server.connect("app", "postgres").batch_execute("CREATE TABLE lost ()").unwrap();
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out two.note"));
+    // The restore.
+    root.batch_execute("ALTER DATABASE app RENAME TO broken").unwrap();
+    root.batch_execute("ALTER DATABASE backup RENAME TO app").unwrap();
+    let code = |arguments: &str| audit(&server, "app", directory, arguments).output().unwrap().status.code();
+    let both = "--checkpoint one.note --checkpoint two.note --key auditor.key.pub";
+    assert_eq!(code(&format!("verify {both}")), Some(9));
+    assert_eq!(code("checkpoint --key auditor.key --out three.note"), Some(9));
+    let output = succeed(&mut audit(&server, "app", directory, "open-epoch -m restored --format json"));
+    let opened: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let opened = opened["epoch"].as_str().unwrap();
+    assert_eq!(code("checkpoint --key auditor.key --out three.note"), Some(9), "nobody has accepted it");
+    assert_eq!(code("checkpoint --key auditor.key --out three.note --accept-epoch 2:99"), Some(9), "another position");
+    assert_eq!(code(&format!("checkpoint --key auditor.key --out three.note --accept-epoch {opened}")), Some(0));
+    assert_eq!(code(&format!("verify {both} --checkpoint three.note")), Some(9));
+    assert_eq!(code(&format!("verify {both} --checkpoint three.note --accept-epoch {opened}")), Some(0));
+    assert_eq!(code("checkpoint --key auditor.key --out four.note"), Some(0), "what was accepted is accepted");
+    let mut session = server.connect("app", "postgres");
+    assert_eq!(number(&mut session, "SELECT epoch::int8 FROM runbook.ledger WHERE kind = 'epoch.opened'"), 2);
+    is_whole(&mut session);
+}
+
+#[test]
+fn in_production_archiving_and_new_epochs_need_a_permit_and_checkpoints_an_auditor() {
+    let server = Server::start();
+    let mut admin = server.database("app");
+    admin.batch_execute("SELECT runbook.configure('environment', 'production')").unwrap();
+    admin.batch_execute("SELECT runbook.activate()").unwrap();
+    fill(&mut admin, 600);
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    for call in ["runbook.open_epoch('quietly')", "runbook.archive_ledger(256, '\\x00', 'quietly')"] {
+        assert_eq!(sqlstate(admin.batch_execute(&format!("SELECT {call}"))), "42501", "{call}");
+        let refused =
+            format!("SELECT count(*) FROM runbook.ledger WHERE kind = 'call.refused' AND payload LIKE '%{}%'", &call[8..18]);
+        assert!(number(&mut admin, &refused) > 0, "{call}");
+    }
+    let mut author = server.connect("app", "alice");
+    assert_eq!(sqlstate(author.batch_execute("SELECT runbook.record_checkpoint('x')")), "42501");
+    assert_eq!(sqlstate(author.batch_execute("SELECT * FROM runbook.tree_head()")), "42501");
+    assert_eq!(sqlstate(author.batch_execute("SELECT * FROM runbook.entry")), "42501");
+    for forged in ["x", "a\nb\n\n— c AAAAAAAA\n"] {
+        assert_eq!(sqlstate(admin.query_one("SELECT runbook.record_checkpoint($1)", &[&forged])), "22023");
+    }
+    // Anybody with a role may have it sealed; that changes nothing that is there.
+    author.batch_execute("CALL runbook.seal()").unwrap();
+    is_whole(&mut admin);
+}
+
+#[test]
+fn an_export_goes_on_where_it_was_cut_off() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    fill(&mut admin, 900);
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("ledger.jsonl");
+    succeed(&mut audit(&server, "app", files.path(), "export --out ledger.jsonl"));
+    let whole = std::fs::read(&file).unwrap();
+    for kept in [0, 1, whole.len() / 2, whole.len() - 1, whole.len()] {
+        std::fs::write(&file, &whole[..kept]).unwrap();
+        succeed(&mut audit(&server, "app", files.path(), "export --out ledger.jsonl --resume"));
+        assert!(std::fs::read(&file).unwrap() == whole, "cut off at {kept}");
+    }
+    assert_eq!(audit(&server, "app", files.path(), "export --out ledger.jsonl").output().unwrap().status.code(), Some(1));
+    let payloads: Vec<String> =
+        admin.query("SELECT payload FROM runbook.entry ORDER BY position", &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert!(String::from_utf8(whole).unwrap().lines().eq(payloads.iter().map(String::as_str)));
+    for shape in ["cef", "ocsf"] {
+        let output = succeed(&mut audit(&server, "app", files.path(), &format!("export --out - --as {shape}")));
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), payloads.len());
+    }
+}
+
+/// Kills the server, a sealer or the command at random moments under load; what has committed is never lost, no position is given twice,
+/// and the last checkpoint stays true.
+fn killed(times: u32) {
+    let server = Server::start_with(&[PRELOAD, "runbook.seal_interval=10ms"]);
+    let mut admin = guarded(&server, "app");
+    let files = tempfile::tempdir().unwrap();
+    let directory = files.path();
+    succeed(&mut audit(&server, "app", directory, "keygen auditor --out auditor.key"));
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out last.note"));
+    admin.batch_execute("CREATE TABLE done (id bigint PRIMARY KEY)").unwrap();
+    drop(admin);
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    let mut kills = [0; 3];
+    for round in 0..times {
+        let what = random(3) as usize;
+        kills[what] += 1;
+        let delay = random(150);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let committed = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for client in 0..3 {
+                let (server, stop, committed) = (&server, &stop, &committed);
+                scope.spawn(move || {
+                    let Ok(mut session) = server.config("app", "postgres").connect(postgres::NoTls) else { return };
+                    for at in 0.. {
+                        let name = format!("t_{round}_{client}_{at}");
+                        if stop.load(std::sync::atomic::Ordering::Relaxed)
+                            || session.batch_execute(&format!("CREATE TABLE {name} (); DROP TABLE {name}")).is_err()
+                        {
+                            return;
+                        }
+                        committed.lock().unwrap().push(name);
+                    }
+                });
+            }
+            let mut command = audit(&server, "app", directory, "checkpoint --key auditor.key --out last.note");
+            let mut signing = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(delay));
+            match what {
+                0 => server.stop("immediate"),
+                1 => {
+                    for pid in server.processes("pg_runbook writer").into_iter().chain(server.processes("pg_runbook launcher"))
+                    {
+                        let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+                    }
+                }
+                _ => {
+                    let _ = signing.kill();
+                }
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            let _ = signing.wait();
+        });
+        if what == 0 {
+            server.launch(&[PRELOAD, "runbook.seal_interval=10ms"]);
+        }
+        // After a process was killed the server restarts by itself.
+        wait_until(30, "the server is back", || server.config("app", "postgres").connect(postgres::NoTls).is_ok());
+        let mut session = server.connect("app", "postgres");
+        session.batch_execute("CALL runbook.seal()").unwrap();
+        for name in committed.into_inner().unwrap() {
+            let sql = "SELECT count(*) FROM runbook.ledger WHERE runbook.ledger_terms(payload) @> ARRAY['object:public.' || $1::text]";
+            let entries: i64 = session.query_one(sql, &[&name]).unwrap().get(0);
+            assert_eq!(entries, 2, "round {round}: {name} was created and dropped");
+        }
+        is_whole(&mut session);
+        succeed(&mut audit(&server, "app", directory, "verify --checkpoint last.note --key auditor.key.pub"));
+    }
+    println!("{times} kills: {} of the server, {} of its workers, {} of the command", kills[0], kills[1], kills[2]);
+}
+
+#[test]
+fn kill_9_of_server_sealer_or_command_loses_nothing_and_repeats_nothing() {
+    killed(if std::env::var_os("RUNBOOK_SOAK").is_some() { 200 } else { 8 });
+}
+
+/// The standby and the upgraded cluster are servers of their own, made from this one.
+trait Made {
+    fn standby(&self) -> Server;
+    fn upgraded(&self) -> Server;
+}
+
+impl Made for Server {
+    fn standby(&self) -> Server {
+        Server::made(&[], |bin, data| {
+            let mut command = as_server_user(&bin.join("pg_basebackup"));
+            command.args([
+                "-h",
+                &self.socket(),
+                "-p",
+                &runbook_tests::PORT.to_string(),
+                "-U",
+                "postgres",
+                "-R",
+                "-c",
+                "fast",
+                "-D",
+                data,
+            ]);
+            succeed(&mut command);
+        })
+    }
+
+    fn upgraded(&self) -> Server {
+        self.stop("fast");
+        Server::made(&[], |bin, data| {
+            succeed(as_server_user(&bin.join("initdb")).args([
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "--no-sync",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "-D",
+                data,
+            ]));
+            let bin = bin.display().to_string();
+            let mut command = as_server_user(Path::new("bash"));
+            let old = self.directory().join("data").display().to_string();
+            command.args([
+                "-c",
+                "cd \"$5\" && \"$1/pg_upgrade\" -b \"$1\" -B \"$1\" -d \"$2\" -D \"$3\" -U postgres -s \"$4\"",
+                "-",
+            ]);
+            let parent = Path::new(data).parent().unwrap().display().to_string();
+            succeed(command.args([&bin, &old, &data.to_owned(), &parent, &parent]));
+        })
+    }
+}
