@@ -1,6 +1,6 @@
 //! The Merkle tree as it is stored, and its head.
 
-use crate::pg::{append, identity};
+use crate::pg::identity;
 use crate::store::{self, tree};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::checkpoint::Origin;
@@ -52,9 +52,9 @@ pub struct Head {
     pub root: Hash,
 }
 
-/// The tree's head. What it covers is durable before anybody hears of it: a crash can't take it back.
+/// The tree's head. What it covers is durable: every sealer commits synchronously, and nobody sees that before it is on disk, so that a
+/// crash takes back nothing that anybody has heard of.
 pub fn head() -> store::Result<Head> {
-    append::flush();
     let end = tree::end()?;
     let root = merkle::root(end.size, &Stored::default())?;
     let here = identity::database();

@@ -93,13 +93,3 @@ pub fn done() {
     // SAFETY: called inside a transaction.
     unsafe { pg_sys::CommandCounterIncrement() }
 }
-
-/// Waits until everything that has committed is on disk. Nothing to wait for on a standby.
-pub fn flush() {
-    // SAFETY: reads and flushes the write-ahead log up to its present end; not called in recovery, where there is none to write.
-    unsafe {
-        if !pg_sys::RecoveryInProgress() {
-            pg_sys::XLogFlush(pg_sys::GetXLogInsertRecPtr());
-        }
-    }
-}

@@ -214,6 +214,23 @@ fn pin_search_path() -> Option<i32> {
     }
 }
 
+/// Sets a parameter that anybody may set, for the transaction at hand.
+pub fn set_local(name: &CStr, value: &CStr) {
+    // SAFETY: both strings are NUL-terminated; a parameter of PostgreSQL's own that takes the value.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
 /// Marks this session as one in which the glass is broken. The mark goes with the transaction, if that rolls back.
 pub fn mark_glass(id: &str) {
     let value = CString::new(id).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Procedures that end transactions.
 
+use crate::pg::identity::set_local;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
@@ -13,7 +14,7 @@ pub fn may_end_transactions(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 }
 
 /// Runs `step` again and again until it says that there is no more to do, each time in a transaction of its own that has taken no
-/// snapshot yet and may write, whatever the session's defaults are. Only where [`may_end_transactions`].
+/// snapshot yet, may write, and commits durably, whatever the session's defaults are. Only where [`may_end_transactions`].
 pub fn in_own_transactions(mut step: impl FnMut() -> Result<bool, ErrorReport>) -> Result<(), ErrorReport> {
     // SAFETY: connect, commit and finish in order, as spi.c wants it of a procedure; each call is guarded, so that an error unwinds,
     // and SPI is closed when the transaction aborts. SPI_commit starts the next transaction, whose characteristics are set
@@ -24,6 +25,7 @@ pub fn in_own_transactions(mut step: impl FnMut() -> Result<bool, ErrorReport>) 
             pg_sys::SPI_commit();
             pg_sys::XactReadOnly = false;
             pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+            set_local(c"synchronous_commit", c"local");
             if !step()? {
                 break;
             }

@@ -3,6 +3,7 @@
 //! With the library preloaded, a launcher starts a short-lived writer for whichever database has something to record, and
 //! writes itself where no worker slot is free. Otherwise every record has a worker of its own.
 
+use crate::pg::identity::set_local;
 use crate::pg::{entry, hooks, shared};
 use pgrx::PgTryBuilder;
 use pgrx::bgworkers::SignalWakeFlags;
@@ -283,21 +284,8 @@ fn in_transaction<T>(
 /// The waiting session may itself hold a lock on the ledger: nobody would ever notice that deadlock. And what is written is durable
 /// when it is on this server's disk, whatever the cluster's default.
 fn set_patience() {
-    for (name, value) in [(c"lock_timeout", c"2s"), (c"synchronous_commit", c"local")] {
-        // SAFETY: static strings; the values are set for the transaction at hand.
-        unsafe {
-            pg_sys::set_config_option(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_LOCAL,
-                true,
-                0,
-                false,
-            );
-        }
-    }
+    set_local(c"lock_timeout", c"2s");
+    set_local(c"synchronous_commit", c"local");
 }
 
 /// Writes what waits for `database` until nothing has come for a while, and seals what is committed there. Connected to it.
