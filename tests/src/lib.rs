@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 
 pub mod attempts;
+pub mod entries;
 pub mod escapes;
 pub mod ledger;
 pub mod scale;

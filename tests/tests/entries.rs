@@ -1,0 +1,136 @@
+//! Makes an entry of every kind, and compares what it says with what is documented.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
+
+use postgres::Client;
+use runbook_tests::entries::{page, parse, problems, schema};
+use runbook_tests::ledger::fill;
+use runbook_tests::{Server, repository, revision, submit, succeed, upgrade};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fs;
+
+fn run(client: &mut Client, statements: &[&str]) {
+    for statement in statements {
+        client.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+}
+
+/// A database in which everything has happened once.
+fn scene(server: &Server) -> Client {
+    let mut postgres = server.database("app");
+    run(
+        &mut postgres,
+        &[
+            "GRANT runbook_break_glass TO postgres",
+            "CREATE TABLE orders (id int, note text)",
+            "ALTER TABLE orders OWNER TO app_owner",
+        ],
+    );
+    let connect = |user: &str| server.connect("app", user);
+    let (mut alice, mut bob, mut app, mut root) = (connect("alice"), connect("bob"), connect("app"), connect("root"));
+    run(&mut root, &["SELECT runbook.activate()", "SELECT runbook.set_policy('blocking', 'record')"]);
+    run(&mut root, &["SELECT runbook.set_maintenance_window('night', ARRAY['breaking'], 'daily', '00:00', '00:00', 'UTC')"]);
+    run(&mut root, &["SELECT runbook.drop_maintenance_window('night')", "SELECT runbook.protect_table('orders', 10)"]);
+    run(&mut root, &["SELECT runbook.unprotect_table('orders')"]);
+    run(&mut postgres, &["CREATE TABLE plain (id int, note text)", "CREATE TABLE gone (id int)"]);
+    assert!(postgres.batch_execute("DROP TABLE plain").is_err());
+    run(&mut postgres, &["SET runbook.mode = record", "DROP TABLE gone", "RESET runbook.mode"]);
+
+    submit(
+        &mut alice,
+        &revision("a001", &[], "ALTER TABLE orders ADD COLUMN more text", "ALTER TABLE orders DROP COLUMN more"),
+    )
+    .unwrap();
+    submit(
+        &mut alice,
+        &revision("a002", &["a001"], "ALTER TABLE orders DROP COLUMN note", "ALTER TABLE orders ADD COLUMN note text"),
+    )
+    .unwrap();
+    assert!(upgrade(&mut app, "a002").is_err());
+    run(
+        &mut bob,
+        &["SELECT runbook.reject('a002', 'not yet')", "SELECT runbook.revoke('a002', 'now')", "SELECT runbook.approve('a001')"],
+    );
+    run(&mut bob, &["SELECT runbook.approve('a002', 'as discussed')"]);
+    upgrade(&mut app, "a002").unwrap();
+    app.query_one("SELECT runbook.downgrade('a001')", &[]).unwrap();
+    submit(&mut alice, &revision("a003", &["a002"], "ALTER TABLE nothing ADD COLUMN x int", "")).unwrap();
+    assert!(upgrade(&mut app, "a003").is_err());
+    run(&mut app, &["SELECT runbook.stamp('a002')"]);
+
+    let permit = |client: &mut Client, statement: &str| -> String {
+        client.query_one(&format!("SELECT runbook.request_permit('{statement}', 'not needed any more')"), &[]).unwrap().get(0)
+    };
+    let first = permit(&mut alice, "DROP TABLE orders");
+    let second = permit(&mut postgres, "DROP TABLE plain");
+    run(
+        &mut bob,
+        &[
+            &format!("SELECT runbook.reject_permit('{first}', 'no')"),
+            &format!("SELECT runbook.approve_permit('{second}', 'yes')"),
+        ],
+    );
+    run(&mut postgres, &["DROP TABLE plain"]);
+    assert!(alice.batch_execute("SELECT runbook.approve('a003')").is_err());
+    run(&mut postgres, &["CREATE TABLE burning ()", "SELECT runbook.break_glass('fire', '5 minutes')", "DROP TABLE burning"]);
+    run(
+        &mut postgres,
+        &["SELECT runbook.close_break_glass()", "SET runbook.mode = off", "CREATE TABLE unseen ()", "RESET runbook.mode"],
+    );
+
+    fill(&mut postgres, 300);
+    let files = tempfile::tempdir().unwrap();
+    let audit = |user: &str, arguments: &str| {
+        succeed(server.runbook("app", user, files.path()).arg("audit").args(arguments.split(' ')));
+    };
+    audit("carol", "keygen auditor --out auditor.key");
+    audit("carol", "checkpoint --key auditor.key --out one.note");
+    audit("root", "archive --before 256 --out old.jsonl --checkpoint one.note --key auditor.key.pub -m retention");
+    audit("root", "open-epoch -m restored");
+    run(&mut root, &["SELECT runbook.configure('environment', 'local')", "SELECT runbook.deactivate('the end')"]);
+    // What was archived is looked at, too.
+    for line in fs::read_to_string(files.path().join("old.jsonl")).unwrap().lines() {
+        postgres.execute("CREATE TABLE IF NOT EXISTS archived (payload text)", &[]).unwrap();
+        postgres.execute("INSERT INTO archived VALUES ($1)", &[&line]).unwrap();
+    }
+    postgres
+}
+
+#[test]
+fn every_kind_of_entry_says_what_is_documented() {
+    let kinds = parse(&fs::read_to_string(repository().join("tests/entries.txt")).unwrap());
+    let server = Server::start();
+    let mut admin = scene(&server);
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for row in admin.query("SELECT payload FROM archived UNION ALL SELECT payload FROM runbook.ledger", &[]).unwrap() {
+        let payload: String = row.get(0);
+        let object: Map<String, Value> = serde_json::from_str(&payload).unwrap();
+        wrong.extend(problems(&kinds, &object));
+        let kind = object["kind"].as_str().unwrap().to_owned();
+        found.entry(kind).or_insert(payload);
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let missing: Vec<&str> =
+        kinds.iter().map(|kind| kind.name.as_str()).filter(|kind| *kind != "*" && !found.contains_key(*kind)).collect();
+    assert!(missing.is_empty(), "no entry of kind {}", missing.join(", "));
+
+    let (schema_file, page_file) = (repository().join("docs/entry.schema.json"), repository().join("docs/entries.md"));
+    if std::env::var_os("RUNBOOK_UPDATE_DOCS").is_some() {
+        fs::write(&schema_file, schema(&kinds)).unwrap();
+        fs::write(&page_file, page(&kinds, &found)).unwrap();
+    }
+    let hint = "RUNBOOK_UPDATE_DOCS=1 writes it";
+    assert_eq!(fs::read_to_string(&schema_file).unwrap(), schema(&kinds), "docs/entry.schema.json is old: {hint}");
+    // Examples differ from run to run; everything else must not.
+    let without =
+        |page: &str| -> Vec<String> { page.lines().filter(|line| !line.starts_with("{\"")).map(str::to_owned).collect() };
+    let known = fs::read_to_string(&page_file).unwrap();
+    assert_eq!(without(&known), without(&page(&kinds, &found)), "docs/entries.md is old: {hint}");
+    for line in known.lines().filter(|line| line.starts_with("{\"")) {
+        let example: Map<String, Value> = serde_json::from_str(line).unwrap();
+        assert!(problems(&kinds, &example).is_empty(), "the example {line} is old: {hint}");
+    }
+}
