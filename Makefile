@@ -39,7 +39,7 @@ check-postgres: install ## PostgreSQL's own regression and isolation suites, wit
 	@tests/check-postgres.sh
 
 soak: install ## the heavy proofs at full size
-	RUNBOOK_SOAK=1 cargo test --package runbook-tests --test recorder -- --nocapture
+	RUNBOOK_SOAK=1 cargo test --package runbook-tests --test recorder --test ledger -- --nocapture
 
 bench: install ## the benchmarks, each against a baseline in the same run
 	@tests/setup.sh --python

@@ -170,16 +170,17 @@ CREATE TABLE runbook.permit_decision (
 );
 COMMENT ON TABLE runbook.permit_decision IS 'Who approved or rejected which permit.';
 
--- An entry is written here, in the transaction that it describes; the sealer moves it to runbook.entry. DDL waits for no index but
--- one, and what is not sealed yet is all there is to look through.
+-- An entry is written here, in the transaction that it describes; the sealer moves it to runbook.entry. DDL waits for no index, and
+-- sessions that commit at once do not meet at the end of one.
 CREATE TABLE runbook.unsealed (
     entry_id uuid NOT NULL,
     recorded_at timestamptz NOT NULL,
     kind text NOT NULL,
     payload text NOT NULL,
-    leaf_hash bytea NOT NULL,
-    CONSTRAINT unsealed_pkey PRIMARY KEY (entry_id)
+    leaf_hash bytea NOT NULL
 );
+-- Without an index a publication of all tables would keep the sealer from moving rows.
+ALTER TABLE runbook.unsealed REPLICA IDENTITY FULL;
 COMMENT ON TABLE runbook.unsealed IS 'Entries of the ledger that have no position yet. "payload" is canonical JSON (RFC 8785) and exactly what leaf_hash = SHA-256(0x00 || payload) covers.';
 
 CREATE TABLE runbook.entry (

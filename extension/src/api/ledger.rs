@@ -21,7 +21,11 @@ fn seal(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
         return Err(refusal("25006", "a standby can't seal the ledger", None, Some(hint.to_owned())));
     }
     if procedure::may_end_transactions(fcinfo) {
-        return procedure::in_own_transactions(|| seal::batch(true));
+        let mut from = seal::BEGINNING.to_owned();
+        return procedure::in_own_transactions(|| {
+            let next = seal::batch(true, &from)?;
+            Ok(next.map(|next| from = next).is_some())
+        });
     }
     // In a transaction block the sealer's lock would be held until its end; a worker seals what is committed so far.
     recorder::seal().map_err(|problem| {

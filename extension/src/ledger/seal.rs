@@ -11,21 +11,24 @@ use runbook_core::merkle::{Hash, subtree};
 /// Entries that are sealed in one transaction.
 const BATCH: i64 = 10_000;
 
-/// Seals a batch, in a transaction that has taken no snapshot yet; whether there may be more. Where another sealer is at work,
-/// waits for it if `wait`, and leaves it to that otherwise.
-pub fn batch(wait: bool) -> store::Result<bool> {
+/// Where the first batch begins.
+pub const BEGINNING: &str = "(0,0)";
+
+/// Seals a batch, in a transaction that has taken no snapshot yet, of what stands behind `from` in the table of unsealed entries; where the
+/// next one begins, if there may be more. Where another sealer is at work, waits for it if `wait`, and leaves it to that otherwise.
+pub fn batch(wait: bool, from: &str) -> store::Result<Option<String>> {
     if wait {
         lock::wait_for_sealer();
     } else if !lock::try_sealer() {
-        return Ok(false);
+        return Ok(None);
     }
     // Taken under the lock: what the last sealer has committed is in it.
     transaction::with_snapshot(|| {
         let end = tree::end()?;
-        let leaves = tree::move_batch(end, BATCH)?;
-        let more = i64::try_from(leaves.len()).is_ok_and(|count| count == BATCH);
-        grow(end.size, leaves)?;
-        Ok(more)
+        let moved = tree::move_batch(end, from, BATCH)?;
+        let is_full = i64::try_from(moved.leaves.len()).is_ok_and(|count| count == BATCH);
+        grow(end.size, moved.leaves)?;
+        Ok(moved.last.filter(|_| is_full))
     })
 }
 

@@ -59,8 +59,8 @@ pub struct Bodies {
     pub written: fn(u32) -> Result<(), ErrorReport>,
     /// What the recorder's worker does with its lines.
     pub record: fn(&[String]) -> Result<(), ErrorReport>,
-    /// What the sealer does in one transaction; whether there may be more to do.
-    pub seal: fn() -> Result<bool, ErrorReport>,
+    /// What the sealer does in one transaction, given where the last one ended; where that ends, if there may be more to do.
+    pub seal: fn(Option<&str>) -> Result<Option<String>, ErrorReport>,
 }
 
 static BODIES: OnceLock<Bodies> = OnceLock::new();
@@ -99,8 +99,8 @@ pub fn record(lines: &[String]) -> Result<(), ErrorReport> {
 }
 
 /// Seals a batch, in the sealer's worker.
-pub fn seal() -> Result<bool, ErrorReport> {
-    (bodies().seal)()
+pub fn seal(from: Option<&str>) -> Result<Option<String>, ErrorReport> {
+    (bodies().seal)(from)
 }
 
 /// Runs `body` under pgrx's guard. A caught error is left pending for [`rethrow`].

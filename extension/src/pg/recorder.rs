@@ -220,10 +220,11 @@ fn attempt(lines: &[String]) -> bool {
 
 /// Seals what is committed, a batch at a time; false if that failed.
 fn seal_all() -> bool {
+    let mut from: Option<String> = None;
     loop {
-        match in_transaction("sealer", entry::seal) {
-            Some(true) => {}
-            Some(false) => return true,
+        match in_transaction("sealer", || entry::seal(from.as_deref())) {
+            Some(Some(next)) => from = Some(next),
+            Some(None) => return true,
             None => return false,
         }
     }

@@ -27,30 +27,41 @@ pub fn end() -> Result<End> {
     Ok(End { size: unsigned(size)?, epoch })
 }
 
-/// Gives up to `limit` entries their positions, oldest first, starting at `end`; returns their leaf hashes in that order. Ids begin with
-/// the time in milliseconds, so that their index leads to the oldest.
-pub fn move_batch(end: End, limit: i64) -> Result<Vec<Hash>> {
+/// What was moved.
+pub struct Moved {
+    /// Leaf hashes, in the order of their positions.
+    pub leaves: Vec<Hash>,
+    /// Where in the table of unsealed entries the last of them was, as PostgreSQL writes a tuple's address.
+    pub last: Option<String>,
+}
+
+/// Gives up to `limit` entries that stand behind `from` in their table positions, starting at `end`, oldest first.
+pub fn move_batch(end: End, from: &str, limit: i64) -> Result<Moved> {
     let _taking = Taking::enter();
     let mut moved = write(
-        "WITH batch AS ( \
-             DELETE FROM runbook.unsealed AS u USING ( \
-                 SELECT c.entry_id FROM runbook.unsealed AS c ORDER BY c.entry_id USING OPERATOR(pg_catalog.<) LIMIT $3) AS b \
-             WHERE u.entry_id OPERATOR(pg_catalog.=) b.entry_id \
-             RETURNING u.entry_id, u.recorded_at, u.kind, u.payload, u.leaf_hash) \
-         INSERT INTO runbook.entry (position, epoch, entry_id, recorded_at, kind, payload, leaf_hash) \
-         SELECT $1 OPERATOR(pg_catalog.+) pg_catalog.row_number() OVER own OPERATOR(pg_catalog.-) 1, \
-             $2 OPERATOR(pg_catalog.+) \
-                 (pg_catalog.count(*) FILTER (WHERE b.kind OPERATOR(pg_catalog.=) 'epoch.opened') OVER own)::pg_catalog.int4, \
-             b.entry_id, b.recorded_at, b.kind, b.payload, b.leaf_hash \
-         FROM batch AS b \
-         WINDOW own AS (ORDER BY b.recorded_at USING OPERATOR(pg_catalog.<), b.entry_id USING OPERATOR(pg_catalog.<) \
-             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) \
-         RETURNING position, leaf_hash",
-        &[signed(end.size)?.into(), end.epoch.into(), limit.into()],
-        |row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?)),
+        "WITH chosen AS MATERIALIZED ( \
+             SELECT c.ctid AS place FROM runbook.unsealed AS c \
+             WHERE c.ctid OPERATOR(pg_catalog.>) $4::pg_catalog.text::pg_catalog.tid LIMIT $3), \
+         batch AS ( \
+             DELETE FROM runbook.unsealed AS u WHERE u.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT c.place FROM chosen AS c)) \
+             RETURNING u.entry_id, u.recorded_at, u.kind, u.payload, u.leaf_hash), \
+         moved AS ( \
+             INSERT INTO runbook.entry (position, epoch, entry_id, recorded_at, kind, payload, leaf_hash) \
+             SELECT $1 OPERATOR(pg_catalog.+) pg_catalog.row_number() OVER own OPERATOR(pg_catalog.-) 1, \
+                 $2 OPERATOR(pg_catalog.+) \
+                     (pg_catalog.count(*) FILTER (WHERE b.kind OPERATOR(pg_catalog.=) 'epoch.opened') OVER own)::pg_catalog.int4, \
+                 b.entry_id, b.recorded_at, b.kind, b.payload, b.leaf_hash \
+             FROM batch AS b \
+             WINDOW own AS (ORDER BY b.recorded_at USING OPERATOR(pg_catalog.<), b.entry_id USING OPERATOR(pg_catalog.<) \
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) \
+             RETURNING position, leaf_hash) \
+         SELECT m.position, m.leaf_hash, (SELECT pg_catalog.max(c.place)::pg_catalog.text FROM chosen AS c) FROM moved AS m",
+        &[signed(end.size)?.into(), end.epoch.into(), limit.into(), from.into()],
+        |row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?, row.get::<String>(3)?)),
     )?;
-    moved.sort_unstable_by_key(|(position, _)| *position);
-    Ok(moved.into_iter().map(|(_, hash)| hash).collect())
+    moved.sort_unstable_by_key(|(position, ..)| *position);
+    let last = moved.first().map(|(_, _, last)| last.clone());
+    Ok(Moved { leaves: moved.into_iter().map(|(_, hash, _)| hash).collect(), last })
 }
 
 /// The hashes of a whole tile.
