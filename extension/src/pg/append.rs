@@ -1,68 +1,47 @@
 //! Rows written without a statement.
 //!
 //! Every DDL transaction writes to the ledger right before it commits. The way through the executor, with its plans, snapshots and
-//! triggers, took twice as long as what PostgreSQL itself does with rows of its catalogs, which is done here.
+//! triggers, took three times as long as what PostgreSQL itself does with the rows of COPY, which is done here.
 
 use pgrx::IntoDatum;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
-/// An open table that takes rows.
-pub struct Table {
-    relation: pg_sys::Relation,
-    indexes: pg_sys::CatalogIndexState,
-    columns: usize,
-}
-
-impl Table {
-    /// Opens a table in schema `runbook` that has `columns` columns, and plain indexes only; `None` if there is no such table.
-    ///
-    /// # Panics
-    /// With PostgreSQL's error if it can't be locked.
-    pub fn open(name: &CStr, columns: usize) -> Option<Self> {
-        // SAFETY: look-ups with missing_ok inside a transaction; the lock is kept to its end.
-        unsafe {
-            let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
-            let table = pg_sys::get_relname_relid(name.as_ptr(), schema);
-            if table == pg_sys::InvalidOid {
-                return None;
-            }
-            let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE);
-            let has = usize::try_from((*(*relation).rd_att).natts).unwrap_or(0);
-            if has != columns || (*(*relation).rd_rel).relkind as u8 != b'r' {
-                pg_sys::table_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-                return None;
-            }
-            Some(Self { relation, indexes: pg_sys::CatalogOpenIndexes(relation), columns })
+/// Appends rows to a table of schema `runbook` that has no index, none of whose columns is NULL; false if there is no such table with so
+/// many columns. They are visible to what the same transaction runs next.
+///
+/// # Panics
+/// With PostgreSQL's error if the table can't be locked.
+pub fn rows<const COLUMNS: usize>(name: &CStr, rows: &mut [[pg_sys::Datum; COLUMNS]]) -> bool {
+    // SAFETY: look-ups with missing_ok inside a transaction. A row has as many values as the table has columns, of the columns' types:
+    // the callers write rows of tables that this extension has made. The slots live until they have been inserted; an error has
+    // PostgreSQL free and close everything itself. The lock is kept to the end of the transaction.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
+        let table = pg_sys::get_relname_relid(name.as_ptr(), schema);
+        if table == pg_sys::InvalidOid {
+            return false;
         }
-    }
-
-    /// Inserts a row, none of whose columns is NULL.
-    ///
-    /// # Panics
-    /// With PostgreSQL's error, such as that of a key that is there already.
-    pub fn insert(&self, values: &mut [pg_sys::Datum]) {
-        assert_eq!(values.len(), self.columns, "a row has as many values as the table has columns");
-        let mut nulls = vec![false; values.len()];
-        // SAFETY: as many values as columns, of the columns' types: the callers write rows of tables that this extension has made.
-        // The tuple is copied into the page, and into the indexes, before it is freed.
-        unsafe {
-            let tuple = pg_sys::heap_form_tuple((*self.relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
-            pg_sys::CatalogTupleInsertWithInfo(self.relation, tuple, self.indexes);
-            pg_sys::heap_freetuple(tuple);
+        let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE);
+        let descriptor = (*relation).rd_att;
+        let fits = usize::try_from((*descriptor).natts) == Ok(COLUMNS)
+            && (*(*relation).rd_rel).relkind as u8 == b'r'
+            && !(*(*relation).rd_rel).relhasindex;
+        if fits {
+            let slot = |values: &mut [pg_sys::Datum; COLUMNS]| {
+                let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), [false; COLUMNS].as_mut_ptr());
+                let slot = pg_sys::MakeSingleTupleTableSlot(descriptor, &raw const pg_sys::TTSOpsHeapTuple);
+                pg_sys::ExecStoreHeapTuple(tuple, slot, true)
+            };
+            let mut slots: Vec<*mut pg_sys::TupleTableSlot> = rows.iter_mut().map(slot).collect();
+            let count = i32::try_from(slots.len()).unwrap_or(0);
+            let command = pg_sys::GetCurrentCommandId(true);
+            pg_sys::heap_multi_insert(relation, slots.as_mut_ptr(), count, command, 0, std::ptr::null_mut());
+            slots.into_iter().for_each(|slot| pg_sys::ExecDropSingleTupleTableSlot(slot));
+            pg_sys::CommandCounterIncrement();
         }
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: opened by `open`; an error lets PostgreSQL close them itself.
-            unsafe {
-                pg_sys::CatalogCloseIndexes(self.indexes);
-                pg_sys::table_close(self.relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-            }
-        }
+        pg_sys::table_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+        fits
     }
 }
 
@@ -86,10 +65,4 @@ pub fn moment(micros: i64) -> pg_sys::Datum {
     /// Microseconds from 1970 to 2000, where PostgreSQL counts from (datatype/timestamp.h).
     const EPOCH: i64 = 946_684_800_000_000;
     pg_sys::Datum::from(micros - EPOCH)
-}
-
-/// Makes the insertions visible to what the same transaction runs next.
-pub fn done() {
-    // SAFETY: called inside a transaction.
-    unsafe { pg_sys::CommandCounterIncrement() }
 }

@@ -371,6 +371,10 @@ pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) 
     // What was unsealed when the server stopped still is.
     shared::mark_any_unsealed();
     loop {
+        if BackgroundWorker::sighup_received() {
+            // SAFETY: outside of any transaction, where PostgreSQL's own workers do it.
+            unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        }
         let waiting = shared::waiting_databases();
         for (place, worker) in workers.iter_mut().enumerate() {
             let Some((database, _)) = worker.take_if(|(_, worker)| has_stopped(worker)) else { continue };

@@ -2,25 +2,30 @@
 
 use super::{Result, read};
 use crate::error::internal;
-use crate::pg::append::{self, Table};
+use crate::pg::append;
 use runbook_core::ledger::Entry;
 
 /// Appends entries in the transaction at hand.
 pub fn append(entries: &[Entry]) -> Result<()> {
-    let table = Table::open(c"unsealed", 5).ok_or_else(|| internal("runbook.unsealed is not as the extension has made it"))?;
-    for entry in entries {
-        let id = uuid::Uuid::parse_str(&entry.entry_id).map_err(|error| internal(error.to_string()))?;
-        let at = chrono::DateTime::parse_from_rfc3339(&entry.recorded_at).map_err(|error| internal(error.to_string()))?;
-        table.insert(&mut [
-            append::uuid(*id.as_bytes()),
-            append::moment(at.timestamp_micros()),
-            append::text(entry.kind),
-            append::text(&entry.payload),
-            append::bytes(&entry.leaf_hash),
-        ]);
+    let mut rows = entries.iter().map(row).collect::<Result<Vec<_>>>()?;
+    if append::rows(c"unsealed", &mut rows) {
+        Ok(())
+    } else {
+        Err(internal("runbook.unsealed is not as the extension has made it"))
     }
-    append::done();
-    Ok(())
+}
+
+/// The columns of an entry.
+fn row(entry: &Entry) -> Result<[pgrx::pg_sys::Datum; 5]> {
+    let id = uuid::Uuid::parse_str(&entry.entry_id).map_err(|error| internal(error.to_string()))?;
+    let at = chrono::DateTime::parse_from_rfc3339(&entry.recorded_at).map_err(|error| internal(error.to_string()))?;
+    Ok([
+        append::uuid(*id.as_bytes()),
+        append::moment(at.timestamp_micros()),
+        append::text(entry.kind),
+        append::text(&entry.payload),
+        append::bytes(&entry.leaf_hash),
+    ])
 }
 
 /// The client's address as the server sees it; empty for a unix socket.
