@@ -10,7 +10,7 @@ export PG_MAJOR PG_CONFIG
 export RUNBOOK_TEST_PYTHON = $(PYTHON)
 export RUNBOOK_TEST_BIN    = $(CURDIR)/target/release
 
-.PHONY: help setup build install demo test installcheck check-postgres soak bench lint clean
+.PHONY: help setup build install demo test installcheck check-postgres soak fuzz bench lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,11 @@ check-postgres: install ## PostgreSQL's own regression and isolation suites, wit
 
 soak: install ## the heavy proofs at full size
 	RUNBOOK_SOAK=1 cargo test --package runbook-tests --test recorder --test ledger -- --nocapture
+
+FUZZ_SECONDS ?= 600
+fuzz: ## fuzz what reads proofs and checkpoints; needs cargo-fuzz, takes FUZZ_SECONDS for each target
+	cd tests && cargo fuzz run proof --fuzz-dir fuzz --target-dir ../target/fuzz -s none fuzz/corpus/proof fuzz/seeds/proof -- -max_total_time=$(FUZZ_SECONDS)
+	cd tests && cargo fuzz run merkle --fuzz-dir fuzz --target-dir ../target/fuzz -s none -- -max_total_time=$(FUZZ_SECONDS) -len_control=0
 
 bench: install ## the benchmarks, each against a baseline in the same run
 	@tests/setup.sh --python

@@ -94,6 +94,11 @@ show postgres "psql -c 'drop table import_2019'"
 
 title "7. The ledger tells the story, the refused statement included."
 show deploy "psql -c \"SELECT recorded_at::time(0), kind, session_role AS who, revision, coalesce(objects -> 0 ->> 'identity', '') AS object FROM runbook.ledger\""
-show deploy "psql -Atc 'SELECT ok, entries FROM runbook.verify_ledger()'"
 show deploy "runbook status"
+
+title "8. An auditor signs what it says, and finds what somebody changes afterwards: even a superuser, with every trigger off."
+show deploy "runbook audit keygen auditor.example.com --out auditor.key"
+show deploy "runbook audit checkpoint --key auditor.key --out today.note"
+show postgres "psql -q -c 'SET runbook.mode = off; ALTER TABLE runbook.entry DISABLE TRIGGER ALL' -c \"SET runbook.mode = off; UPDATE runbook.entry SET payload = replace(payload, 'bob', 'eve') WHERE kind = 'revision.approved'\""
+show ! deploy "runbook audit verify --checkpoint today.note --key auditor.key.pub"
 printf '\n%sDone.%s The cluster is removed now. Next: README.md, "First steps".\n' "$green" "$off"

@@ -361,6 +361,61 @@ fn an_export_goes_on_where_it_was_cut_off() {
     }
 }
 
+#[test]
+fn the_log_is_read_by_object_role_time_and_kind_and_followed() {
+    let server = Server::start_with(&[PRELOAD]);
+    let mut admin = guarded(&server, "app");
+    admin.batch_execute("CREATE SCHEMA shop; CREATE TABLE shop.orders (id int, note text)").unwrap();
+    admin.batch_execute("GRANT ALL ON SCHEMA shop, public TO app; CREATE TABLE other (id int)").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    admin.batch_execute("ALTER TABLE shop.orders DROP COLUMN note").unwrap();
+    server.connect("app", "app").batch_execute("CREATE TABLE mine ()").unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let log = |arguments: &str| -> Vec<String> {
+        let mut command = server.runbook("app", "postgres", files.path());
+        let output = succeed(command.args(["log", "--format", "json"]).args(arguments.split(' ')));
+        let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        entries
+            .iter()
+            .map(|entry| entry["tag"].as_str().unwrap_or_else(|| entry["kind"].as_str().unwrap()).to_owned())
+            .collect()
+    };
+    // Sealed and unsealed entries, and those about a part of the object.
+    assert_eq!(log("--object shop.orders"), ["CREATE TABLE", "ALTER TABLE"]);
+    assert_eq!(log("--role app"), ["CREATE TABLE"]);
+    assert_eq!(log("--object shop.orders --kind ddl --since yesterday -n 1"), ["ALTER TABLE"]);
+    assert!(log("--object shop.orders --until yesterday").is_empty());
+    assert!(log("--object shop.order").is_empty());
+    let mut wrong = server.runbook("app", "postgres", files.path());
+    let output = wrong.args(["log", "--since", "whenever"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+
+    let mut follow = server.runbook("app", "postgres", files.path());
+    follow.args(["log", "--follow", "--format", "json", "--object", "shop.orders"]).stdout(std::process::Stdio::piped());
+    let mut follow = follow.spawn().unwrap();
+    let lines = std::io::BufReader::new(follow.stdout.take().unwrap());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in std::io::BufRead::lines(lines).map_while(Result::ok) {
+            let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+            sender.send(entry["statement"].as_str().unwrap_or_default().to_owned()).unwrap();
+        }
+    });
+    let next = || receiver.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert!(next().contains("CREATE TABLE shop.orders"));
+    assert!(next().contains("DROP COLUMN"));
+    for number in 0..5 {
+        // Entries are seen before they are sealed and afterwards, and printed once.
+        admin.batch_execute(&format!("ALTER TABLE shop.orders ADD COLUMN c{number} int")).unwrap();
+        assert!(next().contains(&format!("c{number} int")));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+    }
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    reader.join().unwrap();
+    assert!(receiver.try_recv().is_err());
+}
+
 /// Kills the server, a sealer or the command at random moments under load; what has committed is never lost, no position is given twice,
 /// and the last checkpoint stays true.
 fn killed(times: u32) {

@@ -1,6 +1,6 @@
 //! Whether and how strictly this database is guarded.
 
-use crate::pg::recorder;
+use crate::pg::launcher;
 use crate::store::{self, settings};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
@@ -42,7 +42,7 @@ pub fn define_parameters() {
         c"runbook.seal_interval",
         c"How often a database's ledger is sealed, at most, while the library is preloaded.",
         c"An entry of a quiet database is sealed at once.",
-        &recorder::SEAL_INTERVAL,
+        &launcher::SEAL_INTERVAL,
         10,
         3_600_000,
         GucContext::Sighup,

@@ -3,9 +3,10 @@
 use crate::guard::decide::{When, decide, record_passing};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::protect;
-use crate::pg::hooks::{self, Looking};
 use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::pg::objects;
+use crate::pg::own::{is_installed, is_own};
+use crate::pg::transaction::Looking;
 use crate::session;
 use crate::store;
 use runbook_core::action::{Action, Class};
@@ -28,7 +29,7 @@ pub fn remember(enforcement: Enforcement) {
 fn enforcement() -> store::Result<Enforcement> {
     match REMEMBERED.get() {
         Some((then, known)) if then == moment() => Ok(known),
-        _ if !hooks::is_installed() => Ok(Enforcement::Off),
+        _ if !is_installed() => Ok(Enforcement::Off),
         _ => Enforcement::current(),
     }
 }
@@ -44,7 +45,7 @@ pub fn dropped(found: Address, unreported: bool) {
 }
 
 fn judge_drop(found: Address, unreported: bool) -> store::Result<()> {
-    let own = hooks::is_own(found);
+    let own = is_own(found);
     let judged = own || (unreported && HOLDS_DATA.contains(&found.class));
     if !judged {
         return Ok(());
@@ -97,7 +98,7 @@ pub fn written(table: u32) {
 }
 
 fn judge_write(table: u32) -> store::Result<()> {
-    if in_recovery() || !hooks::is_installed() {
+    if in_recovery() || !is_installed() {
         return Ok(());
     }
     let enforcement = Enforcement::current()?;
@@ -112,7 +113,7 @@ fn judge_write(table: u32) -> store::Result<()> {
         ..Name::bare(path.last().cloned().unwrap_or_default())
     };
     let action = Action::on("write to", Class::Control, &kind, &name);
-    if hooks::is_own(found) {
+    if is_own(found) {
         return protect::refuse_write(table);
     }
     // A statement that runs again and again says it once.
@@ -129,7 +130,7 @@ pub fn exported() {
 }
 
 fn judge_export() -> store::Result<()> {
-    if in_recovery() || !hooks::is_installed() || Enforcement::current()? == Enforcement::Off {
+    if in_recovery() || !is_installed() || Enforcement::current()? == Enforcement::Off {
         return Ok(());
     }
     let action = Action::on("write", Class::Control, "file", &Name::bare("lo_export"));

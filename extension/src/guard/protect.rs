@@ -9,8 +9,8 @@ use crate::guard::enforcement::Enforcement;
 use crate::guard::table_triggers;
 use crate::guard::wholeness;
 use crate::ledger::{self, recorder};
-use crate::pg::hooks;
 use crate::pg::objects::relation_path;
+use crate::pg::own;
 use crate::session;
 use crate::store::cluster::this_database;
 use crate::store::{self, objects, settings};
@@ -146,6 +146,6 @@ fn is_own(action: &Action, path: &[&str]) -> bool {
         ("schema", ["runbook"]) | ("extension", ["pg_runbook"]) => true,
         (kind, ["runbook"]) if kind.starts_with("every ") => true,
         (_, ["runbook", _, ..]) if action.object.qualified => true,
-        _ => matches!(action.identity, Identity::Is(found) if hooks::is_own(found)),
+        _ => matches!(action.identity, Identity::Is(found) if own::is_own(found)),
     }
 }

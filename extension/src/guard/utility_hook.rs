@@ -4,7 +4,9 @@ use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, record_passing};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::{cluster, object_access, protect, wholeness};
-use crate::pg::hooks::{self, Looking, Utility};
+use crate::pg::hooks::{self, Utility};
+use crate::pg::own::is_installed;
+use crate::pg::transaction::Looking;
 use crate::store::{self, objects, settings};
 use runbook_core::action::Class;
 
@@ -20,7 +22,7 @@ pub fn before(utility: &Utility) -> bool {
 }
 
 fn judge(utility: &Utility) -> store::Result<bool> {
-    let here = hooks::is_installed();
+    let here = is_installed();
     if !here && utility.has_events {
         return Ok(true);
     }

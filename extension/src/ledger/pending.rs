@@ -3,7 +3,7 @@
 //! A transaction of many statements writes one set of rows instead of one row each. What a savepoint takes back takes its
 //! entries with it; a transaction that is prepared has written them.
 
-use crate::pg::hooks::is_installed;
+use crate::pg::own::is_installed;
 use crate::pg::shared;
 use crate::pg::transaction::{self, Ends};
 use crate::store;

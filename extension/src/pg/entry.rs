@@ -137,15 +137,9 @@ mod raw {
     }
 }
 
-static V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-
 macro_rules! entry {
     ($symbol:ident, $info:ident, $argument:ty, $call:expr) => {
-        #[doc = "Version-1 calling convention, for fmgr.c."]
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $info() -> &'static pg_sys::Pg_finfo_record {
-            &V1
-        }
+        finfo!($info);
 
         #[doc = "Entry point; declared STRICT in `sql/functions.sql`."]
         ///

@@ -149,9 +149,4 @@ pub unsafe extern "C-unwind" fn runbook_guard_own_table(fcinfo: pg_sys::Function
     }
 }
 
-/// Version-1 calling convention, for fmgr.c.
-#[unsafe(no_mangle)]
-pub extern "C" fn pg_finfo_runbook_guard_own_table() -> &'static pg_sys::Pg_finfo_record {
-    static V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-    &V1
-}
+finfo!(pg_finfo_runbook_guard_own_table);

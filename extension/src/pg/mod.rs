@@ -3,6 +3,20 @@
 //! Invariant: what leaves this module is owned Rust data or a guard that restores what it changed when dropped.
 #![allow(unsafe_code, reason = "this is the one module that talks to C")]
 
+/// Says that functions have version 1 of the calling convention, for fmgr.c.
+macro_rules! finfo {
+    ($($name:ident),*) => {
+        $(
+            #[doc = "Version-1 calling convention, for fmgr.c."]
+            #[unsafe(no_mangle)]
+            pub extern "C" fn $name() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                static V1: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+                &V1
+            }
+        )*
+    };
+}
+
 pub mod append;
 pub mod casts;
 pub mod caught;
@@ -14,9 +28,11 @@ pub mod hooks;
 pub mod identity;
 pub mod kinds;
 pub mod latest;
+pub mod launcher;
 pub mod lock;
 pub mod nodes;
 pub mod objects;
+pub mod own;
 pub mod procedure;
 pub mod protect;
 pub mod recorder;
@@ -27,3 +43,4 @@ pub mod statements;
 pub mod subtransaction;
 pub mod transaction;
 pub mod triggers;
+pub mod worker;

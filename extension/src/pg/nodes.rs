@@ -218,7 +218,7 @@ fn own_routine(node: *mut pg_sys::ObjectWithArgs, name: Name) -> Name {
         let mut candidate = candidates((*node).objname);
         while !candidate.is_null() {
             let found = Address { class: pg_sys::ProcedureRelationId.to_u32(), object: (*candidate).oid.to_u32(), part: 0 };
-            if crate::pg::hooks::is_own(found) {
+            if crate::pg::own::is_own(found) {
                 return Some(found);
             }
             candidate = (*candidate).next;

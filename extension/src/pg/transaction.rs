@@ -40,6 +40,28 @@ pub fn current() -> u32 {
     }
 }
 
+/// While it lives, there is a snapshot to read catalogs and our tables with, and the transaction's own is not taken for it: LOCK
+/// under REPEATABLE READ must come before that.
+pub struct Looking(());
+
+impl Looking {
+    /// Takes a snapshot.
+    pub fn enter() -> Self {
+        // SAFETY: popped on drop, or by the transaction's abort.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetNonHistoricCatalogSnapshot(pg_sys::InvalidOid)) };
+        Self(())
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pushed by `enter`; an error has popped it already.
+            unsafe { pg_sys::PopActiveSnapshot() };
+        }
+    }
+}
+
 /// Runs `body` with a snapshot of what is committed by now.
 pub fn with_snapshot<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: what is pushed is popped; an error in between aborts the transaction, which pops it too.

@@ -170,18 +170,4 @@ unsafe fn refuse_change(trigger: &pg_sys::TriggerData) -> Result<(), ErrorReport
     ))
 }
 
-static V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-
-macro_rules! finfo {
-    ($($name:ident),*) => {
-        $(
-            #[doc = "Version-1 calling convention, for fmgr.c."]
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $name() -> &'static pg_sys::Pg_finfo_record {
-                &V1
-            }
-        )*
-    };
-}
-
 finfo!(pg_finfo_runbook_guard_rows, pg_finfo_runbook_guard_truncate, pg_finfo_runbook_refuse_change);
