@@ -51,6 +51,14 @@ impl Context {
         Ok(self.global.url.clone())
     }
 
+    /// A connection to read by: no schema that somebody has put into the database's search path can put functions and operators of its own
+    /// between us and what we read.
+    pub fn connect_to_read(&self) -> Result<Client> {
+        let mut client = self.connect()?;
+        client.batch_execute("SET search_path = pg_catalog, pg_temp")?;
+        Ok(client)
+    }
+
     /// A connection.
     pub fn connect(&self) -> Result<Client> {
         connect::connect(self.url()?.as_deref())

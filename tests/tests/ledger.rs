@@ -84,6 +84,10 @@ fn what_commits_is_sealed_however_the_transaction_was_run_and_nothing_else_is() 
     other.batch_execute("CALL runbook.seal()").unwrap();
     other.batch_execute("COMMIT").unwrap();
     assert_eq!(unsealed(&mut admin), 0);
+    // Inside a DO block it commits nothing of what that has done.
+    let undone = "DO $$ BEGIN CREATE TABLE undone (); CALL runbook.seal(); RAISE EXCEPTION 'no'; END $$";
+    assert_eq!(sqlstate(other.batch_execute(undone)), "P0001");
+    assert_eq!(sqlstate(other.batch_execute("SELECT FROM undone")), "42P01");
     is_whole(&mut admin);
     assert_eq!(
         number(&mut admin, "SELECT count(*) FROM runbook.ledger WHERE 'gone' = ANY (string_to_array(statement, ' '))"),

@@ -100,7 +100,16 @@ fn attempt(scene: &Scene, at: usize, tampering: &Tampering) -> Result<(), String
             admin.batch_execute(&sql.replace("{rebuild}", REBUILD)).map_err(|error| format!("{sql}: {error}"))?;
         }
     }
+    let oid = |name: &str| -> u32 {
+        scene
+            .server
+            .connect("postgres", "postgres")
+            .query_one("SELECT oid FROM pg_database WHERE datname = $1", &[&name])
+            .unwrap()
+            .get(0)
+    };
     for command in &tampering.sh {
+        let command = &command.replace("{database}", &oid(&database).to_string());
         let status =
             Command::new("bash").args(["-euo", "pipefail", "-c", command]).current_dir(directory.path()).status().unwrap();
         if !status.success() {

@@ -47,6 +47,9 @@ pub struct CheckpointArgs {
     /// Accept that history was rolled back to this position when this epoch was opened
     #[arg(long, value_name = "EPOCH:POSITION")]
     pub accept_epoch: Option<Opening>,
+    /// Accept that this database has another ledger than the one that this key has signed
+    #[arg(long)]
+    pub new_ledger: bool,
 }
 
 /// Keys that are trusted.

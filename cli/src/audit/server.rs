@@ -28,7 +28,7 @@ pub struct Head {
 
 /// Opens a connection and seals what is committed, where the server can. A standby is read as it is.
 pub fn connect(context: &Context) -> Result<Client> {
-    let mut client = context.connect()?;
+    let mut client = context.connect_to_read()?;
     let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.get(0);
     if !standby && let Err(error) = client.batch_execute("CALL runbook.seal()") {
         if error.code().is_none_or(|code| !["XX001", "23505"].contains(&code.code())) {
@@ -41,11 +41,7 @@ pub fn connect(context: &Context) -> Result<Client> {
 
 /// Everything is read in one snapshot from now on.
 pub fn begin(client: &mut Client) -> Result<()> {
-    // Positions are read in order, by their index, whatever the planner knows of the table: sorting a ledger takes a disk.
-    Ok(client.batch_execute(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
-         SET LOCAL enable_sort = off; SET LOCAL jit = off",
-    )?)
+    Ok(client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off")?)
 }
 
 /// Where the tree stands.
@@ -83,6 +79,16 @@ pub fn first_position(client: &mut Client) -> Result<u64> {
     row.map_or(Ok(0), |row| unsigned(row.get(0)))
 }
 
+/// The first position that may be missing at the beginning: whatever archiving has not recorded as moved must be here.
+pub fn archived(client: &mut Client) -> Result<u64> {
+    let row = client.query_one(
+        "SELECT COALESCE(max((l.payload::jsonb ->> 'before')::int8), 0) FROM runbook.ledger AS l \
+         WHERE runbook.ledger_terms(l.payload) @> ARRAY['kind:ledger.archived']",
+        &[],
+    )?;
+    unsigned(row.get(0))
+}
+
 /// The right edge of the tree of `size` entries, as the server says.
 pub fn frontier(client: &mut Client, size: u64) -> Result<Frontier> {
     let row = client.query_one("SELECT runbook.tree_frontier($1)", &[&signed(size)?])?;
@@ -116,8 +122,8 @@ pub fn openings(client: &mut Client) -> Result<Vec<Opening>> {
 /// sorted on disk by a server that has not analyzed the table.
 const CHUNK: u64 = 128;
 
-/// Reads entries from a position to before another.
-pub fn entries(client: &mut Client, from: u64, to: u64, sink: &mut Sink) -> Result<()> {
+/// Reads entries from a position to before another; the first of all must be the one that `ledger` is named after.
+pub fn entries(client: &mut Client, from: u64, to: u64, ledger: Option<&str>, sink: &mut Sink) -> Result<()> {
     let copy = format!(
         "COPY (SELECT a.rows FROM pg_catalog.generate_series({from}, {to} - 1, {CHUNK}) AS g (start) CROSS JOIN LATERAL ( \
              SELECT pg_catalog.string_agg(pg_catalog.record_send(s.entry), '') AS rows FROM ( \
@@ -143,6 +149,11 @@ pub fn entries(client: &mut Client, from: u64, to: u64, sink: &mut Sink) -> Resu
                 kind: String::from_utf8_lossy(records.field()?).into_owned(),
                 leaf_hash: records.field()?.to_vec(),
             };
+            let id = uuid::Uuid::from_bytes(columns.entry_id).to_string();
+            if position == 0 && ledger.is_some_and(|ledger| ledger != id) {
+                let problem = format!("the ledger is named after another first entry: {}", ledger.unwrap_or_default());
+                sink.note(Finding::Entry { position, problem });
+            }
             let before = epoch.unwrap_or(if position == 0 { 1 } else { its_epoch });
             let due = before + i32::from(columns.kind == "epoch.opened" && (position == 0 || epoch.is_some()));
             if its_epoch != due {
@@ -260,7 +271,7 @@ pub fn first_difference(client: &mut Client, good: u64, bad: u64) -> Result<Opti
 
 /// Refuses to go on with another ledger than the one that checkpoints are of; says so if it has moved.
 pub fn same_ledger<'a>(head: &Head, origins: impl Iterator<Item = &'a str>) -> Result<()> {
-    if head.root.is_none() {
+    if head.root.is_none() || (head.origin.is_none() && head.size > 0) {
         // A server that can't say where its tree stands has something else to be told of first.
         return Ok(());
     }

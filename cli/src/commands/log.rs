@@ -13,7 +13,7 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub fn run(args: &Log, context: &Context) -> Result<()> {
-    let mut client = context.connect()?;
+    let mut client = context.connect_to_read()?;
     let chosen = Chosen::new(args);
     let entries = chosen.newest(&mut client, args.limit)?;
     if !args.follow {

@@ -8,7 +8,7 @@ use serde_json::json;
 use std::io::Write;
 
 pub fn run(context: &Context) -> Result<()> {
-    let mut client = context.connect()?;
+    let mut client = context.connect_to_read()?;
     let layers = rows(&mut client, "SELECT * FROM runbook.guard_status()", &[])?;
     let current = rows(&mut client, "SELECT * FROM runbook.current()", &[])?;
     let pending = rows(&mut client, "SELECT * FROM runbook.plan('heads')", &[])?;

@@ -4,12 +4,15 @@ use crate::pg::identity::set_local;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
-/// Whether a procedure was called where it may end transactions: by CALL, outside of a transaction block.
+/// Whether a procedure was called where it may end transactions: by the client's own CALL, outside of a transaction block. In a DO block or
+/// another procedure it could, too, but what that has done so far is not ours to commit.
 pub fn may_end_transactions(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     // SAFETY: fcinfo is valid during the call; its context is checked before it is read as CallContext.
     unsafe {
         let context = (*fcinfo).context;
-        crate::pg::nodes::tag(context) == pg_sys::NodeTag::T_CallContext && !(*context.cast::<pg_sys::CallContext>()).atomic
+        crate::pg::nodes::tag(context) == pg_sys::NodeTag::T_CallContext
+            && !(*context.cast::<pg_sys::CallContext>()).atomic
+            && !pg_sys::SPI_inside_nonatomic_context()
     }
 }
 

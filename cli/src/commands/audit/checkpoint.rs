@@ -24,6 +24,9 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
     };
     let state = state_file(&args.key, &origin);
     let last = last_signed(&state, &key)?;
+    if last.is_none() && !args.new_ledger {
+        refuse_exchanged(&args.key, &origin)?;
+    }
     let openings = server::openings(&mut client)?;
     let mut since = last.clone();
     if let Some(last) = &last {
@@ -69,6 +72,35 @@ fn state_file(key: &Path, origin: &Origin) -> PathBuf {
         origin.ledger.replace(|character: char| !character.is_ascii_alphanumeric() && character != '-', "_")
     ));
     name.into()
+}
+
+/// Refuses a first checkpoint where the key has signed another ledger of the same database: its first entry was exchanged, or the
+/// extension was dropped and created again.
+fn refuse_exchanged(key: &Path, origin: &Origin) -> Result<()> {
+    let directory = key.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let prefix = format!("{}.", key.file_name().unwrap_or_default().to_string_lossy());
+    for file in fs::read_dir(directory)? {
+        let file = file?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !(name.starts_with(&prefix) && name.ends_with(".last")) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).map_err(|error| cannot_read(&file, &error))?;
+        let known = text.lines().next().and_then(Origin::parse);
+        if let Some(known) = known
+            .filter(|known| (&known.system_identifier, known.database_oid) == (&origin.system_identifier, origin.database_oid))
+        {
+            return Err(Error::new(
+                Kind::Check,
+                format!(
+                    "nothing is signed: this key has signed ledger {} of this database, and this is ledger {}",
+                    known.ledger, origin.ledger
+                ),
+                "Either the ledger was exchanged, or the extension was dropped and created again. If that was on purpose, say so: --new-ledger",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn last_signed(state: &Path, key: &PrivateKey) -> Result<Option<Checkpoint>> {

@@ -12,7 +12,7 @@ use std::fs;
 
 pub fn run(args: &Prove, context: &Context) -> Result<()> {
     let (note, checkpoint) = notes::checkpoint(&args.checkpoint, &notes::keys(&args.keys.keys)?)?;
-    let mut client = context.connect()?;
+    let mut client = context.connect_to_read()?;
     server::begin(&mut client)?;
     server::same_ledger(&server::head(&mut client)?, std::iter::once(checkpoint.origin.as_str()))?;
     let row = client.query_opt(

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::output;
 use postgres::Client;
 use runbook_core::audit::{Auditor, Finding, Opening, abandoned_by};
-use runbook_core::checkpoint::Checkpoint;
+use runbook_core::checkpoint::{Checkpoint, Origin};
 use runbook_core::merkle::{self, Frontier};
 use serde_json::json;
 
@@ -43,6 +43,10 @@ pub fn audit(
     checkpoints: &[Checkpoint],
 ) -> Result<Auditor> {
     let first = server::first_position(client)?;
+    let archived = server::archived(client)?;
+    if first > archived {
+        return Err(failed(&Finding::Gap { position: archived, next: first }));
+    }
     let start = since.map_or(0, |checkpoint| checkpoint.size).max(first);
     if start > head.size {
         return Err(failed(&Finding::Short { size: head.size, checkpoint: start }));
@@ -67,8 +71,10 @@ pub fn audit(
         }
     }
     let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
+    let ledger = head.origin.as_deref().and_then(Origin::parse).map(|origin| origin.ledger);
     let auditor = Auditor::new(frontier, checkpoints).map_err(|finding| failed(&finding))?;
-    let (mut auditor, tiles) = blocks::audit(auditor, &sizes, |sink| server::entries(client, start, head.size, sink))?;
+    let (mut auditor, tiles) =
+        blocks::audit(auditor, &sizes, |sink| server::entries(client, start, head.size, ledger.as_deref(), sink))?;
     auditor.end();
     // A tile that does not fit its entries says less than an entry that does not fit itself.
     if auditor.first().is_none()
