@@ -225,7 +225,11 @@ mod tests {
     }
 
     fn checkpoint(size: u64, all: &[Hash]) -> Checkpoint {
-        Checkpoint { origin: "pg_runbook/7/5/x/1".into(), size, root: root(size, &all[..size as usize]).unwrap() }
+        Checkpoint {
+            origin: "pg_runbook/7/5/0198c0de-0000-7000-8000-000000000000/1".into(),
+            size,
+            root: root(size, &all[..size as usize]).unwrap(),
+        }
     }
 
     fn audit(entries: &[Hash], checkpoints: &[Checkpoint]) -> Option<Finding> {
@@ -277,7 +281,8 @@ mod tests {
         let openings = [Opening { epoch: 2, size: 12 }];
         assert_eq!(abandoned_by(&checkpoint(12, &all), &openings), None);
         assert_eq!(abandoned_by(&checkpoint(13, &all), &openings), Some(openings[0]));
-        let later = Checkpoint { origin: "pg_runbook/7/5/x/2".into(), ..checkpoint(13, &all) };
+        let later =
+            Checkpoint { origin: "pg_runbook/7/5/0198c0de-0000-7000-8000-000000000000/2".into(), ..checkpoint(13, &all) };
         assert_eq!(abandoned_by(&later, &openings), None);
     }
 }

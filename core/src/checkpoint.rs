@@ -96,8 +96,18 @@ impl Origin {
             ledger: next()?.to_owned(),
             epoch: next()?.parse().ok()?,
         };
-        (origin.line() == line).then_some(origin)
+        let is_number = origin.system_identifier.bytes().all(|byte| byte.is_ascii_digit());
+        (is_number && is_uuid(&origin.ledger) && origin.line() == line).then_some(origin)
     }
+}
+
+/// Whether a text is a UUID in its canonical form.
+fn is_uuid(text: &str) -> bool {
+    let hyphens = [8, 13, 18, 23];
+    let fits = |(at, byte): (usize, u8)| {
+        if hyphens.contains(&at) { byte == b'-' } else { byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) }
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
 }
 
 /// The algorithm byte of Ed25519 in keys and key hashes.
@@ -217,7 +227,18 @@ mod tests {
         for root in ["BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwd=", "Bwc="] {
             assert_eq!(Checkpoint::parse(&format!("o\n1\n{root}\n")), Err("the third line is not a root hash"));
         }
-        assert!(Origin::parse("pg_runbook/7/05/x/1").is_none() && Origin::parse("pg_runbook/7/5/x/1/2").is_none());
+        let ledger = "0198c0de-0000-7000-8000-000000000000";
+        assert!(Origin::parse(&format!("pg_runbook/7/5/{ledger}/1")).is_some());
+        // Nobody can put lines of a checkpoint into an origin.
+        for line in [
+            format!("pg_runbook/7/05/{ledger}/1"),
+            format!("pg_runbook/7/5/{ledger}/1/2"),
+            format!("pg_runbook/7\n1\nx/5/{ledger}/1"),
+            format!("pg_runbook/7/5/{ledger}\n1\nx/1"),
+            "pg_runbook/7/5/x/1".to_owned(),
+        ] {
+            assert_eq!(Origin::parse(&line), None, "{line}");
+        }
     }
 
     #[test]

@@ -65,17 +65,37 @@ pub fn terms(payload: &str) -> Vec<String> {
         ("revision", about.revision),
         ("permit", about.permit),
     ] {
-        terms.extend(text.map(|text| format!("{term}:{text}")));
+        terms.extend(text.map(|text| self::term(term, &text)));
     }
     for identity in about.objects.into_iter().filter_map(|object| object.identity) {
-        terms.push(format!("object:{identity}"));
+        terms.push(self::term("object", &identity));
         let dots = dots(&identity);
-        terms.extend(dots.iter().skip(1).map(|dot| format!("object:{}", &identity[..*dot])));
+        terms.extend(dots.iter().skip(1).take(4).map(|dot| self::term("object", &identity[..*dot])));
     }
     terms.sort_unstable();
     terms.dedup();
     terms
 }
+
+/// A term to look up by. An index takes no long ones: what is longer than names are is cut off, and ends with its hash.
+pub fn term(kind: &str, text: &str) -> String {
+    format!("{kind}:{}", bounded(text, 400))
+}
+
+/// A text of at most so many bytes: a longer one is cut off, and ends with the SHA-256 of the whole. Whoever names a library of thirty
+/// megabytes must not fill the ledger with it.
+pub fn bounded(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let hash: String = leaf_hash(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    Cow::Owned(format!("{}…{hash}", &text[..text.floor_char_boundary(most.saturating_sub(hash.len() + 3))]))
+}
+
+/// Bytes of an object's identity in a payload.
+const LONGEST_IDENTITY: usize = 2_000;
+/// Bytes of a reason or a detail in a payload.
+const LONGEST_REASON: usize = 64 << 10;
 
 /// The members of a payload that entries are looked up by. Every sealed entry is read like this, by the index.
 #[derive(Deserialize)]
@@ -283,7 +303,7 @@ impl Serialize for Listed<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("action", &action.verb)?;
         map.serialize_entry("class", action.class.as_str())?;
-        map.serialize_entry("identity", &action.object.identity())?;
+        map.serialize_entry("identity", bounded(&action.object.identity(), LONGEST_IDENTITY).as_ref())?;
         map.serialize_entry("kind", &action.object.kind)?;
         if let Identity::Is(address) = action.identity {
             map.serialize_entry("oid", &address.object)?;
@@ -365,6 +385,13 @@ impl Entry {
             _ => Map::new(),
         };
         object.retain(|_, value| !value.is_null());
+        for key in ["reason", "detail"] {
+            if let Some(Value::String(text)) = object.get_mut(key)
+                && let Cow::Owned(cut) = bounded(text, LONGEST_REASON)
+            {
+                *text = cut;
+            }
+        }
         debug_assert!(!object.values().any(Value::is_f64), "payloads hold no floating-point numbers");
         let Circumstances { entry_id, recorded_at, session_role, current_role, client_addr, application, xid } = circumstances;
         let common = [
@@ -417,6 +444,29 @@ pub struct Sealed {
     pub payload: String,
     /// What is kept as the payload's leaf hash.
     pub leaf_hash: Vec<u8>,
+}
+
+/// The members of a payload that are kept beside it, too.
+#[derive(Deserialize)]
+pub struct Kept<'a> {
+    /// See [`Circumstances::entry_id`].
+    #[serde(borrow)]
+    pub entry_id: Cow<'a, str>,
+    /// See [`Circumstances::recorded_at`].
+    #[serde(borrow)]
+    pub recorded_at: Cow<'a, str>,
+    /// See [`Kind::as_str`].
+    #[serde(borrow)]
+    pub kind: Cow<'a, str>,
+}
+
+/// A `ledger.archived` payload.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Archived {
+    /// The first position that stays.
+    pub before: u64,
+    /// Root over all before it, in hexadecimal.
+    pub root: String,
 }
 
 impl Sealed {
@@ -521,6 +571,18 @@ mod tests {
             ]
         );
         assert!(terms("[]").is_empty() && terms("no json").is_empty() && terms("{\"objects\": 3}").is_empty());
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_looked_up_is_cut_off_and_still_found() {
+        let long = "é".repeat(30_000);
+        let payload = json!({"kind": "ddl.executed", "objects": [{"identity": long}, {"identity": format!("a.{long}.b.c")}]});
+        let terms = terms(&payload.to_string());
+        assert!(terms.iter().all(|term| term.len() < 500) && terms.contains(&term("object", &long)), "{terms:?}");
+        assert_ne!(term("object", &long), term("object", &(long.clone() + "x")));
+        assert_eq!(bounded("short", 10), "short");
+        let entry = Entry::new(Kind::DdlBlocked, Circumstances::default(), json!({"reason": long.repeat(9)}));
+        assert!(entry.payload.len() < 70_000);
     }
 
     #[test]

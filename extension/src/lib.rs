@@ -35,7 +35,7 @@ pub extern "C-unwind" fn _PG_init() {
         emptied: guard::table_triggers::emptied,
         written: guard::refuse_write,
         record: ledger::recorder::write,
-        seal: |from| ledger::seal::batch(false, from.unwrap_or(ledger::seal::BEGINNING)),
+        seal: |from| ledger::seal::batch(from.unwrap_or(ledger::seal::BEGINNING)),
     });
     pg::transaction::register(ledger::pending::ENDS);
     pg::hooks::install(pg::hooks::Watch {

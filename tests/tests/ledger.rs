@@ -96,6 +96,25 @@ fn what_commits_is_sealed_however_the_transaction_was_run_and_nothing_else_is() 
 }
 
 #[test]
+fn what_nobody_may_do_under_a_name_of_any_length_is_sealed_all_the_same() {
+    let server = Server::start_with(&[PRELOAD]);
+    let mut admin = guarded(&server, "app");
+    let mut nobody = server.connect("app", "app");
+    for length in [300, 9_000, 3_000_000] {
+        // Not to be compressed: an index takes compressed keys.
+        let name: String =
+            (0..length).map(|at: u64| char::from(b'a' + (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59) as u8 % 26)).collect();
+        assert!(nobody.batch_execute(&format!("LOAD '{name}'")).is_err());
+    }
+    admin.batch_execute("CREATE TABLE afterwards ()").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    assert_eq!(unsealed(&mut admin), 0);
+    assert!(number(&mut admin, "SELECT count(*) FROM runbook.ledger WHERE tag = 'LOAD'") >= 3);
+    assert!(number(&mut admin, "SELECT max(length(payload))::int8 FROM runbook.entry") < 20_000);
+    is_whole(&mut admin);
+}
+
+#[test]
 fn several_sealers_at_once_give_no_position_twice() {
     let server = Server::start_with(&[PRELOAD, "runbook.seal_interval=10ms"]);
     let mut admin = guarded(&server, "app");
@@ -255,7 +274,12 @@ fn what_is_archived_is_verified_from_its_export_and_the_rest_from_the_database()
     let whole = admin.query_one("SELECT ok, problem FROM runbook.verify_ledger()", &[]).unwrap();
     assert!(whole.get::<_, bool>(0), "{:?}", whole.get::<_, Option<String>>(1));
     let verify = "verify --checkpoint one.note --key auditor.key.pub";
-    succeed(&mut audit(&server, "app", directory, verify));
+    assert_eq!(
+        audit(&server, "app", directory, verify).output().unwrap().status.code(),
+        Some(9),
+        "nobody has said that it is known"
+    );
+    succeed(&mut audit(&server, "app", directory, &format!("{verify} --accept-archived 512")));
     succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out two.note"));
     succeed(&mut audit(&server, "app", directory, "export --out new.jsonl --from 512"));
     succeed(&mut audit(
@@ -273,7 +297,12 @@ fn what_is_archived_is_verified_from_its_export_and_the_rest_from_the_database()
         directory,
         "archive --before 1280 --out older.jsonl --checkpoint three.note --key auditor.key.pub -m more",
     ));
-    succeed(&mut audit(&server, "app", directory, "verify --checkpoint three.note --key auditor.key.pub"));
+    succeed(&mut audit(
+        &server,
+        "app",
+        directory,
+        "verify --checkpoint three.note --key auditor.key.pub --accept-archived 1280",
+    ));
     succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out four.note"));
     // Whoever has another root in hand has not exported what is here.
     assert_eq!(sqlstate(admin.batch_execute("SELECT runbook.archive_ledger(1536, '\\x00', 'no')")), "22023");

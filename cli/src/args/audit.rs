@@ -47,9 +47,12 @@ pub struct CheckpointArgs {
     /// Accept that history was rolled back to this position when this epoch was opened
     #[arg(long, value_name = "EPOCH:POSITION")]
     pub accept_epoch: Option<Opening>,
-    /// Accept that this database has another ledger than the one that this key has signed
+    /// Accept that this is another ledger than those that this key has signed
     #[arg(long)]
     pub new_ledger: bool,
+    /// Accept that the entries before this position were archived
+    #[arg(long, value_name = "POSITION")]
+    pub accept_archived: Option<u64>,
 }
 
 /// Keys that are trusted.
@@ -78,6 +81,9 @@ pub struct Verify {
     /// Accept that history was rolled back to this position when this epoch was opened; may be repeated
     #[arg(long, value_name = "EPOCH:POSITION")]
     pub accept_epoch: Vec<Opening>,
+    /// Accept that the entries before this position were archived, and are not read
+    #[arg(long, value_name = "POSITION")]
+    pub accept_archived: Option<u64>,
 }
 
 /// `audit prove`.

@@ -4,6 +4,7 @@
 
 use crate::error::Result;
 use runbook_core::audit::{Auditor, Finding};
+use runbook_core::ledger::Kept;
 use runbook_core::merkle::{self, Hash, subtree};
 use sha2::{Digest, Sha256};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -197,20 +198,19 @@ fn hash(block: &Block, checkpoints: &[u64]) -> Hashed {
     hashed
 }
 
-/// Compares what is kept beside a payload with what that says. The payload is canonical JSON: a member that is there is there in
-/// exactly one way of writing, and inside of a text its quotes would be escaped.
+/// Compares what is kept beside a payload with what that says.
 fn check(payload: &[u8], leaf: &Hash, columns: &Columns) -> Option<&'static str> {
-    let Ok(text) = std::str::from_utf8(payload) else { return Some("the payload is not UTF-8") };
-    let says = |key: &str, value: &str| text.contains(&format!("\"{key}\":\"{value}\""));
+    if columns.leaf_hash != leaf {
+        return Some("the payload does not match its leaf hash");
+    }
+    let Ok(kept) = serde_json::from_slice::<Kept>(payload) else { return Some("the payload is no entry") };
     let time = chrono::DateTime::from_timestamp_micros(columns.recorded_at);
     let time = time.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)).unwrap_or_default();
-    if columns.leaf_hash != leaf {
-        Some("the payload does not match its leaf hash")
-    } else if !says("entry_id", &uuid::Uuid::from_bytes(columns.entry_id).to_string()) {
+    if kept.entry_id != uuid::Uuid::from_bytes(columns.entry_id).to_string() {
         Some("column entry_id differs from the payload")
-    } else if !says("kind", &columns.kind) {
+    } else if kept.kind != columns.kind {
         Some("column kind differs from the payload")
-    } else if !says("recorded_at", &time) {
+    } else if kept.recorded_at != time {
         Some("column recorded_at differs from the payload")
     } else {
         None

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::key::{PublicKey, cannot_read};
-use runbook_core::checkpoint::{Checkpoint, Note};
+use runbook_core::checkpoint::{Checkpoint, Note, Origin};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +44,13 @@ pub fn believed(note: &Note, keys: &[PublicKey], what: &str) -> Result<Checkpoin
             ),
         ));
     }
-    Checkpoint::parse(&note.text)
-        .map_err(|why| Error::new(Kind::Check, format!("{what} is signed, but is no checkpoint: {why}"), ""))
+    let bad = |why: &str| Error::new(Kind::Check, format!("{what} is signed, but is no checkpoint of a ledger: {why}"), "");
+    let checkpoint = Checkpoint::parse(&note.text).map_err(bad)?;
+    if checkpoint.text() != note.text {
+        return Err(bad("it has more lines than one has"));
+    }
+    if Origin::parse(&checkpoint.origin).is_none() {
+        return Err(bad("its origin names no ledger"));
+    }
+    Ok(checkpoint)
 }

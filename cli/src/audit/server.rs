@@ -30,11 +30,18 @@ pub struct Head {
 pub fn connect(context: &Context) -> Result<Client> {
     let mut client = context.connect_to_read()?;
     let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.get(0);
-    if !standby && let Err(error) = client.batch_execute("CALL runbook.seal()") {
-        if error.code().is_none_or(|code| !["XX001", "23505"].contains(&code.code())) {
-            return Err(error.into());
+    if !standby {
+        client.batch_execute("SET lock_timeout = '5s'")?;
+        if let Err(error) = client.batch_execute("CALL runbook.seal()") {
+            // Whoever keeps it from being sealed must not keep it from being read.
+            let is_answer =
+                error.as_db_error().is_some_and(|error| !["42501", "3F000", "42883"].contains(&error.code().code()));
+            if !is_answer {
+                return Err(error.into());
+            }
+            notice(&error);
         }
-        notice(&error);
+        client.batch_execute("RESET lock_timeout")?;
     }
     Ok(client)
 }
@@ -79,16 +86,6 @@ pub fn first_position(client: &mut Client) -> Result<u64> {
     row.map_or(Ok(0), |row| unsigned(row.get(0)))
 }
 
-/// The first position that may be missing at the beginning: whatever archiving has not recorded as moved must be here.
-pub fn archived(client: &mut Client) -> Result<u64> {
-    let row = client.query_one(
-        "SELECT COALESCE(max((l.payload::jsonb ->> 'before')::int8), 0) FROM runbook.ledger AS l \
-         WHERE runbook.ledger_terms(l.payload) @> ARRAY['kind:ledger.archived']",
-        &[],
-    )?;
-    unsigned(row.get(0))
-}
-
 /// The right edge of the tree of `size` entries, as the server says.
 pub fn frontier(client: &mut Client, size: u64) -> Result<Frontier> {
     let row = client.query_one("SELECT runbook.tree_frontier($1)", &[&signed(size)?])?;
@@ -122,8 +119,16 @@ pub fn openings(client: &mut Client) -> Result<Vec<Opening>> {
 /// sorted on disk by a server that has not analyzed the table.
 const CHUNK: u64 = 128;
 
-/// Reads entries from a position to before another; the first of all must be the one that `ledger` is named after.
-pub fn entries(client: &mut Client, from: u64, to: u64, ledger: Option<&str>, sink: &mut Sink) -> Result<()> {
+/// What is known of the ledger where reading begins.
+pub struct Known<'a> {
+    /// The id that the first entry of all must have.
+    pub ledger: Option<&'a str>,
+    /// The epoch before.
+    pub epoch: Option<i32>,
+}
+
+/// Reads entries from a position to before another; returns the epoch at the end.
+pub fn entries(client: &mut Client, from: u64, to: u64, known: &Known, sink: &mut Sink) -> Result<Option<i32>> {
     let copy = format!(
         "COPY (SELECT a.rows FROM pg_catalog.generate_series({from}, {to} - 1, {CHUNK}) AS g (start) CROSS JOIN LATERAL ( \
              SELECT pg_catalog.string_agg(pg_catalog.record_send(s.entry), '') AS rows FROM ( \
@@ -131,7 +136,7 @@ pub fn entries(client: &mut Client, from: u64, to: u64, ledger: Option<&str>, si
                  FROM runbook.entry AS e WHERE e.position >= g.start AND e.position < LEAST(g.start + {CHUNK}, {to}) \
                  ORDER BY e.position) AS s) AS a WHERE a.rows IS NOT NULL) TO STDOUT (FORMAT binary)"
     );
-    let mut epoch = None;
+    let mut epoch = known.epoch;
     let mut rows = Rows::new(client.copy_out(&copy)?)?;
     'read: while rows.next()? {
         let mut records = Records(rows.field()?);
@@ -150,12 +155,11 @@ pub fn entries(client: &mut Client, from: u64, to: u64, ledger: Option<&str>, si
                 leaf_hash: records.field()?.to_vec(),
             };
             let id = uuid::Uuid::from_bytes(columns.entry_id).to_string();
-            if position == 0 && ledger.is_some_and(|ledger| ledger != id) {
-                let problem = format!("the ledger is named after another first entry: {}", ledger.unwrap_or_default());
+            if position == 0 && known.ledger.is_some_and(|ledger| ledger != id) {
+                let problem = format!("the ledger is named after another first entry: {}", known.ledger.unwrap_or_default());
                 sink.note(Finding::Entry { position, problem });
             }
-            let before = epoch.unwrap_or(if position == 0 { 1 } else { its_epoch });
-            let due = before + i32::from(columns.kind == "epoch.opened" && (position == 0 || epoch.is_some()));
+            let due = epoch.map_or(its_epoch, |before| before + i32::from(columns.kind == "epoch.opened"));
             if its_epoch != due {
                 sink.note(Finding::Entry { position, problem: format!("column epoch is {its_epoch} and should be {due}") });
             }
@@ -163,7 +167,7 @@ pub fn entries(client: &mut Client, from: u64, to: u64, ledger: Option<&str>, si
             sink.push(records.field()?, Some(columns));
         }
     }
-    Ok(())
+    Ok(epoch)
 }
 
 /// Hands out payloads of positions from `from` to before `to`, some at once, one a line, with the first one's position.

@@ -5,6 +5,7 @@ use crate::context::{Context, Row, rows};
 use crate::error::{Error, Kind, Result};
 use crate::output;
 use postgres::Client;
+use runbook_core::ledger::term;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -69,7 +70,7 @@ const CONDITION: &str = "($1::text[] = '{}' OR runbook.ledger_terms(l.payload) @
 impl Chosen {
     fn new(args: &Log) -> Self {
         let terms = [("revision", &args.revision), ("role", &args.role), ("object", &args.object), ("permit", &args.permit)];
-        let terms = terms.into_iter().filter_map(|(term, text)| text.as_ref().map(|text| format!("{term}:{text}")));
+        let terms = terms.into_iter().filter_map(|(kind, text)| text.as_ref().map(|text| term(kind, text)));
         let escaped = |kind: &String| format!("{}%", kind.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         Self {
             terms: terms.collect(),

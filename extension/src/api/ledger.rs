@@ -23,7 +23,7 @@ fn seal(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     if procedure::may_end_transactions(fcinfo) {
         let mut from = seal::BEGINNING.to_owned();
         return procedure::in_own_transactions(|| {
-            let next = seal::batch(true, &from)?;
+            let next = seal::batch(&from)?;
             Ok(next.map(|next| from = next).is_some())
         });
     }

@@ -15,13 +15,9 @@ const BATCH: i64 = 10_000;
 pub const BEGINNING: &str = "(0,0)";
 
 /// Seals a batch, in a transaction that has taken no snapshot yet, of what stands behind `from` in the table of unsealed entries; where the
-/// next one begins, if there may be more. Where another sealer is at work, waits for it if `wait`, and leaves it to that otherwise.
-pub fn batch(wait: bool, from: &str) -> store::Result<Option<String>> {
-    if wait {
-        lock::wait_for_sealer();
-    } else if !lock::try_sealer() {
-        return Ok(None);
-    }
+/// next one begins, if there may be more. Where another sealer is at work, waits for it.
+pub fn batch(from: &str) -> store::Result<Option<String>> {
+    lock::wait_for_sealer();
     // Taken under the lock: what the last sealer has committed is in it.
     transaction::with_snapshot(|| {
         let end = tree::end()?;

@@ -55,7 +55,9 @@ pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) 
         let waiting = shared::waiting_databases();
         for (place, worker) in workers.iter_mut().enumerate() {
             let Some((database, _)) = worker.take_if(|(_, worker)| has_stopped(worker)) else { continue };
-            if !shared::has_arrived(place) {
+            if shared::has_arrived(place) {
+                visits.failures.remove(&database);
+            } else {
                 visits.failed(database);
             }
             // One that never came to its own end.

@@ -50,19 +50,6 @@ pub fn wait_for_sealer() {
     }
 }
 
-/// Takes the sealer's lock until the end of the transaction, if it is free.
-pub fn try_sealer() -> bool {
-    // SAFETY: as above.
-    unsafe {
-        pg_sys::ConditionalLockDatabaseObject(
-            pg_sys::Oid::from(CLASS_CATALOG),
-            state_table(),
-            SEALER,
-            pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
-        )
-    }
-}
-
 /// Sleeps, and gives way to cancellation, termination and timeouts.
 pub fn pause(duration: Duration) {
     std::thread::sleep(duration);

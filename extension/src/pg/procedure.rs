@@ -29,6 +29,8 @@ pub fn in_own_transactions(mut step: impl FnMut() -> Result<bool, ErrorReport>) 
             pg_sys::XactReadOnly = false;
             pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
             set_local(c"synchronous_commit", c"local");
+            // Nothing may be sent to a client that does not read, while a lock is held.
+            set_local(c"client_min_messages", c"error");
             if !step()? {
                 break;
             }

@@ -26,6 +26,9 @@ fn write(lines: &[String]) -> Vec<bool> {
 
 fn attempt(lines: &[String]) -> bool {
     let written = in_transaction("recorder", || {
+        if !own::is_installed() {
+            return Err(crate::error::internal("the extension is not in this database"));
+        }
         // SAFETY: popped below; an error aborts the transaction, which pops it too.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
         entry::record(lines)?;
@@ -43,7 +46,9 @@ fn attempt(lines: &[String]) -> bool {
 fn seal_all() -> bool {
     let mut from: Option<String> = None;
     loop {
-        match in_transaction("sealer", || entry::seal(from.as_deref())) {
+        // Every database is looked into for something to seal.
+        let batch = || if own::is_installed() { entry::seal(from.as_deref()) } else { Ok(None) };
+        match in_transaction("sealer", batch) {
             Some(Some(next)) => from = Some(next),
             Some(None) => return true,
             None => return false,
@@ -51,7 +56,7 @@ fn seal_all() -> bool {
     }
 }
 
-/// Runs `body` in a transaction of its own, in a database that has the extension; its answer, once that is committed.
+/// Runs `body` in a transaction of its own; its answer, once that is committed.
 fn in_transaction<T>(
     what: &str,
     body: impl FnOnce() -> Result<T, pg_sys::panic::ErrorReport> + std::panic::UnwindSafe,
@@ -65,13 +70,6 @@ fn in_transaction<T>(
         pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
     }
     let done = PgTryBuilder::new(|| {
-        if !own::is_installed() {
-            // Every database is looked into for something to seal; only where somebody waits for a record is it news.
-            if what == "recorder" {
-                pgrx::log!("pg_runbook recorder: the extension is not in this database");
-            }
-            return None;
-        }
         set_patience();
         match body() {
             Ok(answer) => {
@@ -121,7 +119,10 @@ pub fn serve(database: u32) {
             deliver_all(taken);
             leaves = Instant::now() + LINGER;
         } else if is_time && shared::take_unsealed(database) {
-            seal_all();
+            if !seal_all() {
+                // Later: the launcher comes again when it is time.
+                shared::mark_unsealed(Some(database));
+            }
             sealed = Some(Instant::now());
         } else if Instant::now() >= leaves || !BackgroundWorker::wait_latch(Some(LINGER)) {
             return;

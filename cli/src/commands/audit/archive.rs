@@ -33,7 +33,8 @@ pub fn run(args: &Archive, context: &Context) -> Result<()> {
         ));
     }
     // What leaves the server is what the checkpoint covers.
-    verify::audit(&mut client, &head, None, std::slice::from_ref(&checkpoint))?;
+    let question = verify::Question { since: None, checkpoints: std::slice::from_ref(&checkpoint), archived: Some(first) };
+    verify::audit(&mut client, &head, &question)?;
     let file = OpenOptions::new().write(true).create_new(true).open(&args.out);
     let file = file.map_err(|error| Error::new(Kind::Failed, format!("can't write {}: {error}", args.out.display()), ""))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);

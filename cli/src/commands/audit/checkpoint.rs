@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::key::{PrivateKey, cannot_read};
 use crate::output;
 use runbook_core::audit::{Finding, abandoned_by};
-use runbook_core::checkpoint::{Checkpoint, Origin};
+use runbook_core::checkpoint::{Checkpoint, Note, Origin};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,36 +18,53 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
     let mut client = server::connect(context)?;
     server::begin(&mut client)?;
     let head = server::head(&mut client)?;
-    let (Some(line), Some(origin)) = (&head.origin, head.origin.as_deref().and_then(Origin::parse)) else {
+    let Some(line) = &head.origin else {
         let hint = "The ledger begins with the first change: SELECT runbook.activate();";
         return Err(Error::new(Kind::Failed, "the ledger is empty: there is nothing to sign", hint));
     };
-    let state = state_file(&args.key, &origin);
-    let last = last_signed(&state, &key)?;
-    if last.is_none() && !args.new_ledger {
-        refuse_exchanged(&args.key, &origin)?;
+    let Some(origin) = Origin::parse(line) else {
+        return Err(Error::new(
+            Kind::Check,
+            "the server's origin names no ledger",
+            "Somebody has changed runbook.tree_head().",
+        ));
+    };
+    let state = state_file(&args.key);
+    let signed = signed(&state, &key)?;
+    let (ours, others): (Vec<Checkpoint>, Vec<Checkpoint>) =
+        signed.into_iter().partition(|known| Origin::parse(&known.origin).is_some_and(|known| known.ledger == origin.ledger));
+    if ours.is_empty()
+        && !args.new_ledger
+        && let Some(other) = others.last()
+    {
+        return Err(Error::new(
+            Kind::Check,
+            format!("nothing is signed: this key has signed {} and not this ledger, {line}", other.origin),
+            "Either it is another database, or the ledger was exchanged. If it should be signed, say so: --new-ledger",
+        ));
     }
     let openings = server::openings(&mut client)?;
-    let mut since = last.clone();
-    if let Some(last) = &last {
-        if let Some(opening) = abandoned_by(last, &openings) {
-            // Fails unless that was accepted.
-            verify::in_force(std::slice::from_ref(last), &openings, args.accept_epoch.as_slice())?;
-            since = None;
-            eprintln!(
-                "notice: everything is verified from the beginning, since epoch {} has rolled history back",
-                opening.epoch
-            );
-        } else if last.size > head.size {
-            let finding = Finding::Short { size: head.size, checkpoint: last.size };
-            return Err(refusal(&failed(&finding), &state));
-        }
+    // Reading begins at the last checkpoint; if an epoch has given that up, and this is accepted, at the beginning, and all that can still
+    // be met must be.
+    let last = ours.last();
+    let since = last.filter(|last| abandoned_by(last, &openings).is_none());
+    let met = if since.is_some() {
+        Vec::new()
+    } else {
+        let epoch = |known: &Checkpoint| Origin::parse(&known.origin).map_or(1, |origin| origin.epoch);
+        let before = openings.iter().filter(|opening| ours.iter().any(|known| epoch(known) >= opening.epoch)).copied();
+        verify::in_force(&ours, &openings, &before.chain(args.accept_epoch).collect::<Vec<_>>())?
+    };
+    if let Some(since) = since.filter(|since| since.size > head.size) {
+        let finding = Finding::Short { size: head.size, checkpoint: since.size };
+        return Err(refusal(&failed(&finding), &state));
     }
-    let auditor = verify::audit(&mut client, &head, since.as_ref(), &[]).map_err(|error| refusal(&error, &state))?;
+    let question = verify::Question { since, checkpoints: &met, archived: args.accept_archived };
+    let auditor = verify::audit(&mut client, &head, &question).map_err(|error| refusal(&error, &state))?;
     let checkpoint = Checkpoint { origin: line.clone(), size: auditor.size(), root: auditor.root() };
     let note = key.sign(checkpoint.text())?.encode();
     // First what this key has signed, so that a crash in between can't make it forget.
-    write(&state, &note)?;
+    remember(&state, &note)?;
     write(&args.out, &note)?;
     client.batch_execute("COMMIT")?;
     let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.get(0);
@@ -64,50 +81,46 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
     output::message(context.format(), "checkpoint", note.clone().into(), &text)
 }
 
-/// Where the last checkpoint that a key has signed of a ledger is kept: beside the key.
-fn state_file(key: &Path, origin: &Origin) -> PathBuf {
+/// Where the checkpoints that a key has signed are kept: beside the key, a note in a JSON string a line.
+fn state_file(key: &Path) -> PathBuf {
     let mut name = key.as_os_str().to_owned();
-    name.push(format!(
-        ".{}.last",
-        origin.ledger.replace(|character: char| !character.is_ascii_alphanumeric() && character != '-', "_")
-    ));
+    name.push(".signed");
     name.into()
 }
 
-/// Refuses a first checkpoint where the key has signed another ledger of the same database: its first entry was exchanged, or the
-/// extension was dropped and created again.
-fn refuse_exchanged(key: &Path, origin: &Origin) -> Result<()> {
-    let directory = key.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let prefix = format!("{}.", key.file_name().unwrap_or_default().to_string_lossy());
-    for file in fs::read_dir(directory)? {
-        let file = file?.path();
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !(name.starts_with(&prefix) && name.ends_with(".last")) {
-            continue;
-        }
-        let text = fs::read_to_string(&file).map_err(|error| cannot_read(&file, &error))?;
-        let known = text.lines().next().and_then(Origin::parse);
-        if let Some(known) = known
-            .filter(|known| (&known.system_identifier, known.database_oid) == (&origin.system_identifier, origin.database_oid))
-        {
-            return Err(Error::new(
-                Kind::Check,
-                format!(
-                    "nothing is signed: this key has signed ledger {} of this database, and this is ledger {}",
-                    known.ledger, origin.ledger
-                ),
-                "Either the ledger was exchanged, or the extension was dropped and created again. If that was on purpose, say so: --new-ledger",
-            ));
-        }
+/// The checkpoints that the key has signed, oldest first. A last line without its end was cut off before anybody saw the note.
+fn signed(state: &Path, key: &PrivateKey) -> Result<Vec<Checkpoint>> {
+    if !state.try_exists().map_err(|error| cannot_read(state, &error))? {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let text = fs::read_to_string(state).map_err(|error| cannot_read(state, &error))?;
+    let keys = [key.public()?];
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    whole
+        .lines()
+        .map(|line| {
+            let bad = || {
+                Error::new(
+                    Kind::Check,
+                    format!("{} has been changed", state.display()),
+                    "Put it back from a backup: it says what this key has signed.",
+                )
+            };
+            let note: String = serde_json::from_str(line).map_err(|_| bad())?;
+            notes::believed(&Note::parse(&note).map_err(|_| bad())?, &keys, &state.display().to_string())
+        })
+        .collect()
 }
 
-fn last_signed(state: &Path, key: &PrivateKey) -> Result<Option<Checkpoint>> {
-    if !state.try_exists().map_err(|error| cannot_read(state, &error))? {
-        return Ok(None);
-    }
-    notes::checkpoint(state, &[key.public()?]).map(|(_, checkpoint)| Some(checkpoint))
+/// Adds a note to those that the key has signed, durably.
+fn remember(state: &Path, note: &str) -> Result<()> {
+    let known = if state.try_exists().map_err(|error| cannot_read(state, &error))? {
+        fs::read_to_string(state).map_err(|error| cannot_read(state, &error))?
+    } else {
+        String::new()
+    };
+    let whole = &known[..known.rfind('\n').map_or(0, |end| end + 1)];
+    write(state, &format!("{whole}{}\n", serde_json::Value::from(note)))
 }
 
 fn refusal(why: &Error, state: &Path) -> Error {
@@ -117,7 +130,7 @@ fn refusal(why: &Error, state: &Path) -> Error {
         Kind::Check,
         format!("nothing is signed: {why}"),
         format!(
-            "The last checkpoint that this key has signed is in {}. If history was rolled back on purpose, an admin opens a new epoch: \
+            "What this key has signed is in {}. If history was rolled back on purpose, an admin opens a new epoch: \
              runbook audit open-epoch -m REASON",
             state.display()
         ),

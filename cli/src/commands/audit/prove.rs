@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::key::cannot_read;
 use crate::output;
+use runbook_core::ledger::Kept;
 use runbook_core::proof::Proof;
 use serde_json::{Value, json};
 use std::fs;
@@ -15,10 +16,13 @@ pub fn run(args: &Prove, context: &Context) -> Result<()> {
     let mut client = context.connect_to_read()?;
     server::begin(&mut client)?;
     server::same_ledger(&server::head(&mut client)?, std::iter::once(checkpoint.origin.as_str()))?;
-    let row = client.query_opt(
-        "SELECT l.position, l.payload FROM runbook.ledger AS l WHERE l.position::text = $1 OR l.entry_id::text = $1",
-        &[&args.entry],
-    )?;
+    let row = match args.entry.parse::<i64>() {
+        Ok(position) => client.query_opt("SELECT e.position, e.payload FROM runbook.entry AS e WHERE e.position = $1", &[&position]),
+        Err(_) => client.query_opt(
+            "SELECT l.position, l.payload FROM runbook.ledger AS l WHERE l.entry_id = pg_catalog.uuid_in(pg_catalog.textout($1))",
+            &[&args.entry],
+        ),
+    }?;
     let (position, payload): (Option<i64>, String) = row.map(|row| (row.get(0), row.get(1))).ok_or_else(|| {
         Error::new(
             Kind::Target,
@@ -31,6 +35,11 @@ pub fn run(args: &Prove, context: &Context) -> Result<()> {
         let hint = "Sign a newer one: runbook audit checkpoint --key FILE --out NOTE";
         return Err(Error::new(Kind::Target, format!("the checkpoint does not cover entry {}", args.entry), hint));
     };
+    // The server may have given another entry, as true as the one that was asked for.
+    let id = serde_json::from_str::<Kept>(&payload).map(|kept| kept.entry_id.into_owned()).unwrap_or_default();
+    if position.to_string() != args.entry && id != args.entry.to_lowercase() {
+        return Err(Error::new(Kind::Check, format!("the server gave entry {position} instead of {}", args.entry), ""));
+    }
     let hashes = server::inclusion_proof(&mut client, position, checkpoint.size)?;
     let proof = Proof { payload: payload.into_bytes(), position, hashes, note };
     proof.check().map_err(|why| {

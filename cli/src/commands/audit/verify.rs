@@ -23,7 +23,8 @@ pub fn run(args: &Verify, context: &Context) -> Result<()> {
         let auditor = Auditor::new(Frontier::default(), &checkpoints).map_err(|finding| failed(&finding))?;
         let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
         let (auditor, _) = blocks::audit(auditor, &sizes, |sink| files::read(&args.exports, sink))?;
-        return report(context, auditor, checkpoints.len(), 0, None);
+        let head = server::Head { origin: None, size: 0, root: None, unsealed: 0, oldest_unsealed: None };
+        return report(context, auditor, checkpoints.len(), &head, None);
     }
     let mut client = server::connect(context)?;
     server::begin(&mut client)?;
@@ -31,23 +32,45 @@ pub fn run(args: &Verify, context: &Context) -> Result<()> {
     server::same_ledger(&head, checkpoints.iter().chain(&since).map(|checkpoint| checkpoint.origin.as_str()))?;
     let openings = server::openings(&mut client)?;
     let met = in_force(&checkpoints, &openings, &args.accept_epoch)?;
-    let auditor = audit(&mut client, &head, since.as_ref(), &met)?;
-    report(context, auditor, met.len() + usize::from(since.is_some()), head.unsealed, head.oldest_unsealed)
+    if met.is_empty() && since.is_none() && !checkpoints.is_empty() {
+        let hint = "An epoch has given up what they cover; sign a new one: runbook audit checkpoint --key FILE --out NOTE";
+        return Err(Error::new(
+            Kind::Check,
+            "none of the checkpoints can be met any more: nothing is known of the ledger",
+            hint,
+        ));
+    }
+    let question = Question { since: since.as_ref(), checkpoints: &met, archived: args.accept_archived };
+    let auditor = audit(&mut client, &head, &question)?;
+    report(context, auditor, met.len() + usize::from(since.is_some()), &head, args.accept_archived.filter(|_| since.is_none()))
+}
+
+/// What is asked about a ledger.
+pub struct Question<'a> {
+    /// A checkpoint that is believed: what is behind it is read.
+    pub since: Option<&'a Checkpoint>,
+    /// Checkpoints that must be met.
+    pub checkpoints: &'a [Checkpoint],
+    /// The first position that is still in the database, where the auditor knows that.
+    pub archived: Option<u64>,
 }
 
 /// Reads a server's ledger, from `since` on, and compares it with checkpoints and with the tree that the server keeps.
-pub fn audit(
-    client: &mut Client,
-    head: &server::Head,
-    since: Option<&Checkpoint>,
-    checkpoints: &[Checkpoint],
-) -> Result<Auditor> {
+pub fn audit(client: &mut Client, head: &server::Head, question: &Question) -> Result<Auditor> {
+    let Question { since, checkpoints, archived } = *question;
     let first = server::first_position(client)?;
-    let archived = server::archived(client)?;
-    if first > archived {
-        return Err(failed(&Finding::Gap { position: archived, next: first }));
+    let wanted = since.map_or(0, |checkpoint| checkpoint.size);
+    if first > wanted && archived != Some(first) {
+        return Err(Error::new(
+            Kind::Check,
+            format!("positions {wanted} to {} are not in the database", first - 1),
+            format!(
+                "If they were archived, verify them from their export (runbook audit verify --export FILE), and say that it is known: \
+                 --accept-archived {first}. If not, they were removed."
+            ),
+        ));
     }
-    let start = since.map_or(0, |checkpoint| checkpoint.size).max(first);
+    let start = wanted.max(first);
     if start > head.size {
         return Err(failed(&Finding::Short { size: head.size, checkpoint: start }));
     }
@@ -58,11 +81,6 @@ pub fn audit(
         let good = 0;
         return Err(located(client, Finding::Root { good, checkpoint: since.size })?);
     }
-    if first > 0 && since.is_none_or(|since| since.size < first) {
-        eprintln!(
-            "notice: the entries before position {first} are archived; verify them with --export; here the tree over them is compared"
-        );
-    }
     // Checkpoints of smaller trees than the one to begin at are compared by the tree that goes on from them.
     for earlier in checkpoints.iter().chain(since).filter(|checkpoint| checkpoint.size < start) {
         let proof = server::consistency_proof(client, earlier.size, start)?;
@@ -71,11 +89,26 @@ pub fn audit(
         }
     }
     let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
-    let ledger = head.origin.as_deref().and_then(Origin::parse).map(|origin| origin.ledger);
+    // What a checkpoint says is believed before what the server says.
+    let signed = checkpoints.iter().chain(since).next().map(|checkpoint| checkpoint.origin.as_str());
+    let own = head.origin.as_deref().and_then(Origin::parse);
+    let ledger = signed.and_then(Origin::parse).or_else(|| own.clone()).map(|origin| origin.ledger);
+    let at_start = since.filter(|since| since.size == start).and_then(|since| Origin::parse(&since.origin));
+    let epoch = if start == 0 { Some(1) } else { at_start.and_then(|origin| i32::try_from(origin.epoch).ok()) };
+    let known = server::Known { ledger: ledger.as_deref(), epoch };
+    let mut epoch = None;
     let auditor = Auditor::new(frontier, checkpoints).map_err(|finding| failed(&finding))?;
-    let (mut auditor, tiles) =
-        blocks::audit(auditor, &sizes, |sink| server::entries(client, start, head.size, ledger.as_deref(), sink))?;
+    let (mut auditor, tiles) = blocks::audit(auditor, &sizes, |sink| {
+        epoch = server::entries(client, start, head.size, &known, sink)?;
+        Ok(())
+    })?;
     auditor.end();
+    if let (Some(own), Some(epoch)) = (own, epoch)
+        && i64::from(own.epoch) != i64::from(epoch)
+    {
+        let problem = format!("the server says that this is epoch {}, the entries say {epoch}", own.epoch);
+        auditor.note(Finding::Entry { position: head.size.saturating_sub(1), problem });
+    }
     // A tile that does not fit its entries says less than an entry that does not fit itself.
     if auditor.first().is_none()
         && let Some(finding) = server::check_tiles(client, tiles, head.size)?
@@ -132,24 +165,31 @@ pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: &[Op
     Ok(met)
 }
 
-fn report(context: &Context, auditor: Auditor, checkpoints: usize, unsealed: i64, oldest: Option<String>) -> Result<()> {
+fn report(context: &Context, auditor: Auditor, checkpoints: usize, head: &server::Head, archived: Option<u64>) -> Result<()> {
     let (size, root) = (auditor.size(), runbook_core::checkpoint::format_hash(&auditor.root()));
     if let Some(finding) = auditor.finish() {
         return Err(failed(&finding));
     }
+    let first = archived.unwrap_or(0);
     if context.format() == Format::Json {
-        return output::value(
-            &json!({"ok": true, "size": size, "root": root, "checkpoints": checkpoints, "unsealed": unsealed, "oldest_unsealed": oldest}),
-        );
+        return output::value(&json!({
+            "ok": true, "first": first, "size": size, "root": root, "checkpoints": checkpoints,
+            "unsealed": head.unsealed, "oldest_unsealed": head.oldest_unsealed,
+        }));
     }
     let met = match checkpoints {
         0 => "no checkpoint was given, so that nothing is known of what it was before".to_owned(),
         1 => "1 checkpoint met".to_owned(),
         more => format!("{more} checkpoints met"),
     };
-    let mut text = format!("the ledger is whole: {size} entries, root {root}; {met}");
-    if let Some(oldest) = oldest.filter(|_| unsealed > 0) {
-        text += &format!("\n{unsealed} entries wait to be sealed, the oldest since {oldest}");
+    let mut text = match first {
+        0 => format!("the ledger is whole: {size} entries, root {root}; {met}"),
+        first => format!(
+            "the ledger is whole from position {first} on: {size} entries, root {root}; {met}; those before were not read"
+        ),
+    };
+    if let Some(oldest) = head.oldest_unsealed.as_ref().filter(|_| head.unsealed > 0) {
+        text += &format!("\n{} entries wait to be sealed, the oldest since {oldest}", head.unsealed);
     }
     output::message(context.format(), "ok", true.into(), &text)
 }
