@@ -460,29 +460,41 @@ pub struct Kept<'a> {
     pub kind: Cow<'a, str>,
 }
 
-/// A `ledger.archived` payload.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Archived {
-    /// The first position that stays.
-    pub before: u64,
-    /// Root over all before it, in hexadecimal.
-    pub root: String,
-}
-
 impl Sealed {
     /// What is wrong with the entry by itself, in words.
     pub fn problem(&self) -> Option<&'static str> {
-        if self.leaf_hash != leaf_hash(&self.payload) {
+        let beside =
+            Beside { entry_id: &self.entry_id, recorded_at: self.recorded_at, kind: &self.kind, leaf_hash: &self.leaf_hash };
+        beside.problem(self.payload.as_bytes(), &leaf_hash(&self.payload))
+    }
+}
+
+/// What is kept beside a payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// See [`Circumstances::entry_id`].
+    pub entry_id: &'a str,
+    /// Microseconds since 1970.
+    pub recorded_at: i64,
+    /// See [`Kind::as_str`].
+    pub kind: &'a str,
+    /// What is kept as the payload's leaf hash.
+    pub leaf_hash: &'a [u8],
+}
+
+impl Beside<'_> {
+    /// What does not fit a payload, whose leaf hash is `leaf`; in words.
+    pub fn problem(&self, payload: &[u8], leaf: &merkle::Hash) -> Option<&'static str> {
+        if self.leaf_hash != leaf {
             return Some("the payload does not match its leaf hash");
         }
-        let Ok(payload) = serde_json::from_str::<Map<String, Value>>(&self.payload) else {
+        let Ok(kept) = serde_json::from_slice::<Kept>(payload) else {
             return Some("the payload is not JSON");
         };
-        let text = |key: &str| payload.get(key).and_then(Value::as_str).unwrap_or_default();
-        let recorded_at = chrono::DateTime::parse_from_rfc3339(text("recorded_at")).map(|at| at.timestamp_micros());
-        if text("entry_id") != self.entry_id {
+        let recorded_at = chrono::DateTime::parse_from_rfc3339(&kept.recorded_at).map(|at| at.timestamp_micros());
+        if kept.entry_id != self.entry_id {
             Some("column entry_id differs from the payload")
-        } else if text("kind") != self.kind {
+        } else if kept.kind != self.kind {
             Some("column kind differs from the payload")
         } else if recorded_at != Ok(self.recorded_at) {
             Some("column recorded_at differs from the payload")

@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use runbook_core::audit::{Auditor, Finding};
-use runbook_core::ledger::Kept;
+use runbook_core::ledger::Beside;
 use runbook_core::merkle::{self, Hash, subtree};
 use sha2::{Digest, Sha256};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -171,7 +171,10 @@ fn hash(block: &Block, checkpoints: &[u64]) -> Hashed {
         if problem.is_none()
             && let Some(columns) = block.columns.get(at)
         {
-            problem = check(payload, &leaf, columns).map(|problem| (block.first + at as u64, problem.to_owned()));
+            let id = uuid::Uuid::from_bytes(columns.entry_id).to_string();
+            let beside =
+                Beside { entry_id: &id, recorded_at: columns.recorded_at, kind: &columns.kind, leaf_hash: &columns.leaf_hash };
+            problem = beside.problem(payload, &leaf).map(|problem| (block.first + at as u64, problem.to_owned()));
         }
         leaves.push(leaf);
         start = *end;
@@ -196,25 +199,6 @@ fn hash(block: &Block, checkpoints: &[u64]) -> Hashed {
         (rest, position) = (others, end);
     }
     hashed
-}
-
-/// Compares what is kept beside a payload with what that says.
-fn check(payload: &[u8], leaf: &Hash, columns: &Columns) -> Option<&'static str> {
-    if columns.leaf_hash != leaf {
-        return Some("the payload does not match its leaf hash");
-    }
-    let Ok(kept) = serde_json::from_slice::<Kept>(payload) else { return Some("the payload is no entry") };
-    let time = chrono::DateTime::from_timestamp_micros(columns.recorded_at);
-    let time = time.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)).unwrap_or_default();
-    if kept.entry_id != uuid::Uuid::from_bytes(columns.entry_id).to_string() {
-        Some("column entry_id differs from the payload")
-    } else if kept.kind != columns.kind {
-        Some("column kind differs from the payload")
-    } else if kept.recorded_at != time {
-        Some("column recorded_at differs from the payload")
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]
