@@ -42,11 +42,6 @@ impl PrivateKey {
 
     /// Reads a key that [`PrivateKey::save`] has written.
     pub fn load(file: &Path) -> Result<Self> {
-        let mode = fs::metadata(file).map_err(|error| cannot_read(file, &error))?.mode();
-        if mode & 0o077 != 0 {
-            let hint = format!("chmod 600 {}", file.display());
-            return Err(Error::new(Kind::Input, format!("others can read the private key in {}", file.display()), hint));
-        }
         let text = fs::read_to_string(file).map_err(|error| cannot_read(file, &error))?;
         let parse = || {
             // Names have no +, base64 has.
@@ -58,7 +53,13 @@ impl PrivateKey {
             let key = Self { name: name.to_owned(), key };
             (key.public().ok()?.hash == parse_hash(hash)?).then_some(key)
         };
-        parse().ok_or_else(|| not_a_key(file, "private"))
+        let key = parse().ok_or_else(|| not_a_key(file, "private"))?;
+        let mode = fs::metadata(file).map_err(|error| cannot_read(file, &error))?.mode();
+        if mode & 0o077 != 0 {
+            let hint = format!("chmod 600 {}", file.display());
+            return Err(Error::new(Kind::Input, format!("others can read the private key in {}", file.display()), hint));
+        }
+        Ok(key)
     }
 
     /// Writes the private key for its owner alone, and the public one beside it, with `.pub`. Neither may be there.

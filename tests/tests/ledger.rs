@@ -213,6 +213,29 @@ fn a_standby_reads_and_proves_and_its_promotion_goes_on_with_the_tree() {
 }
 
 #[test]
+fn an_entry_is_proved_by_position_or_id_and_what_is_neither_is_no_entry() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    let files = tempfile::tempdir().unwrap();
+    succeed(&mut audit(&server, "app", files.path(), "keygen auditor --out auditor.key"));
+    succeed(&mut audit(&server, "app", files.path(), "checkpoint --key auditor.key --out one.note"));
+    let id: String = admin.query_one("SELECT entry_id::text FROM runbook.entry WHERE position = 1", &[]).unwrap().get(0);
+    let prove = |entry: &str| {
+        let arguments = format!("prove {entry} --checkpoint one.note --key auditor.key.pub --out entry.tlog-proof");
+        audit(&server, "app", files.path(), &arguments).output().unwrap()
+    };
+    assert_eq!(prove("1").status.code(), Some(0));
+    let by_position = std::fs::read_to_string(files.path().join("entry.tlog-proof")).unwrap();
+    assert_eq!(prove(&id).status.code(), Some(0));
+    assert_eq!(by_position, std::fs::read_to_string(files.path().join("entry.tlog-proof")).unwrap());
+    for entry in ["xyz", "1000", "00000000-0000-0000-0000-000000000000"] {
+        let output = prove(entry);
+        assert_eq!(output.status.code(), Some(5), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("there is no entry {entry}")), "{output:?}");
+    }
+}
+
+#[test]
 fn dumps_and_upgrades_carry_the_ledger_and_checkpoints_still_hold() {
     let server = Server::start();
     let mut admin = guarded(&server, "app");

@@ -18,6 +18,8 @@ pub fn run(args: &Prove, context: &Context) -> Result<()> {
     server::same_ledger(&server::head(&mut client)?, std::iter::once(checkpoint.origin.as_str()))?;
     let row = match args.entry.parse::<i64>() {
         Ok(position) => client.query_opt("SELECT e.position, e.payload FROM runbook.entry AS e WHERE e.position = $1", &[&position]),
+        // What is neither a position nor an id is no entry.
+        Err(_) if uuid::Uuid::parse_str(&args.entry).is_err() => Ok(None),
         Err(_) => client.query_opt(
             "SELECT l.position, l.payload FROM runbook.ledger AS l WHERE l.entry_id = pg_catalog.uuid_in(pg_catalog.textout($1))",
             &[&args.entry],
