@@ -6,12 +6,14 @@
 mod deferred;
 mod executor;
 mod locks;
+mod migrate;
 pub mod needs;
+mod run;
 pub mod settings;
 mod since;
 mod stamp;
 
-pub use executor::migrate;
+pub use migrate::migrate;
 pub use stamp::stamp;
 
 use crate::error::{from_core, internal};

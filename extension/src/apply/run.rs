@@ -1,0 +1,192 @@
+//! What the steps of one call share: policy, approvals, and the permission that a step has.
+
+use crate::apply::needs::need;
+use crate::apply::settings::Settings;
+use crate::apply::since::Since;
+use crate::approvals::Approvals;
+use crate::error::{internal, refusal};
+use crate::guard;
+use crate::guard::enforcement::Enforcement;
+use crate::ledger::{self, recorder};
+use crate::pg::clock;
+use crate::pg::entry::Failure;
+use crate::pg::session::search_path;
+use crate::session::{self, By, Coverage};
+use crate::store;
+use crate::store::approvals::Given;
+use crate::store::objects::{self, Lasting, Made};
+use crate::store::revisions::Stored;
+use crate::store::{catalog, settings};
+use runbook_core::action::Action;
+use runbook_core::approval;
+use runbook_core::identity::{Address, Events, Identity};
+use runbook_core::ledger::Kind;
+use runbook_core::manifest::Manifest;
+use runbook_core::plan::Direction;
+use runbook_core::policy::Policy;
+use serde_json::json;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// What all steps of one call share.
+pub struct Run {
+    /// The way.
+    pub direction: Direction,
+    /// What is configured.
+    pub settings: Settings,
+    /// How strictly it is judged.
+    pub enforcement: Enforcement,
+    /// The policy in force; `None` if nothing is enforced here.
+    pub policy: Option<Policy>,
+    /// The decisions on its revisions.
+    pub approvals: Approvals,
+    /// What earlier steps of this call have done to which objects, by OID.
+    pub done: RefCell<HashMap<u32, Vec<Made>>>,
+    /// What of it is not stored yet.
+    pub lately: RefCell<Vec<Made>>,
+    /// Cursors WITH HOLD that the caller has open.
+    pub cursors: Vec<String>,
+}
+
+impl Run {
+    /// What the steps over these revisions go by, as it is now.
+    pub fn new(direction: Direction, settings: Settings, ids: &[String]) -> store::Result<Self> {
+        let enforcement = Enforcement::current()?;
+        let policy = (enforcement != Enforcement::Off).then(settings::policy).transpose()?;
+        Ok(Self {
+            direction,
+            settings,
+            enforcement,
+            policy,
+            approvals: Approvals::of(ids)?,
+            cursors: catalog::holdable_cursors()?,
+            done: RefCell::default(),
+            lately: RefCell::default(),
+        })
+    }
+
+    /// Refuses a step that something stands in the way of; with `bound`, also where approvals do not cover the objects that
+    /// `actions` mean now. Returns whose approvals count.
+    pub fn refuse_if_needy(&self, stored: &Stored, actions: &[Action], bound: bool) -> Result<Vec<String>, Failure> {
+        let id = stored.revision.revision.as_str();
+        if stored.revision.digest().as_str() != stored.digest {
+            return Err(internal(format!("the stored content of revision \"{id}\" does not have its digest")).into());
+        }
+        let fresh = match &self.policy {
+            // The time of day matters, and the call may have been running for long.
+            Some(policy) if policy.has_windows() => Some(settings::policy()?),
+            _ => None,
+        };
+        let policy = fresh.as_ref().or(self.policy.as_ref());
+        let (need, by) = match policy {
+            Some(policy) if bound && policy.obstacle(actions).is_some() => {
+                // Decisions may have been taken back since the call began.
+                let approvals = Approvals::of(&[id.to_owned()])?;
+                let objection = self.objection(id, actions, policy)?;
+                need(stored, self.direction, actions, Some(policy), &approvals, Some(&objection))?
+            }
+            _ => need(stored, self.direction, actions, policy, &self.approvals, None)?,
+        };
+        let Some(need) = need else { return Ok(by) };
+        if need.sqlstate == "42501" && guard::glass::is_broken() {
+            return Ok(by);
+        }
+        let (detail, hint) = need.explain(stored)?;
+        let facts = json!({
+            "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
+            "verdict": need.verdict, "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
+        });
+        if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
+            ledger::record(Kind::DdlWouldBlock, facts)?;
+            return Ok(by);
+        }
+        recorder::record(Kind::DdlBlocked, facts);
+        let message = format!("revision \"{id}\" ({}) needs {}", self.direction.as_str(), need.text);
+        let detail = format!("Nothing was changed. {detail}").trim_end().to_owned();
+        Err(refusal(need.sqlstate, message, Some(detail), Some(hint)).into())
+    }
+
+    /// Tells of an approval whether it covers `actions`, on the objects that they mean now.
+    fn objection<'a>(
+        &'a self,
+        revision: &'a str,
+        actions: &'a [Action],
+        policy: &'a Policy,
+    ) -> store::Result<impl Fn(&Given) -> store::Result<Option<String>> + 'a> {
+        let whole = |identity: Identity| match identity {
+            Identity::Is(found) => Some(found.whole()),
+            Identity::NewColumn { table, .. } => Some(Address::relation(table)),
+            Identity::Unknown | Identity::Missing => None,
+        };
+        let objects: Vec<Address> = actions.iter().filter_map(|action| whole(action.identity)).collect();
+        let mut done = objects::made_by_revisions(&objects)?;
+        let here = self.done.borrow();
+        done.extend(objects.iter().filter_map(|one| here.get(&one.object)).flatten().cloned());
+        let search_path = search_path();
+        Ok(move |given: &Given| {
+            // The call may have been running for long.
+            if given.expires_at <= clock::micros() {
+                return Ok(Some("it expired".to_owned()));
+            }
+            let since = Since::new(&done, given.decided_at, revision, self.direction);
+            let approved = given.manifest(self.direction)?;
+            if approved.search_path() != search_path {
+                return Ok(Some("revisions have another search path now".to_owned()));
+            }
+            if let Some(why) = approval::objection(&approved, actions, |action| policy.stops(action), &since) {
+                return Ok(Some(why));
+            }
+            Ok(match &given.fingerprint {
+                Some(approved) if *approved != store::clock::fingerprint()? => {
+                    Some("it was given for another state of the catalog, and that has changed since".to_owned())
+                }
+                _ => None,
+            })
+        })
+    }
+
+    /// Keeps what a revision has created and brought elsewhere.
+    pub fn remember(
+        &self,
+        stored: &Stored,
+        actions: &[Action],
+        by: &[String],
+        events: &Events,
+        plain: bool,
+    ) -> Result<(), Failure> {
+        let id = stored.revision.revision.as_str();
+        let moves = events.all().any(|(_, created, _)| !created);
+        let approved = match &self.policy {
+            // A rename that needs no approval may have one all the same; only then does it count for others.
+            Some(policy) if moves && by.is_empty() => {
+                let objection = self.objection(id, actions, policy)?;
+                !self.approvals.tally(stored, actions, policy, Some(&objection))?.by.is_empty()
+            }
+            _ => !by.is_empty(),
+        };
+        // What a subtransaction took back has not happened; a new table's columns have their names from here on.
+        let lasting = if plain { objects::as_told(events) } else { objects::lasting(events)? };
+        for Lasting { object, created, tied, path } in lasting {
+            let one = Made {
+                revision: id.to_owned(),
+                direction: self.direction,
+                object,
+                created,
+                tied,
+                path,
+                approved,
+                at: i64::MAX,
+            };
+            self.done.borrow_mut().entry(object.object).or_default().push(one.clone());
+            self.lately.borrow_mut().push(one);
+        }
+        Ok(())
+    }
+
+    /// Sets the permission to do `actions`, which ends with its scope.
+    pub fn permit(&self, id: &str, actions: Vec<Action>) -> session::Scope {
+        let by = By::Revision { revision: id.to_owned(), direction: self.direction.as_str() };
+        let manifest = Manifest::new(actions, search_path());
+        session::enter(Coverage::new(by, manifest, self.policy.clone(), self.enforcement == Enforcement::Record))
+    }
+}
