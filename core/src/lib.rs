@@ -7,8 +7,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
 
 pub mod action;
+pub mod alone;
 pub mod approval;
 pub mod audit;
+pub mod backfill;
 pub mod checkpoint;
 pub mod command;
 pub mod error;
@@ -18,10 +20,13 @@ pub mod identity;
 pub mod ledger;
 pub mod manifest;
 pub mod merkle;
+pub mod patience;
 pub mod pattern;
 pub mod plan;
 pub mod policy;
+pub mod progress;
 pub mod proof;
+pub mod report;
 pub mod revision;
 pub mod statement;
 pub mod target;

@@ -222,6 +222,11 @@ impl Revision {
         Ok(self)
     }
 
+    /// The upgrade's SQL as the parser takes it: the bounds of a backfill's batches are parameters there.
+    pub fn upgrade_for_parser(&self) -> std::borrow::Cow<'_, str> {
+        if self.backfill.is_some() { crate::backfill::for_parser(&self.upgrade).into() } else { self.upgrade.as_str().into() }
+    }
+
     /// The digest that approvals are bound to.
     ///
     /// Covered: id, parents, dependencies and labels (as sets), declared phase, transaction mode, all SQL,

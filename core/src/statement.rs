@@ -87,7 +87,7 @@ fn after_block_comment(text: &str) -> &str {
 }
 
 /// How many bytes the token at the start of `text` has; at least one character.
-fn token_length(text: &str, first: char) -> usize {
+pub(crate) fn token_length(text: &str, first: char) -> usize {
     match first {
         '\'' => quoted(text, 0, '\'', false),
         '"' => quoted(text, 0, '"', false),

@@ -1,0 +1,39 @@
+//! An error of PostgreSQL as data: every field that a client can show, so that it can be raised again elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+/// An error with all its fields; those that it does not have are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "named after the fields of the protocol")]
+pub struct Report {
+    pub sqlstate: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub context: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub schema: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub table: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub column: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub data_type: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub constraint: String,
+    /// The statement that `position` counts in.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub query: String,
+    /// One-based character position; 0 if there is none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub position: i32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(position: &i32) -> bool {
+    *position == 0
+}
