@@ -21,3 +21,9 @@ SET search_path = pg_catalog, runbook, pg_temp
 AS 'MODULE_PATHNAME', 'runbook_downgrade';
 COMMENT ON FUNCTION runbook.downgrade(text) IS
     'Reverts revisions down to target in the caller''s transaction and returns their ids in the order reverted.';
+
+CREATE PROCEDURE runbook.wait(job bigint)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'runbook_wait';
+COMMENT ON PROCEDURE runbook.wait(bigint) IS
+    'Waits until a job has ended, and raises the error if it failed. Holds no snapshot, so that no concurrent index build waits for it.';

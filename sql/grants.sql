@@ -9,11 +9,11 @@ GRANT USAGE ON SCHEMA runbook
 
 -- Everybody with a role sees revisions, plans and the guard's state.
 GRANT SELECT ON runbook.revisions, runbook.approvals, runbook.permits, runbook.policy, runbook.maintenance_windows, runbook.settings,
-    runbook.protected_tables
+    runbook.protected_tables, runbook.jobs, runbook.job_steps
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 GRANT EXECUTE ON FUNCTION
     runbook.show(text), runbook.plan(text, text), runbook.heads(), runbook.current(), runbook.history(text),
-    runbook.branches(), runbook.require(text), runbook.guard_status(), runbook.policy_in_force(), runbook.permits_in_force(),
+    runbook.branches(), runbook.require(text), runbook.guard_status(), runbook.jobs_in_force(bigint), runbook.policy_in_force(), runbook.permits_in_force(),
     runbook.approval_void(text, text, text, text, oid, timestamptz, text, oid), runbook.fingerprint()
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
@@ -21,6 +21,7 @@ GRANT EXECUTE ON FUNCTION
 -- call it, so that an attempt with the wrong role is evidence and not just a line in the server log.
 GRANT EXECUTE ON FUNCTION
     runbook.submit(jsonb), runbook.upgrade(text), runbook.downgrade(text), runbook.stamp(text, boolean),
+    runbook.start_upgrade(text), runbook.start_downgrade(text), runbook.cancel(bigint), runbook.pause(bigint), runbook.resume(bigint),
     runbook.approve(text, text, text, interval, text), runbook.reject(text, text), runbook.revoke(text, text), runbook.inbox(),
     runbook.request_permit(text, text, interval), runbook.approve_permit(text, text), runbook.reject_permit(text, text),
     runbook.break_glass(text, interval), runbook.close_break_glass(),
@@ -40,8 +41,8 @@ GRANT EXECUTE ON FUNCTION
     runbook.inclusion_proof(bigint, bigint), runbook.consistency_proof(bigint, bigint), runbook.tree_frontier(bigint)
     TO runbook_auditor, runbook_admin;
 
--- Sealing takes nothing away and tells nothing.
-GRANT EXECUTE ON PROCEDURE runbook.seal()
+-- Sealing takes nothing away and tells nothing; what a job has come to, the view tells, too.
+GRANT EXECUTE ON PROCEDURE runbook.seal(), runbook.wait(bigint)
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
 -- The library declares these functions; their comments stand here, since the library can't write them.
@@ -82,3 +83,9 @@ COMMENT ON FUNCTION runbook.verify_ledger() IS 'Whether the ledger agrees with i
 COMMENT ON FUNCTION runbook.open_epoch(text, bigint) IS 'Opens the next epoch of the ledger, after history was rolled back on purpose to a position; returns EPOCH:POSITION.';
 COMMENT ON FUNCTION runbook.record_checkpoint(text) IS 'Records that somebody has signed a checkpoint of this ledger.';
 COMMENT ON FUNCTION runbook.archive_ledger(bigint, bytea, text) IS 'Removes the entries before a position, which an export holds; the tree over them stays. Returns how many.';
+COMMENT ON FUNCTION runbook.start_upgrade(text) IS 'Has a worker apply revisions up to target, one transaction each, once the calling transaction commits; returns the number of the job.';
+COMMENT ON FUNCTION runbook.start_downgrade(text) IS 'Has a worker revert revisions down to target, one transaction each, once the calling transaction commits; returns the number of the job.';
+COMMENT ON FUNCTION runbook.cancel(bigint) IS 'Cancels a job: the statement at hand is rolled back, what is applied stays; false if it has ended already.';
+COMMENT ON FUNCTION runbook.pause(bigint) IS 'Has a job stop before its next revision, statement or batch; false if it has ended already.';
+COMMENT ON FUNCTION runbook.resume(bigint) IS 'Has a job that is paused, interrupted, failed or cancelled go on; false if it has finished or is being worked on.';
+COMMENT ON FUNCTION runbook.jobs_in_force(bigint) IS 'The rows of view jobs, or the one of a job.';

@@ -207,6 +207,87 @@ CREATE TABLE runbook.tile (
 ALTER TABLE runbook.tile ALTER COLUMN hashes SET STORAGE EXTERNAL;
 COMMENT ON TABLE runbook.tile IS 'Whole tiles of the Merkle tree: 256 hashes of nodes that each cover 256^level leaves, and the root over them.';
 
+-- Jobs: upgrades and downgrades that a worker applies, one transaction for each revision.
+CREATE SEQUENCE runbook.job_number;
+COMMENT ON SEQUENCE runbook.job_number IS 'Numbers of jobs.';
+
+CREATE TABLE runbook.job (
+    job bigint NOT NULL,
+    direction text NOT NULL,
+    target text NOT NULL,
+    revisions text[] NOT NULL,
+    digests text[] NOT NULL,
+    state text NOT NULL,
+    login oid NOT NULL,
+    login_name text NOT NULL,
+    role oid NOT NULL,
+    client_addr text NOT NULL,
+    application text NOT NULL,
+    system_identifier text NOT NULL,
+    database_oid oid NOT NULL,
+    requested_at timestamptz NOT NULL,
+    started_at timestamptz,
+    finished_at timestamptz,
+    worker_pid integer,
+    starts integer NOT NULL DEFAULT 0,
+    idle_starts integer NOT NULL DEFAULT 0,
+    note text,
+    error jsonb,
+    CONSTRAINT job_pkey PRIMARY KEY (job),
+    CONSTRAINT job_direction_known CHECK (direction IN ('upgrade', 'downgrade')),
+    CONSTRAINT job_state_known CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'cancelling', 'finished', 'failed', 'cancelled'))
+);
+CREATE INDEX job_open_idx ON runbook.job (job) WHERE state IN ('queued', 'running', 'pausing', 'cancelling');
+COMMENT ON TABLE runbook.job IS 'Upgrades and downgrades that a worker applies. "role" is the one in force when the job was asked for; "idle_starts" counts workers that ended before they had got anywhere.';
+
+CREATE TABLE runbook.job_step (
+    job bigint NOT NULL,
+    step integer NOT NULL,
+    revision text NOT NULL,
+    started_at timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL,
+    CONSTRAINT job_step_pkey PRIMARY KEY (job, step)
+);
+COMMENT ON TABLE runbook.job_step IS 'Revisions that jobs have applied or reverted.';
+
+-- Progress of revisions that are not one transaction. It belongs to the revision, so that another job goes on where one ended.
+CREATE TABLE runbook.statement_progress (
+    revision text NOT NULL,
+    direction text NOT NULL,
+    statement integer NOT NULL,
+    digest text NOT NULL,
+    done boolean NOT NULL,
+    before oid[] NOT NULL,
+    started_at timestamptz NOT NULL,
+    CONSTRAINT statement_progress_pkey PRIMARY KEY (revision, direction, statement)
+);
+COMMENT ON TABLE runbook.statement_progress IS 'Statements of revisions with "transaction: off" that have begun or are done, by the hash of their text. "before" holds the objects that they were to replace or to remove.';
+
+-- Written without a statement, in the transaction that creates the index; hence no index of its own.
+CREATE TABLE runbook.built (
+    revision text NOT NULL,
+    direction text NOT NULL,
+    statement integer NOT NULL,
+    object oid NOT NULL
+);
+COMMENT ON TABLE runbook.built IS 'Relations that statements of revisions with "transaction: off" have created: what one that was interrupted leaves behind is known by them.';
+
+CREATE TABLE runbook.backfill (
+    revision text NOT NULL,
+    digest text NOT NULL,
+    last_key text[],
+    pass integer NOT NULL,
+    pass_rows bigint NOT NULL,
+    rows_done bigint NOT NULL,
+    batches bigint NOT NULL,
+    batch_rows bigint NOT NULL,
+    estimated_rows bigint NOT NULL,
+    started_at timestamptz NOT NULL,
+    busy interval NOT NULL,
+    CONSTRAINT backfill_pkey PRIMARY KEY (revision)
+);
+COMMENT ON TABLE runbook.backfill IS 'How far the backfills of revisions have come: the last key whose batch is committed.';
+
 -- pg_dump carries the rows of all of them.
 SELECT pg_catalog.pg_extension_config_dump('runbook.revision', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.branch_label', '');
@@ -223,3 +304,9 @@ SELECT pg_catalog.pg_extension_config_dump('runbook.approval', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.unsealed', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.entry', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.tile', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.job_number', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.job', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.job_step', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.statement_progress', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.built', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.backfill', '');

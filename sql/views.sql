@@ -28,3 +28,13 @@ COMMENT ON VIEW runbook.maintenance_windows IS 'When actions of these classes ma
 CREATE VIEW runbook.settings AS
     SELECT s.key, s.value FROM runbook.setting AS s ORDER BY s.key;
 COMMENT ON VIEW runbook.settings IS 'What configure(key, value) set; keys that are absent have their defaults.';
+
+CREATE VIEW runbook.jobs AS
+    SELECT j.job, j.state, j.direction, j.target, j.revision, j.step, j.steps, j.statement, j.percent, j.eta, j.waiting_for, j.login,
+        j.requested_at, j.started_at, j.finished_at, j.worker_pid, j.note, j.error
+    FROM runbook.jobs_in_force() AS j;
+COMMENT ON VIEW runbook.jobs IS 'Upgrades and downgrades that a worker applies: where each stands, what it waits for, and what went wrong. "interrupted": its worker is gone, and nobody has taken it up yet.';
+
+CREATE VIEW runbook.job_steps AS
+    SELECT s.job, s.step, s.revision, s.started_at, s.finished_at FROM runbook.job_step AS s ORDER BY s.job, s.step;
+COMMENT ON VIEW runbook.job_steps IS 'Revisions that jobs have applied or reverted, with times.';

@@ -88,10 +88,20 @@ pub enum Command {
     Policy(Policy),
     /// Show what upgrade or downgrade would do, and what each step still needs
     Plan(Plan),
-    /// Apply revisions up to a target, one transaction each
+    /// Apply revisions up to a target: a worker of the server does it, one transaction each
     Upgrade(Migrate),
     /// Revert revisions down to a target, in one transaction
     Downgrade(Downgrade),
+    /// Show upgrades and downgrades that a worker applies, or has applied
+    Jobs,
+    /// Follow a job until it has ended
+    Wait(Job),
+    /// Cancel a job: the statement at hand is rolled back, what is applied stays
+    Cancel(Job),
+    /// Have a job stop before its next revision, statement or batch
+    Pause(Job),
+    /// Have a job go on that is interrupted, paused, failed or cancelled
+    Resume(Resume),
     /// Show where the database stands
     Current(Current),
     /// Show revisions that nobody follows
@@ -211,9 +221,29 @@ pub struct Migrate {
     /// Print the SQL of the revision files instead (start:end); the database is not asked
     #[arg(long)]
     pub sql: bool,
-    /// All revisions in one transaction
-    #[arg(long)]
+    /// All revisions in one transaction, in this session
+    #[arg(long, conflicts_with = "detach")]
     pub atomic: bool,
+    /// Don't wait for the worker
+    #[arg(long, short)]
+    pub detach: bool,
+}
+
+/// A verb about one job.
+#[derive(Debug, ClapArgs)]
+pub struct Job {
+    /// Its number
+    pub job: i64,
+}
+
+/// `resume`.
+#[derive(Debug, ClapArgs)]
+pub struct Resume {
+    /// Its number; without one, every job that is interrupted
+    pub job: Option<i64>,
+    /// Don't wait for the worker
+    #[arg(long, short)]
+    pub detach: bool,
 }
 
 /// `downgrade`.

@@ -13,6 +13,7 @@ mod connect;
 mod context;
 mod error;
 mod files;
+mod follow;
 mod key;
 mod output;
 

@@ -222,7 +222,8 @@ fn manifests(stored: &Stored, settings: &Settings) -> Result<[Manifest; 2], Erro
         Ok(Manifest::new(classify_all(parsed.iter().map(|one| &one.command))?, search_path()))
     };
     let pinned = Pinned::enter(&settings.pinned(), settings.migration_role()).map_err(Failure::from)?;
-    let upgrade = manifest(&[(&revision.upgrade, "upgrade"), (revision.verify.as_deref().unwrap_or_default(), "verify")])?;
+    let upgrade =
+        manifest(&[(&revision.upgrade_for_parser(), "upgrade"), (revision.verify.as_deref().unwrap_or_default(), "verify")])?;
     let downgrade = manifest(&[(revision.downgrade.as_deref().unwrap_or_default(), "downgrade")])?;
     drop(pinned);
     let missing = |action: &&runbook_core::action::Action| action.verb == "drop" && action.identity == Identity::Missing;

@@ -8,7 +8,7 @@ extension_sql_file!("../../sql/ledger.sql", name = "ledger", requires = ["tables
 extension_sql_file!(
     "../../sql/views.sql",
     name = "views",
-    requires = ["tables", api::approvals::approval_void, api::permits::permits_in_force]
+    requires = ["tables", api::approvals::approval_void, api::permits::permits_in_force, api::jobs::jobs_in_force]
 );
 extension_sql_file!("../../sql/fingerprint.sql", name = "fingerprint", requires = ["tables"]);
 extension_sql_file!("../../sql/functions.sql", name = "functions", requires = ["tables"]);

@@ -34,10 +34,24 @@ pub extern "C-unwind" fn _PG_init() {
         too_many_rows: guard::table_triggers::too_many_rows,
         emptied: guard::table_triggers::emptied,
         written: guard::refuse_write,
+        wait: api::jobs::wait,
+        work: apply::worker::run,
+        revive: || {
+            if let Err(report) = apply::jobs::revive() {
+                report.report(pgrx::PgLogLevel::ERROR);
+            }
+        },
         record: ledger::recorder::write,
         seal: |from| ledger::seal::batch(from.unwrap_or(ledger::seal::BEGINNING)),
     });
-    pg::transaction::register(ledger::pending::ENDS);
+    pg::waits::install();
+    pg::transaction::register(pg::transaction::Ends {
+        over: |committed| {
+            (ledger::pending::ENDS.over)(committed);
+            pg::job::over(committed);
+        },
+        ..ledger::pending::ENDS
+    });
     pg::hooks::install(pg::hooks::Watch {
         utility: guard::utility_hook::before,
         dropped: guard::object_access::dropped,

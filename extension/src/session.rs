@@ -115,6 +115,20 @@ thread_local! {
     static BREAK_GLASS: RefCell<Option<BreakGlass>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    static JOB: std::cell::Cell<Option<i64>> = const { std::cell::Cell::new(None) };
+}
+
+/// The job that this process works off.
+pub fn job() -> Option<i64> {
+    JOB.get()
+}
+
+/// Says which job this process works off.
+pub fn set_job(job: i64) {
+    JOB.set(Some(job));
+}
+
 /// Ends a revision's permission when dropped.
 pub struct Scope(());
 

@@ -1,5 +1,6 @@
 //! Submitting: a revision is parsed by PostgreSQL, classified, checked against the graph, and stored.
 
+use crate::apply::backfill;
 use crate::apply::settings::Settings;
 use crate::approvals::this_login;
 use crate::caller::refused;
@@ -14,6 +15,7 @@ use crate::store::approvals;
 use crate::store::revisions::{self, Stored};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::{Action, Class};
+use runbook_core::alone::Alone;
 use runbook_core::approval::Login;
 use runbook_core::command::Command;
 use runbook_core::graph::{Graph, Vertex};
@@ -30,9 +32,15 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     let revision = Revision::from_json(json).map_err(from_core)?;
     let id = revision.revision.as_str().to_owned();
     let pinned = Pinned::enter(&settings.pinned(), settings.migration_role())?;
-    let upgrade = parse(&revision.upgrade, &id, "upgrade")?;
+    let upgrade = parse(&revision.upgrade_for_parser(), &id, "upgrade")?;
     let downgrade = parse(revision.downgrade.as_deref().unwrap_or_default(), &id, "downgrade")?;
     let verify = parse(revision.verify.as_deref().unwrap_or_default(), &id, "verify")?;
+    refuse_alone(&verify, &id, "verify", true)?;
+    refuse_alone(&upgrade, &id, "upgrade", revision.transaction || revision.backfill.is_some())?;
+    refuse_alone(&downgrade, &id, "downgrade", revision.transaction)?;
+    if revision.backfill.is_some() {
+        backfill::check(&revision, &upgrade)?;
+    }
     // By name: what an approval binds is looked up when it is given.
     let actions = |statements: &[&Statement]| -> Result<Vec<Action>, ErrorReport> {
         let all = classify_all(statements.iter().map(|statement| &statement.command))?;
@@ -135,6 +143,24 @@ pub fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failu
         return Err(refused("submit", "0A000", message, Some(detail), Some(why.to_owned())).into());
     }
     Ok(statements)
+}
+
+/// Refuses what can't be part of a transaction, where everything is.
+fn refuse_alone(statements: &[Statement], id: &str, section: &str, is_transaction: bool) -> Result<(), ErrorReport> {
+    let found = statements.iter().enumerate().find(|(_, statement)| statement.alone.is_some());
+    let Some((at, statement)) = found.filter(|_| is_transaction) else { return Ok(()) };
+    let concurrently = statement.alone.as_ref().is_some_and(Alone::is_patient);
+    let what = format!("{}{}", statement.tag, if concurrently { " CONCURRENTLY" } else { "" });
+    let fix = match section {
+        "verify" => {
+            "What verifies a revision runs in the transaction that marks it as applied; move the statement into the upgrade."
+        }
+        _ => {
+            "Write \"-- transaction: off\" into the revision's header (\"transaction\": false): then a worker runs each statement by itself."
+        }
+    };
+    let detail = format!("Revision {id} ({section}), statement {}, line {}.", at + 1, statement.line);
+    Err(refused("submit", "25001", format!("{what} can't run inside a transaction"), Some(detail), Some(fix.to_owned())))
 }
 
 /// The phase that the actions suggest.

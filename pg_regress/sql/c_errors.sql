@@ -8,7 +8,7 @@ SELECT runbook.submit('{"revision": "e002", "parents": ["5e55"], "message": "mis
     "upgrade": "SELECT 1;\nSELECT ''ä'',\n       nosuch\n  FROM orders;"}');
 SELECT runbook.submit('{"revision": "e003", "parents": ["5e55"], "message": "raises", "downgrade": "",
     "upgrade": "DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = ''stop'', DETAIL = ''why'', HINT = ''do this'', ERRCODE = ''P1234''; END $$;"}');
-SELECT runbook.submit('{"revision": "e004", "parents": ["5e55"], "message": "not in a function", "downgrade": "",
+SELECT runbook.submit('{"revision": "e004", "parents": ["5e55"], "transaction": false, "message": "not in a function", "downgrade": "",
     "upgrade": "CREATE INDEX CONCURRENTLY ON orders (note);"}');
 SELECT runbook.submit('{"revision": "e005", "parents": ["5e55"], "message": "switches", "downgrade": "",
     "upgrade": "SELECT set_config(''role'', ''postgres'', false);"}');

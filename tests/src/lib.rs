@@ -4,6 +4,7 @@
 pub mod attempts;
 pub mod entries;
 pub mod escapes;
+pub mod jobs;
 pub mod ledger;
 pub mod scale;
 pub mod tamper;

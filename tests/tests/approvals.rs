@@ -112,6 +112,7 @@ fn definer_results(client: &mut Client) -> Vec<(String, String)> {
         "guard_status()",
         "policy_in_force()",
         "permits_in_force()",
+        "jobs_in_force()",
         "show('a001')",
         "plan('head', 'upgrade')",
         "heads()",

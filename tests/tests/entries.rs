@@ -3,8 +3,9 @@
 
 use postgres::Client;
 use runbook_tests::entries::{page, parse, problems, schema};
+use runbook_tests::jobs::{apply, backfill, column, piecemeal, start, wait, wait_for_state};
 use runbook_tests::ledger::fill;
-use runbook_tests::{Server, repository, revision, submit, succeed, upgrade};
+use runbook_tests::{Server, repository, revision, submit, succeed, upgrade, wait_until};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
@@ -78,6 +79,7 @@ fn scene(server: &Server) -> Client {
         &["SELECT runbook.close_break_glass()", "SET runbook.mode = off", "CREATE TABLE unseen ()", "RESET runbook.mode"],
     );
 
+    jobs(server, &mut postgres);
     fill(&mut postgres, 300);
     let files = tempfile::tempdir().unwrap();
     let audit = |user: &str, arguments: &str| {
@@ -94,6 +96,37 @@ fn scene(server: &Server) -> Client {
         postgres.execute("INSERT INTO archived VALUES ($1)", &[&line]).unwrap();
     }
     postgres
+}
+
+/// A job whose locks are not to be had at first, one that is paused and goes on, and one that is cancelled.
+fn jobs(server: &Server, postgres: &mut Client) {
+    let (mut alice, mut app) = (server.connect("app", "alice"), server.connect("app", "app"));
+    let settings = [("lock_timeout", "300ms"), ("terminate_idle_blockers", "1s")];
+    for (key, value) in settings {
+        run(postgres, &[&format!("SELECT runbook.configure('{key}', '{value}')")]);
+    }
+    submit(&mut alice, &revision("b001", &["a002"], "ALTER TABLE orders ADD COLUMN late text", "")).unwrap();
+    submit(&mut alice, &piecemeal("b002", &["b001"], "SELECT pg_sleep(0.5); SELECT pg_sleep(0.5)", "")).unwrap();
+    let mut header =
+        backfill("b003", &["b002"], "table keyed; batch 2", "UPDATE keyed SET w = 1 WHERE id BETWEEN :from AND :to");
+    header["verify"] = "SELECT 1".into();
+    run(postgres, &["CREATE TABLE keyed (id int PRIMARY KEY, w int)", "INSERT INTO keyed VALUES (1), (2), (3)"]);
+    run(postgres, &["ALTER TABLE keyed OWNER TO app_owner"]);
+    submit(&mut alice, &header).unwrap();
+    let mut idle = server.connect("app", "postgres");
+    idle.batch_execute("BEGIN; SELECT count(*) FROM orders").unwrap();
+    apply(&mut app, "b001").unwrap();
+    let job = start(&mut app, "b002").unwrap();
+    wait_until(20, "it sleeps", || column(&mut app, job, "statement").contains("pg_sleep"));
+    run(&mut app, &[&format!("SELECT runbook.pause({job})")]);
+    wait_for_state(&mut app, job, "paused");
+    run(&mut app, &[&format!("SELECT runbook.resume({job})"), &format!("CALL runbook.wait({job})")]);
+    apply(&mut app, "b003").unwrap();
+    submit(&mut alice, &piecemeal("b004", &["b003"], "SELECT pg_sleep(60)", "")).unwrap();
+    let job = start(&mut app, "b004").unwrap();
+    wait_until(20, "it sleeps", || column(&mut app, job, "statement").contains("pg_sleep"));
+    run(&mut app, &[&format!("SELECT runbook.cancel({job})")]);
+    assert!(wait(&mut app, job).is_err());
 }
 
 #[test]

@@ -1,12 +1,14 @@
-//! `runbook downgrade`: the way back, all steps in one transaction.
+//! `runbook downgrade`: the way back, all steps in one transaction where that is possible.
 
 use crate::args::{Downgrade, Format};
-use crate::commands::{sql, upgrade};
+use crate::commands::{job, sql};
 use crate::context::{Context, rows};
 use crate::error::{Error, Result};
 use crate::output;
+use postgres::error::SqlState;
 use runbook_core::plan::Direction;
 use serde_json::json;
+use std::io::Write;
 
 pub fn run(args: &Downgrade, context: &Context) -> Result<()> {
     if args.sql {
@@ -14,13 +16,23 @@ pub fn run(args: &Downgrade, context: &Context) -> Result<()> {
     }
     let mut client = context.connect()?;
     let plan = rows(&mut client, "SELECT * FROM runbook.plan($1, 'downgrade')", &[&args.target])?;
-    let row =
-        client.query_one("SELECT runbook.downgrade($1)", &[&args.target]).map_err(|error| Error::from_server(&error, true))?;
+    let row = match client.query_one("SELECT runbook.downgrade($1)", &[&args.target]) {
+        // A revision of it runs outside of transactions: a worker does it, one by one.
+        Err(error) if error.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION) => {
+            let row = client
+                .query_one("SELECT runbook.start_downgrade($1)", &[&args.target])
+                .map_err(|error| Error::from_server(&error, true))?;
+            return job::watch(&mut client, context, row.get(0), "downgrade");
+        }
+        other => other.map_err(|error| Error::from_server(&error, true))?,
+    };
     let ids: Vec<String> = row.get(0);
     if context.format() == Format::Table {
+        let (bold, off) = if output::stdout_is_coloured() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         for id in &ids {
-            let step = plan.iter().find(|step| output::text(step.get("revision")) == *id).cloned().unwrap_or_default();
-            upgrade::line("downgrade", id, &step, None)?;
+            let step = plan.iter().find(|step| output::text(step.get("revision")) == *id);
+            let message = step.map_or_else(String::new, |step| output::text(step.get("message")));
+            writeln!(std::io::stdout().lock(), "downgrade {bold}{id}{off}  {message}")?;
         }
     }
     let line = match ids.len() {

@@ -14,6 +14,7 @@ mod history;
 mod import;
 mod inbox;
 mod init;
+mod job;
 mod log;
 mod man;
 mod merge;
@@ -50,6 +51,11 @@ pub fn run(command: Command, context: &Context) -> Result<()> {
         Command::Plan(args) => plan::run(&args, context),
         Command::Upgrade(args) => upgrade::run(&args, context),
         Command::Downgrade(args) => downgrade::run(&args, context),
+        Command::Jobs => job::list(context),
+        Command::Wait(args) => job::wait(&args, context),
+        Command::Cancel(args) => job::ask("cancel", &args, context),
+        Command::Pause(args) => job::ask("pause", &args, context),
+        Command::Resume(args) => job::resume(&args, context),
         Command::Current(args) => current::run(&args, context),
         Command::Heads(args) => heads::run(&args, context),
         Command::Branches(args) => branches::run(&args, context),

@@ -4,6 +4,7 @@ pub mod apply;
 mod approvals;
 mod break_glass;
 mod guard;
+pub mod jobs;
 mod ledger;
 mod permits;
 mod policy;

@@ -6,6 +6,8 @@ use crate::guard::{self, When, classify, classify_all};
 use crate::ledger;
 use crate::pg::caught::Caught;
 use crate::pg::entry::Failure;
+use crate::pg::identity::set_local;
+use crate::pg::lock;
 use crate::pg::session::{Pinned, search_path};
 use crate::pg::statements::{self, Statement};
 use crate::session;
@@ -15,7 +17,7 @@ use runbook_core::action::Action;
 use runbook_core::command::Command;
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::plan::Direction;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::time::Instant;
 
@@ -30,8 +32,18 @@ pub struct Trouble {
     pub line: usize,
 }
 
+/// Statements of one section, as they follow one another.
+pub struct Part<'a> {
+    /// `upgrade`, `downgrade` or `verify`.
+    pub section: &'a str,
+    /// The statements.
+    pub statements: &'a [Statement],
+    /// The number of the first of them in its section, from 1.
+    pub first: usize,
+}
+
 impl Run {
-    /// Runs one revision and records it.
+    /// Runs one revision, and notes that it is applied or reverted.
     pub fn step(
         &self,
         stored: &Stored,
@@ -39,43 +51,109 @@ impl Run {
         trouble: &RefCell<Trouble>,
         entries: &mut Vec<Entry>,
     ) -> Result<(), Failure> {
+        let start = Instant::now();
         let id = stored.revision.revision.as_str();
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
-        let start = Instant::now();
-        let sql = match self.direction {
-            Direction::Upgrade => stored.revision.upgrade.as_str(),
-            Direction::Downgrade => stored.revision.downgrade.as_deref().unwrap_or_default(),
-        };
         let pinned = Pinned::enter(&self.settings.pinned(), self.settings.migration_role())?;
-        let parsed = self.parse(sql, id, self.direction.as_str())?;
-        let checks = match (self.direction, stored.revision.verify.as_deref()) {
-            (Direction::Upgrade, Some(verify)) => self.parse(verify, id, "verify")?,
-            _ => vec![],
-        };
-        // What was classified at submission looked at another catalog; what counts is what runs now.
-        let actions = classify_all(parsed.iter().chain(&checks).map(|statement| &statement.command))?;
-        let approved_by = self.refuse_if_needy(stored, &actions, true)?;
-        let scope = self.permit(id, actions.clone());
-        self.run(&parsed, id, self.direction.as_str(), trouble, entries)?;
-        self.run(&checks, id, "verify", trouble, entries)?;
-        *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
-        statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
-        self.refuse_leftovers(id)?;
-        let events = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.events)));
-        let plain = parsed.iter().chain(&checks).all(|statement| is_plain(&statement.command));
-        self.remember(stored, &actions, &approved_by, &events.unwrap_or_default(), plain)?;
-        drop(scope);
+        let parsed = self.parse(self.sql(stored), id, self.direction.as_str())?;
+        let checks = self.checks(stored)?;
+        let parts = [
+            Part { section: self.direction.as_str(), statements: &parsed, first: 1 },
+            Part { section: "verify", statements: &checks, first: 1 },
+        ];
+        let approved_by = self.parts(stored, &parts, trouble, entries)?;
         drop(pinned);
-        let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
-        let facts = json!({
-            "revision": id, "digest": stored.digest, "direction": self.direction.as_str(), "phase": stored.phase,
-            "approved_by": approved_by, "statements": parsed.len(), "duration_us": micros(start), "heads": come,
-        });
-        entries.push(ledger::entry(kind, facts)?);
+        let facts = json!({"statements": parsed.len(), "duration_us": micros(start)});
+        entries.push(self.moved_entry(stored, come, &approved_by, facts)?);
         Ok(())
     }
 
-    fn parse(&self, sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> {
+    /// The SQL of this way.
+    pub fn sql<'a>(&self, stored: &'a Stored) -> &'a str {
+        match self.direction {
+            Direction::Upgrade => stored.revision.upgrade.as_str(),
+            Direction::Downgrade => stored.revision.downgrade.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// The statements that must succeed after an upgrade.
+    pub fn checks(&self, stored: &Stored) -> Result<Vec<Statement>, Failure> {
+        match (self.direction, stored.revision.verify.as_deref()) {
+            (Direction::Upgrade, Some(verify)) => self.parse(verify, stored.revision.revision.as_str(), "verify"),
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// The entry about a revision that is applied or reverted now, with further `facts`.
+    pub fn moved_entry(
+        &self,
+        stored: &Stored,
+        come: &[String],
+        approved_by: &[String],
+        mut facts: Value,
+    ) -> Result<Entry, Failure> {
+        let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
+        facts["revision"] = stored.revision.revision.as_str().into();
+        facts["digest"] = stored.digest.as_str().into();
+        facts["direction"] = self.direction.as_str().into();
+        facts["phase"] = stored.phase.as_str().into();
+        facts["approved_by"] = approved_by.into();
+        facts["heads"] = come.into();
+        Ok(ledger::entry(kind, facts)?)
+    }
+
+    /// Runs statements of one revision in the pinned session that the caller has entered; returns whose approvals count.
+    pub fn parts(
+        &self,
+        stored: &Stored,
+        parts: &[Part],
+        trouble: &RefCell<Trouble>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Vec<String>, Failure> {
+        let id = stored.revision.revision.as_str();
+        let all = || parts.iter().flat_map(|part| part.statements);
+        // What was classified at submission looked at another catalog; what counts is what runs now.
+        let actions = classify_all(all().map(|statement| &statement.command))?;
+        let approved_by = self.refuse_if_needy(stored, &actions, true)?;
+        let scope = self.permit(id, actions.clone());
+        self.lock_tables(all(), id)?;
+        for part in parts {
+            self.run(part, id, trouble, entries)?;
+        }
+        *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
+        statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
+        self.refuse_leftovers(id)?;
+        let plain = all().all(|statement| is_plain(&statement.command));
+        self.remember_events(stored, &actions, &approved_by, plain)?;
+        drop(scope);
+        Ok(approved_by)
+    }
+
+    /// Keeps what the permission in force has seen created and moved.
+    pub fn remember_events(
+        &self,
+        stored: &Stored,
+        actions: &[Action],
+        approved_by: &[String],
+        plain: bool,
+    ) -> Result<(), Failure> {
+        let events = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.events)));
+        self.remember(stored, actions, approved_by, &events.unwrap_or_default(), plain)
+    }
+
+    /// Takes the locks of several tables in one order, before the first statement: the work on one of them is not lost to a deadlock
+    /// over the next. Where data is changed first, nobody shall wait for the tables all that while.
+    fn lock_tables<'a>(&self, statements: impl Iterator<Item = &'a Statement> + Clone, id: &str) -> Result<(), Failure> {
+        if statements.clone().any(|statement| moves_data(&statement.command)) {
+            return Ok(());
+        }
+        set_local(c"lock_timeout", &self.settings.lock_timeout());
+        let place = format!("revision {id} ({}), before its first statement", self.direction.as_str());
+        Ok(lock::tables(statements.flat_map(|statement| &statement.locks)).map_err(|error| with_context(error, &place))?)
+    }
+
+    /// Takes a section apart.
+    pub fn parse(&self, sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> {
         statements::parse(sql).map_err(|error| Failure::Caught(with_context(error, &format!("revision {id} ({section})"))))
     }
 
@@ -90,41 +168,72 @@ impl Run {
         Err(refusal("0A000", message, None, Some(hint.to_owned())).into())
     }
 
-    fn run(
-        &self,
-        parsed: &[Statement],
-        id: &str,
-        section: &str,
-        trouble: &RefCell<Trouble>,
-        entries: &mut Vec<Entry>,
-    ) -> Result<(), Failure> {
-        let home = search_path().into_iter().next();
-        for (at, statement) in parsed.iter().enumerate() {
-            let number = at + 1;
+    fn run(&self, part: &Part, id: &str, trouble: &RefCell<Trouble>, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+        let section = part.section;
+        let mut patience = None;
+        for (at, statement) in part.statements.iter().enumerate() {
+            let number = part.first + at;
             *trouble.borrow_mut() = Trouble { revision: id.to_owned(), statement: number, line: statement.line };
             let place = format!("revision {id} ({section}), statement {number}, line {}", statement.line);
             refuse_switch(statement, &place)?;
+            // While a table is locked against everybody, nothing is waited for long.
+            let wanted = match patience {
+                None | Some(true) => is_data(&statement.command),
+                Some(false) => false,
+            };
+            if patience != Some(wanted) {
+                let timeout = if wanted { self.settings.data_lock_timeout() } else { self.settings.lock_timeout() };
+                set_local(c"lock_timeout", &timeout);
+                patience = Some(wanted);
+            }
+            self.settings.show(id, section, number, &statement.sql);
             let start = Instant::now();
             statements::run(&statement.sql).map_err(|error| explained(with_context(error, &place)))?;
             check_under_lock(statement)?;
-            let declared = classify(&statement.command);
-            let observed = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.observed)));
-            let observed = observed.unwrap_or_default();
-            let actions = if declared.is_empty() { observed } else { declared };
-            let actions: Vec<Action> = actions.into_iter().map(|action| action.at_home(home.as_ref())).collect();
-            let facts = json!({
-                "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,
-                "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(), "statement": statement.sql, "duration_us": micros(start),
-            });
-            entries.push(ledger::entry(Kind::ApplyStatement, facts)?);
+            entries.push(statement_entry(statement, id, section, number, start)?);
         }
         Ok(())
     }
 }
 
+/// The entry about a statement that has run; takes what the guard has observed of it.
+pub fn statement_entry(
+    statement: &Statement,
+    id: &str,
+    section: &str,
+    number: usize,
+    start: Instant,
+) -> Result<Entry, Failure> {
+    let home = search_path().into_iter().next();
+    let declared = classify(&statement.command);
+    let observed = session::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.observed)));
+    let observed = observed.unwrap_or_default();
+    let actions = if declared.is_empty() { observed } else { declared };
+    let actions: Vec<Action> = actions.into_iter().map(|action| action.at_home(home.as_ref())).collect();
+    let facts = json!({
+        "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,
+        "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(), "statement": statement.sql, "duration_us": micros(start),
+    });
+    Ok(ledger::entry(Kind::ApplyStatement, facts)?)
+}
+
+/// Statements that wait for rows, and not for whole tables.
+fn is_data(command: &Command) -> bool {
+    match command {
+        Command::Data { tag } => tag == "INSERT",
+        Command::Change { .. } | Command::Delete { .. } => true,
+        _ => false,
+    }
+}
+
+/// Statements that may take long over the rows of a table.
+fn moves_data(command: &Command) -> bool {
+    matches!(command, Command::Data { .. } | Command::Change { .. } | Command::Delete { .. } | Command::Opaque { .. })
+}
+
 /// Whether a statement is DDL that makes no table and reaches nothing but its own objects: then what the guard was told of it
 /// is what happened, and nobody need look.
-fn is_plain(command: &Command) -> bool {
+pub fn is_plain(command: &Command) -> bool {
     match command {
         Command::Create { kind, .. } => !kind.contains("table") && kind != "schema",
         Command::CreateIndex { .. }
@@ -148,21 +257,22 @@ fn check_under_lock(statement: &Statement) -> Result<(), Failure> {
     Ok(())
 }
 
-fn micros(start: Instant) -> u64 {
+pub fn micros(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-fn with_context(mut error: Caught, place: &str) -> Caught {
+pub fn with_context(mut error: Caught, place: &str) -> Caught {
     error.add_context(place);
     error
 }
 
 /// What can't run inside a function gets the hint that PostgreSQL, which doesn't know why, can't give.
 fn explained(mut error: Caught) -> Caught {
-    if error.sqlstate() == "25001" {
+    // 55P04: a new value of an enum can be used once it is committed.
+    if ["25001", "55P04"].contains(&error.sqlstate().as_str()) {
         error.suggest(
-            "upgrade() runs in a transaction. Leave CONCURRENTLY out, or run the statement by hand and then \
-             SELECT runbook.stamp('REVISION').",
+            "Write \"transaction: off\" into the revision's header: then a worker runs each of its statements by itself \
+             (runbook upgrade, or SELECT runbook.start_upgrade()).",
         );
     }
     error
@@ -170,7 +280,7 @@ fn explained(mut error: Caught) -> Caught {
 
 /// SET ROLE would fail anyway under the security-restricted switch; here it fails with a reason. The other settings would
 /// change what the statements mean that an approver has read.
-fn refuse_switch(statement: &Statement, place: &str) -> Result<(), Failure> {
+pub fn refuse_switch(statement: &Statement, place: &str) -> Result<(), Failure> {
     let setting = match &statement.command {
         Command::SwitchRole { setting } => setting.as_str(),
         _ if !statements::strings_conform() => "standard_conforming_strings",

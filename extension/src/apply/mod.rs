@@ -3,15 +3,19 @@
 //! Owns the only code that sets the permission in [`crate::session`]. It refuses to start while anything that a step
 //! needs is missing. Invariant: a revision is applied wholly, with its ledger entries, or not at all.
 
+pub mod backfill;
 mod deferred;
 mod executor;
+pub mod jobs;
 mod locks;
 mod migrate;
 pub mod needs;
+mod piecemeal;
 mod run;
 pub mod settings;
 mod since;
 mod stamp;
+pub mod worker;
 
 pub use migrate::migrate;
 pub use stamp::stamp;

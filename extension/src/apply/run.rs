@@ -3,6 +3,7 @@
 use crate::apply::needs::need;
 use crate::apply::settings::Settings;
 use crate::apply::since::Since;
+use crate::apply::stamp;
 use crate::approvals::Approvals;
 use crate::error::{internal, refusal};
 use crate::guard;
@@ -10,12 +11,12 @@ use crate::guard::enforcement::Enforcement;
 use crate::ledger::{self, recorder};
 use crate::pg::clock;
 use crate::pg::entry::Failure;
-use crate::pg::session::search_path;
+use crate::pg::session::{Pinned, search_path};
 use crate::session::{self, By, Coverage};
 use crate::store;
 use crate::store::approvals::Given;
 use crate::store::objects::{self, Lasting, Made};
-use crate::store::revisions::Stored;
+use crate::store::revisions::{self, Stored};
 use crate::store::{catalog, settings};
 use runbook_core::action::Action;
 use runbook_core::approval;
@@ -25,7 +26,7 @@ use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
 use runbook_core::policy::Policy;
 use serde_json::json;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 /// What all steps of one call share.
@@ -38,8 +39,10 @@ pub struct Run {
     pub enforcement: Enforcement,
     /// The policy in force; `None` if nothing is enforced here.
     pub policy: Option<Policy>,
-    /// The decisions on its revisions.
-    pub approvals: Approvals,
+    /// Its revisions.
+    ids: Vec<String>,
+    /// The decisions on them, read where something depends on them.
+    approvals: OnceCell<Approvals>,
     /// What earlier steps of this call have done to which objects, by OID.
     pub done: RefCell<HashMap<u32, Vec<Made>>>,
     /// What of it is not stored yet.
@@ -58,11 +61,20 @@ impl Run {
             settings,
             enforcement,
             policy,
-            approvals: Approvals::of(ids)?,
+            ids: ids.to_vec(),
+            approvals: OnceCell::new(),
             cursors: catalog::holdable_cursors()?,
             done: RefCell::default(),
             lately: RefCell::default(),
         })
+    }
+
+    fn approvals(&self) -> store::Result<&Approvals> {
+        if let Some(known) = self.approvals.get() {
+            return Ok(known);
+        }
+        let read = Approvals::of(&self.ids)?;
+        Ok(self.approvals.get_or_init(|| read))
     }
 
     /// Refuses a step that something stands in the way of; with `bound`, also where approvals do not cover the objects that
@@ -85,7 +97,11 @@ impl Run {
                 let objection = self.objection(id, actions, policy)?;
                 need(stored, self.direction, actions, Some(policy), &approvals, Some(&objection))?
             }
-            _ => need(stored, self.direction, actions, policy, &self.approvals, None)?,
+            // Where nothing needs a yes and nobody has said no, decisions don't matter.
+            _ if stored.status != "rejected" && policy.is_none_or(|policy| policy.obstacle(actions).is_none()) => {
+                need(stored, self.direction, actions, policy, &Approvals::default(), None)?
+            }
+            _ => need(stored, self.direction, actions, policy, self.approvals()?, None)?,
         };
         let Some(need) = need else { return Ok(by) };
         if need.sqlstate == "42501" && guard::glass::is_broken() {
@@ -145,6 +161,33 @@ impl Run {
         })
     }
 
+    /// Stores what revisions have created and brought elsewhere.
+    pub fn flush(&self) -> store::Result<()> {
+        objects::remember_made(&self.lately.take())
+    }
+
+    /// Forgets what an attempt did that was rolled back.
+    pub fn forget(&self) {
+        self.done.take();
+        self.lately.take();
+    }
+
+    /// Replaces heads, in our own table and in Alembic's.
+    pub fn move_heads(&self, gone: &[String], come: &[String]) -> Result<(), Failure> {
+        revisions::move_heads(gone, come)?;
+        self.alembic_version(gone, come)
+    }
+
+    /// Keeps Alembic's own table in step, if that is wanted.
+    pub fn alembic_version(&self, gone: &[String], come: &[String]) -> Result<(), Failure> {
+        if self.settings.alembic_version() {
+            let pinned = Pinned::enter(&self.settings.pinned(), self.settings.migration_role())?;
+            stamp::alembic_version(gone, come)?;
+            drop(pinned);
+        }
+        Ok(())
+    }
+
     /// Keeps what a revision has created and brought elsewhere.
     pub fn remember(
         &self,
@@ -160,7 +203,7 @@ impl Run {
             // A rename that needs no approval may have one all the same; only then does it count for others.
             Some(policy) if moves && by.is_empty() => {
                 let objection = self.objection(id, actions, policy)?;
-                !self.approvals.tally(stored, actions, policy, Some(&objection))?.by.is_empty()
+                !self.approvals()?.tally(stored, actions, policy, Some(&objection))?.by.is_empty()
             }
             _ => !by.is_empty(),
         };

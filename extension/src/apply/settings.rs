@@ -2,8 +2,10 @@
 
 use crate::error::refusal;
 use crate::pg::identity::{session_is_member, session_role};
+use crate::pg::job;
 use crate::pg::session::Pinned;
 use crate::pg::subtransaction;
+use crate::session;
 use crate::store::{self, catalog, clock, settings};
 use runbook_core::policy::Environment;
 use std::collections::BTreeMap;
@@ -11,17 +13,38 @@ use std::ffi::CString;
 use std::time::Duration;
 
 /// The keys, with their defaults and what they mean.
-pub const KEYS: [(&str, &str, &str); 9] = [
+pub const KEYS: [(&str, &str, &str); 15] = [
     ("alembic_version", "off", "keep Alembic's table of that name in step with runbook.current()"),
     ("approval_valid_for", "30 days", "how long an approval counts that doesn't say so itself"),
+    (
+        "backfill_max_dead",
+        "0",
+        "percent of dead rows at which a backfill waits for a vacuum of its table that is under way; 0: it doesn't",
+    ),
+    ("backfill_max_lag", "10s", "lag of a streaming standby at which backfills wait; 0: they don't"),
+    (
+        "backfill_max_wal",
+        "0",
+        "megabytes of write-ahead log per second, of the whole server, above which backfills rest; 0: they don't",
+    ),
     ("break_glass_max", "1 hour", "the longest time for which the glass can be broken"),
+    ("data_lock_timeout", "1min", "lock_timeout of INSERT, UPDATE, DELETE and MERGE, behind which nobody queues"),
     ("environment", "staging", "the preset of the policy: local, staging or production"),
-    ("lock_timeout", "10s", "lock_timeout under which revisions run"),
+    ("lock_budget", "10min", "how long locks that are not to be had are tried for again; 0: once"),
+    ("lock_timeout", "2s", "lock_timeout of everything else: others queue behind it"),
     ("migration_role", "", "the role that revisions run as; empty: the role that calls upgrade()"),
     ("migrator_wait", "60", "seconds that upgrade() waits for another migrator"),
     ("permit_max", "1 day", "the longest time for which a permit can be requested"),
     ("search_path", "\"$user\", public", "search_path under which revisions run"),
+    (
+        "terminate_idle_blockers",
+        "0",
+        "end sessions that are in the way and have been idle in a transaction for so long; 0: never",
+    ),
 ];
+
+/// PostgreSQL's own `deadlock_timeout` is a second.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Settings of one apply.
 #[derive(Debug)]
@@ -60,6 +83,60 @@ impl Settings {
         self.get("permit_max")
     }
 
+    /// `lock_timeout` of DDL.
+    pub fn lock_timeout(&self) -> CString {
+        text(self.get("lock_timeout"))
+    }
+
+    /// How soon who waits for a lock looks for deadlocks and for who is in the way: well before it gives up.
+    pub fn look(&self) -> Duration {
+        let timeout = self.duration("lock_timeout");
+        if timeout.is_zero() { LOOK } else { LOOK.min(timeout / 3).max(Duration::from_millis(1)) }
+    }
+
+    /// `lock_timeout` of statements that wait for rows.
+    pub fn data_lock_timeout(&self) -> CString {
+        text(self.get("data_lock_timeout"))
+    }
+
+    /// How long locks are tried for again.
+    pub fn lock_budget(&self) -> Duration {
+        self.duration("lock_budget")
+    }
+
+    /// How long a session in the way may be idle in a transaction before it is ended.
+    pub fn terminate_idle_blockers(&self) -> Option<Duration> {
+        Some(self.duration("terminate_idle_blockers")).filter(|limit| !limit.is_zero())
+    }
+
+    /// The lag of a standby at which backfills wait.
+    pub fn backfill_max_lag(&self) -> Option<Duration> {
+        Some(self.duration("backfill_max_lag")).filter(|limit| !limit.is_zero())
+    }
+
+    /// Bytes of write-ahead log per second above which backfills rest.
+    pub fn backfill_max_wal(&self) -> Option<u64> {
+        self.get("backfill_max_wal").parse().ok().filter(|limit| *limit > 0).map(|megabytes: u64| megabytes << 20)
+    }
+
+    /// Percent of dead rows at which a backfill waits for a vacuum.
+    pub fn backfill_max_dead(&self) -> Option<u32> {
+        self.get("backfill_max_dead").parse().ok().filter(|limit| *limit > 0)
+    }
+
+    fn duration(&self, key: &str) -> Duration {
+        let value = self.get(key);
+        // As PostgreSQL reads a time without a unit.
+        runbook_core::backfill::duration(value).or_else(|| value.parse().ok().map(Duration::from_millis)).unwrap_or_default()
+    }
+
+    /// Shows a statement in `pg_stat_activity`, where a worker runs it.
+    pub fn show(&self, revision: &str, section: &str, number: usize, sql: &str) {
+        if let Some(job) = session::job() {
+            job::show(&format!("/* runbook job {job}, revision {revision} ({section}), statement {number} */ {sql}"));
+        }
+    }
+
     /// Whether `alembic_version` is kept in step.
     pub fn alembic_version(&self) -> bool {
         self.get("alembic_version") == "on"
@@ -73,9 +150,13 @@ impl Settings {
     /// The parameters that every revision runs under, so that the same text means the same everywhere.
     pub fn pinned(&self) -> Vec<(CString, CString)> {
         let path = temporary_last(self.get("search_path"));
+        let look = self.look().as_millis().to_string();
         let pins = [
             ("search_path", path.as_str()),
             ("lock_timeout", self.get("lock_timeout")),
+            // So that a migration finds a deadlock before the application does, and who is in the way is known; see pg/waits.rs.
+            ("deadlock_timeout", look.as_str()),
+            ("log_lock_waits", "on"),
             ("DateStyle", "ISO, MDY"),
             ("IntervalStyle", "postgres"),
             ("TimeZone", "UTC"),
@@ -149,7 +230,15 @@ fn check(key: &str, value: &str) -> store::Result<()> {
             wrong("Give a time as PostgreSQL writes intervals, such as 30 days or 1 hour.")
         }
         "migrator_wait" if value.parse::<u32>().is_err() => wrong("Give a number of seconds."),
-        "lock_timeout" if !is_duration(value) => wrong("Give a number with ms, s, min or h, such as 10s; 0 waits for ever."),
+        "lock_timeout" | "data_lock_timeout" if !is_duration(value) => {
+            wrong("Give a number with ms, s, min or h, such as 2s; 0 waits for ever.")
+        }
+        "lock_budget" | "terminate_idle_blockers" | "backfill_max_lag" if !is_duration(value) => {
+            wrong("Give a number with ms, s, min or h, such as 10min; 0 turns it off.")
+        }
+        "backfill_max_dead" | "backfill_max_wal" if value.parse::<u32>().is_err() => {
+            wrong("Give a whole number; 0 turns it off.")
+        }
         "migration_role" if !value.is_empty() && !catalog::role_exists(value)? => Err(refusal(
             "42704",
             format!("role \"{value}\" does not exist"),

@@ -22,6 +22,9 @@ pub fn entry(kind: Kind, mut facts: Value) -> store::Result<Entry> {
     {
         facts["break_glass"] = glass.id.into();
     }
+    if let (Some(job), None) = (session::job(), facts.get("job")) {
+        facts["job"] = job.into();
+    }
     // Ordinary triggers did not fire, foreign keys were not checked.
     if let Some(role) = identity::replication_role() {
         facts["session_replication_role"] = role.into();

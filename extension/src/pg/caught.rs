@@ -6,6 +6,7 @@
 
 use cee_scape::{SigJmpBufFields, call_with_sigsetjmp};
 use pgrx::pg_sys;
+use runbook_core::report::Report;
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 
@@ -36,13 +37,12 @@ impl Caught {
         data.cursorpos = 0;
     }
 
-    /// Gives the error a hint if it has none.
+    /// Adds to the error's hint.
     pub fn suggest(&mut self, hint: &str) {
         // SAFETY: self.0 is a live ErrorData, and `keep` returns memory that lives as long.
         unsafe {
-            if (*self.0).hint.is_null() {
-                (*self.0).hint = keep(hint);
-            }
+            let own = text((*self.0).hint);
+            (*self.0).hint = if own.is_empty() { keep(hint) } else { keep(&format!("{own} {hint}")) };
         }
     }
 
@@ -64,6 +64,65 @@ impl Caught {
         // SAFETY: self.0 is a live ErrorData.
         let data = unsafe { &*self.0 };
         usize::try_from(data.internalpos.max(data.cursorpos)).ok().filter(|position| *position > 0)
+    }
+
+    /// The error as data.
+    pub fn report(&self) -> Report {
+        // SAFETY: self.0 is a live ErrorData; its strings are NUL-terminated or null.
+        unsafe {
+            let data = &*self.0;
+            Report {
+                sqlstate: self.sqlstate(),
+                message: text(data.message),
+                detail: text(data.detail),
+                hint: text(data.hint),
+                context: text(data.context),
+                schema: text(data.schema_name),
+                table: text(data.table_name),
+                column: text(data.column_name),
+                data_type: text(data.datatype_name),
+                constraint: text(data.constraint_name),
+                query: text(data.internalquery),
+                position: data.internalpos.max(data.cursorpos),
+            }
+        }
+    }
+
+    /// An error that was raised elsewhere, raised here.
+    pub fn again(report: &Report) -> Self {
+        // SAFETY: an all-zero ErrorData is one without fields; the strings live as long as the transaction, and ThrowErrorData copies
+        // what it is given before it unwinds to `trap`.
+        let raised = unsafe {
+            let optional = |text: &str| if text.is_empty() { std::ptr::null_mut() } else { keep(text) };
+            let mut data = pg_sys::ErrorData {
+                elevel: pgrx::PgLogLevel::ERROR as i32,
+                sqlerrcode: report
+                    .sqlstate
+                    .bytes()
+                    .take(5)
+                    .enumerate()
+                    .map(|(place, byte)| (i32::from(byte.wrapping_sub(b'0')) & 0x3f) << (6 * place))
+                    .sum(),
+                message: keep(&report.message),
+                detail: optional(&report.detail),
+                hint: optional(&report.hint),
+                context: optional(&report.context),
+                schema_name: optional(&report.schema),
+                table_name: optional(&report.table),
+                column_name: optional(&report.column),
+                datatype_name: optional(&report.data_type),
+                constraint_name: optional(&report.constraint),
+                internalquery: optional(&report.query),
+                internalpos: report.position,
+                ..Default::default()
+            };
+            let data = &raw mut data;
+            trap(|| raw::ThrowErrorData(data))
+        };
+        match raised {
+            Err(caught) => caught,
+            Ok(()) => unreachable!("ThrowErrorData raises"),
+        }
     }
 
     /// Gives the error up to whoever will re-throw it.
@@ -93,7 +152,9 @@ pub fn trap<T: Copy>(call: impl FnOnce() -> T) -> Result<T, Caught> {
         if jumped == 0 {
             return Ok(result.assume_init());
         }
-        pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+        // Some statements end their transaction before they start the next.
+        pg_sys::CurrentMemoryContext =
+            if pg_sys::TopTransactionContext.is_null() { pg_sys::TopMemoryContext } else { pg_sys::TopTransactionContext };
         let data = pg_sys::CopyErrorData();
         pg_sys::FlushErrorState();
         pg_sys::CurrentMemoryContext = memory_context;
@@ -118,4 +179,10 @@ unsafe fn keep(text: &str) -> *mut c_char {
     let text = CString::new(text.replace('\0', "")).unwrap_or_default();
     // SAFETY: TopTransactionContext exists inside a transaction, and the source is NUL-terminated.
     unsafe { pg_sys::MemoryContextStrdup(pg_sys::TopTransactionContext, text.as_ptr()) }
+}
+
+mod raw {
+    unsafe extern "C-unwind" {
+        pub fn ThrowErrorData(data: *mut pgrx::pg_sys::ErrorData);
+    }
 }

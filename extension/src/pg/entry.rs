@@ -59,6 +59,12 @@ pub struct Bodies {
     pub written: fn(u32) -> Result<(), ErrorReport>,
     /// What the recorder's worker does with its lines.
     pub record: fn(&[String]) -> Result<(), ErrorReport>,
+    /// `CALL runbook.wait(bigint)`, and whether it may end transactions.
+    pub wait: fn(i64, bool) -> Result<(), Failure>,
+    /// What a job's worker does.
+    pub work: fn(i64),
+    /// The jobs of the database that nobody works on, though somebody should; a sealer's visit asks.
+    pub revive: fn(),
     /// What the sealer does in one transaction, given where the last one ended; where that ends, if there may be more to do.
     pub seal: fn(Option<&str>) -> Result<Option<String>, ErrorReport>,
 }
@@ -96,6 +102,16 @@ pub fn written(table: u32) -> Result<(), ErrorReport> {
 /// Writes records, in the recorder's worker.
 pub fn record(lines: &[String]) -> Result<(), ErrorReport> {
     (bodies().record)(lines)
+}
+
+/// Works a job off, in its worker.
+pub fn work(job: i64) {
+    (bodies().work)(job);
+}
+
+/// Starts workers for jobs that nobody works on. Inside a transaction.
+pub fn revive() {
+    (bodies().revive)();
 }
 
 /// Seals a batch, in the sealer's worker.
@@ -163,6 +179,28 @@ macro_rules! entry {
 entry!(runbook_submit, pg_finfo_runbook_submit, JsonB, |revision: JsonB| (bodies().submit)(revision.0));
 entry!(runbook_upgrade, pg_finfo_runbook_upgrade, String, |target: String| (bodies().upgrade)(&target));
 entry!(runbook_downgrade, pg_finfo_runbook_downgrade, String, |target: String| (bodies().downgrade)(&target));
+
+finfo!(pg_finfo_runbook_wait);
+
+/// Entry point of `CALL runbook.wait(bigint)`.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn runbook_wait(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: fcinfo is valid during the call and its argument is a bigint, or null.
+    unsafe {
+        let datum = guarded(|| {
+            let may_end_transactions = crate::pg::procedure::may_end_transactions(fcinfo);
+            // A procedure can't be STRICT.
+            let Some(job) = pgrx::fcinfo::pg_getarg::<i64>(fcinfo, 0) else {
+                return Err(Failure::Report(refusal("22004", "a job can't be NULL", None, None)));
+            };
+            (bodies().wait)(job, may_end_transactions)
+        });
+        rethrow(datum)
+    }
+}
 
 /// A parameter of an SPI call.
 pub type Parameter<'a> = DatumWithOid<'a>;

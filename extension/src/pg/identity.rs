@@ -44,6 +44,12 @@ pub fn session_oid() -> u32 {
     unsafe { pg_sys::GetSessionUserId() }.to_u32()
 }
 
+/// The OID of the role whose privileges are in force.
+pub fn current_oid() -> u32 {
+    // SAFETY: reads a static of miscinit.c.
+    unsafe { pg_sys::GetUserId() }.to_u32()
+}
+
 /// The present name of a role; `None` if it is gone.
 pub fn name_of_role(oid: u32) -> Option<String> {
     Some(role_name(pg_sys::Oid::from(oid))).filter(|name| !name.is_empty())
@@ -170,6 +176,23 @@ impl AsOwner {
 
 thread_local! {
     static OWN_SQL: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// While it lives, statements at top level count as SQL of our own.
+pub struct OwnStatements;
+
+impl OwnStatements {
+    /// Switches.
+    pub fn enter() -> Self {
+        OWN_SQL.set(OWN_SQL.get() + 1);
+        Self
+    }
+}
+
+impl Drop for OwnStatements {
+    fn drop(&mut self) {
+        OWN_SQL.set(OWN_SQL.get().saturating_sub(1));
+    }
 }
 
 /// Whether SQL of our own is running, and not a caller's.

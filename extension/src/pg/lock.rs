@@ -1,16 +1,25 @@
-//! The locks that keep two migrators apart, and two sealers.
+//! Locks: those that keep two migrators apart, two sealers, two workers; and locks of tables, taken before they are needed.
 //!
-//! Each is a heavyweight lock on a sub-object of `runbook.state` that nothing else locks (`LockDatabaseObject` with a number
-//! of our own): unlike an advisory lock or a lock on the extension, no SQL can take it from outside.
+//! Each of the first is a heavyweight lock on a sub-object of `runbook.state` that nothing else locks: unlike an advisory lock or a lock on
+//! the extension, no SQL can take it from outside.
 
+use crate::pg::caught::{Caught, trap};
+use crate::pg::nodes::{self, NodePtr};
 use pgrx::pg_sys;
+use runbook_core::command::{Command, Name};
+use runbook_core::identity::Identity;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// OID of pg_class, from catalog/pg_class.h.
 const CLASS_CATALOG: u32 = 1259;
 
-/// The sub-object's number, as pg_locks shows it in `objsubid`.
-pub const SUBOBJECT: u16 = 4242;
+/// The migrator's sub-object, as pg_locks shows it in `objsubid`.
+const MIGRATOR: u16 = 4242;
+/// The sealer's.
+const SEALER: u16 = 4243;
+/// The one of whoever works jobs off.
+const RUNNER: u16 = 4244;
 
 fn state_table() -> pg_sys::Oid {
     // SAFETY: the names are NUL-terminated; missing_ok.
@@ -20,26 +29,52 @@ fn state_table() -> pg_sys::Oid {
     }
 }
 
-/// Takes the migrator's lock until the end of the transaction, if it is free.
+/// Takes the migrator's lock until the end of the transaction, if it is free, or this session's already.
 pub fn try_migrator() -> bool {
-    // SAFETY: ExclusiveLock on an object of this database; held to the end of the transaction like any lock.
-    unsafe {
-        pg_sys::ConditionalLockDatabaseObject(
-            pg_sys::Oid::from(CLASS_CATALOG),
-            state_table(),
-            SUBOBJECT,
-            pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
-        )
-    }
+    let tag = tag(MIGRATOR);
+    // SAFETY: an exclusive lock, released with the transaction; it does not wait.
+    let got = unsafe { pg_sys::LockAcquire(&raw const tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false, true) };
+    got != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
-/// The sealer's sub-object.
-const SEALER: u16 = 4243;
+/// Has the worker hold both of its locks as long as the transaction, and the session; false if somebody else has got one. A statement can give
+/// locks of the session up (`pg_advisory_unlock_all`), but none of the transaction.
+pub fn hold_on() -> bool {
+    let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    [RUNNER, MIGRATOR].into_iter().all(|sub_object| {
+        let tag = tag(sub_object);
+        // SAFETY: a lock of the session that is held already is counted once more, and once less again; nothing waits.
+        unsafe {
+            match pg_sys::LockAcquire(&raw const tag, mode, true, true) {
+                pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL => return false,
+                pg_sys::LockAcquireResult::LOCKACQUIRE_OK => {}
+                _ => drop(pg_sys::LockRelease(&raw const tag, mode, true)),
+            }
+            pg_sys::LockAcquire(&raw const tag, mode, false, true) != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+        }
+    })
+}
+
+/// A lock on a sub-object of `runbook.state`, of the kind that advisory locks are: one of the other kind that a session holds would go with
+/// the first transaction that is aborted. No SQL can take it, since advisory locks have tags of another type.
+fn tag(sub_object: u16) -> pg_sys::LOCKTAG {
+    // SAFETY: reads a static that is set before any SQL runs.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    // What SET_LOCKTAG_OBJECT does (storage/lock.h).
+    pg_sys::LOCKTAG {
+        locktag_field1: database.to_u32(),
+        locktag_field2: CLASS_CATALOG,
+        locktag_field3: state_table().to_u32(),
+        locktag_field4: sub_object,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    }
+}
 
 /// Takes the sealer's lock until the end of the transaction; waits for it. What others have sealed is visible to a snapshot taken
 /// afterwards.
 pub fn wait_for_sealer() {
-    // SAFETY: as above; waiting gives way to cancellation and timeouts.
+    // SAFETY: ExclusiveLock on an object of this database; waiting gives way to cancellation and timeouts.
     unsafe {
         pg_sys::LockDatabaseObject(
             pg_sys::Oid::from(CLASS_CATALOG),
@@ -50,8 +85,119 @@ pub fn wait_for_sealer() {
     }
 }
 
+/// A lock that outlasts transactions: held until it is dropped, or the process ends.
+pub struct Held(pg_sys::LOCKTAG);
+
+impl Held {
+    fn take(sub_object: u16) -> Option<Self> {
+        let tag = tag(sub_object);
+        // SAFETY: a lock of the session, as pg_try_advisory_lock takes one; it does not wait.
+        let got = unsafe { pg_sys::LockAcquire(&raw const tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, true, true) };
+        (got != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then(|| Self(tag))
+    }
+
+    /// The migrator's lock, if it is free. Called inside a transaction.
+    pub fn migrator() -> Option<Self> {
+        Self::take(MIGRATOR)
+    }
+
+    /// The lock of whoever works jobs off, if it is free. Called inside a transaction.
+    pub fn runner() -> Option<Self> {
+        Self::take(RUNNER)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: taken by `take`; releasing it needs no transaction.
+        unsafe { pg_sys::LockRelease(&raw const self.0, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, true) };
+    }
+}
+
 /// Sleeps, and gives way to cancellation, termination and timeouts.
 pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
     pgrx::check_for_interrupts!();
+}
+
+/// The locks of existing tables that a statement will take, by OID, with their mode: as far as its parse tree tells.
+pub fn needed(tree: NodePtr, command: &Command) -> Vec<(u32, i32)> {
+    use pg_sys::NodeTag;
+    let exclusive = pg_sys::AccessExclusiveLock as i32;
+    let one = |name: &Name, mode: i32| match name.identity {
+        Identity::Is(found) if found.class == CLASS_CATALOG => vec![(found.object, mode)],
+        _ => vec![],
+    };
+    // SAFETY: each arm casts to the struct that its node tag names; the level is a function of the subcommands alone.
+    unsafe {
+        match (command, nodes::tag(tree)) {
+            (Command::AlterTable { name, .. }, NodeTag::T_AlterTableStmt) => {
+                let statement = &*tree.cast::<pg_sys::AlterTableStmt>();
+                let mut all = one(name, pg_sys::AlterTableGetLockLevel(statement.cmds));
+                for subcommand in nodes::items(statement.cmds) {
+                    let definition = (*subcommand.cast::<pg_sys::AlterTableCmd>()).def;
+                    if nodes::tag(definition) == NodeTag::T_Constraint {
+                        let referenced = (*definition.cast::<pg_sys::Constraint>()).pktable;
+                        all.extend(one(&nodes::relation(referenced), pg_sys::ShareRowExclusiveLock as i32));
+                    }
+                }
+                all
+            }
+            (Command::Drop { kind, names, .. }, _) if kind == "table" => {
+                names.iter().flat_map(|name| one(name, exclusive)).collect()
+            }
+            (Command::Truncate { names, .. }, _) => names.iter().flat_map(|name| one(name, exclusive)).collect(),
+            (Command::Rename { kind, name, .. } | Command::SetSchema { kind, name, .. }, _) if kind == "table" => {
+                one(name, exclusive)
+            }
+            (Command::CreateIndex { table, concurrently: false, .. }, _) => one(table, pg_sys::ShareLock as i32),
+            (Command::Trigger { table, .. }, _) => one(table, pg_sys::ShareRowExclusiveLock as i32),
+            _ => vec![],
+        }
+    }
+}
+
+/// Locks tables in the order of their OIDs, each in the strongest mode that is asked for, where it belongs to the role in force: nobody
+/// else's tables can be locked through it.
+///
+/// # Errors
+/// 55P03 and 40P01, complete.
+pub fn tables<'a>(needed: impl IntoIterator<Item = &'a (u32, i32)>) -> Result<(), Caught> {
+    let mut strongest: BTreeMap<u32, i32> = BTreeMap::new();
+    for (table, mode) in needed {
+        let known = strongest.entry(*table).or_default();
+        *known = (*known).max(*mode);
+    }
+    // One table is locked by its statement at the same moment.
+    if strongest.len() < 2 {
+        return Ok(());
+    }
+    for (table, mode) in strongest {
+        let table = pg_sys::Oid::from(table);
+        if is_owner(table) {
+            // SAFETY: locked to the end of the transaction; a table that is gone meanwhile is no error.
+            trap(|| unsafe { raw::LockRelationOid(table, mode) })?;
+        }
+    }
+    Ok(())
+}
+
+fn is_owner(table: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in catalog caches; what is not there has no owner.
+    unsafe {
+        if pg_sys::get_rel_relkind(table) == 0 {
+            return false;
+        }
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(table, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, pg_sys::GetUserId());
+    }
+}
+
+mod raw {
+    use pgrx::pg_sys;
+    unsafe extern "C-unwind" {
+        pub fn LockRelationOid(table: pg_sys::Oid, mode: pg_sys::LOCKMODE);
+    }
 }

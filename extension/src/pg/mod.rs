@@ -17,6 +17,7 @@ macro_rules! finfo {
     };
 }
 
+pub mod alone;
 pub mod append;
 pub mod casts;
 pub mod caught;
@@ -26,6 +27,7 @@ pub mod entry;
 pub mod events;
 pub mod hooks;
 pub mod identity;
+pub mod job;
 pub mod kinds;
 pub mod latest;
 pub mod launcher;
@@ -43,4 +45,5 @@ pub mod statements;
 pub mod subtransaction;
 pub mod transaction;
 pub mod triggers;
+pub mod waits;
 pub mod worker;

@@ -98,6 +98,23 @@ pub fn name_of(mut parts: Vec<String>) -> Name {
     Name { temporary: schema.as_deref() == Some("pg_temp"), schema, ..Name::bare(name) }
 }
 
+/// A relation by its name as SQL writes it; none where that is no name.
+pub fn relation_written(written: &str) -> Name {
+    let source = CString::new(written).unwrap_or_default();
+    let source = source.as_ptr();
+    // SAFETY: a NUL-terminated string; what is no qualified name raises an error, which `trap` catches.
+    #[cfg(feature = "pg15")]
+    let list = trap(|| unsafe { raw::stringToQualifiedNameList(source) });
+    // SAFETY: as above.
+    #[cfg(not(feature = "pg15"))]
+    let list = trap(|| unsafe { raw::stringToQualifiedNameList(source, std::ptr::null_mut()) });
+    match list {
+        // SAFETY: a list of strings that was just made.
+        Ok(list) => relation(unsafe { pg_sys::makeRangeVarFromNameList(list) }),
+        Err(_) => Name::default(),
+    }
+}
+
 /// The name of a relation, with the schema that the search path finds it in and whether that is temporary.
 pub fn relation(variable: *mut pg_sys::RangeVar) -> Name {
     if variable.is_null() {
@@ -293,6 +310,10 @@ mod raw {
     use pgrx::pg_sys;
     use std::ffi::c_char;
     unsafe extern "C-unwind" {
+        #[cfg(feature = "pg15")]
+        pub fn stringToQualifiedNameList(text: *const c_char) -> *mut pg_sys::List;
+        #[cfg(not(feature = "pg15"))]
+        pub fn stringToQualifiedNameList(text: *const c_char, errors: *mut pg_sys::Node) -> *mut pg_sys::List;
         pub fn LookupFuncWithArgs(
             kind: pg_sys::ObjectType::Type,
             function: *mut pg_sys::ObjectWithArgs,

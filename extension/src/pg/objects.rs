@@ -53,6 +53,35 @@ pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
     }
 }
 
+/// What a relation has.
+pub struct Relation {
+    /// Whether it is a partition or an heir.
+    pub inherits: bool,
+    /// The columns of a table, by number.
+    pub columns: Vec<(i32, String)>,
+}
+
+/// A relation as it is now; `None` if it is gone.
+pub fn relation(relation: u32) -> Option<Relation> {
+    let oid = pg_sys::Oid::from(relation);
+    // SAFETY: look-ups in catalog caches and in the index of pg_inherits; names are copied.
+    unsafe {
+        let kind = pg_sys::get_rel_relkind(oid) as u8;
+        if kind == 0 {
+            return None;
+        }
+        let has_columns = [b'r', b'p', b'f'].contains(&kind);
+        let name = |part: i16| {
+            let name = pg_sys::get_attname(oid, part, true);
+            (!name.is_null()).then(|| (i32::from(part), text(name)))
+        };
+        // Numbers have no gaps: the cache knows dropped columns, too, by a name that nobody would give.
+        let all = (1..=if has_columns { i16::MAX } else { 0 }).map_while(name);
+        let columns = all.filter(|(_, name)| !name.starts_with("........pg.dropped.")).collect();
+        Some(Relation { inherits: raw::has_superclass(oid), columns })
+    }
+}
+
 /// Schema and name of a relation of any kind; `None` if it is gone.
 pub fn relation_path(relation: u32) -> Option<Vec<String>> {
     let oid = pg_sys::Oid::from(relation);
@@ -69,4 +98,11 @@ pub fn has_temporary_schema() -> bool {
     // SAFETY: pg_my_temp_schema() takes no argument and reads a static of namespace.c.
     unsafe { pgrx::direct_function_call::<pg_sys::Oid>(pg_sys::pg_my_temp_schema, &[]) }
         .is_some_and(|schema| schema != pg_sys::InvalidOid)
+}
+
+mod raw {
+    use pgrx::pg_sys;
+    unsafe extern "C-unwind" {
+        pub fn has_superclass(relation: pg_sys::Oid) -> bool;
+    }
 }

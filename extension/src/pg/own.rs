@@ -8,12 +8,16 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 
 /// Our tables.
-const TABLES: [&CStr; 15] = [
+const TABLES: [&CStr; 20] = [
     c"activation",
     c"applied_head",
     c"approval",
+    c"backfill",
     c"branch_label",
+    c"built",
     c"entry",
+    c"job",
+    c"job_step",
     c"made",
     c"maintenance_window",
     c"permit",
@@ -22,6 +26,7 @@ const TABLES: [&CStr; 15] = [
     c"revision",
     c"setting",
     c"state",
+    c"statement_progress",
     c"tile",
     c"unsealed",
 ];

@@ -91,6 +91,12 @@ pub fn resolution() -> Vec<String> {
     }
 }
 
+/// Whether any cursor is open.
+pub fn has_open_cursors() -> bool {
+    // SAFETY: looks through the session's portals.
+    unsafe { !pg_sys::ThereAreNoReadyPortals() }
+}
+
 /// Whether the unqualified name of a relation means something.
 pub fn relation_exists(name: &CStr) -> bool {
     // SAFETY: NUL-terminated; looks along the search path and raises nothing.

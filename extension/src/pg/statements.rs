@@ -1,9 +1,10 @@
 //! SQL texts: taken apart by PostgreSQL's own parser, and run, with errors complete.
 
 use crate::pg::caught::{Caught, text, trap};
-use crate::pg::commands;
 use crate::pg::nodes::{self, NodePtr};
-use pgrx::pg_sys;
+use crate::pg::{alone, commands, lock};
+use pgrx::{IntoDatum, pg_sys};
+use runbook_core::alone::Alone;
 use runbook_core::command::Command;
 use runbook_core::statement::skip_blank;
 use std::ffi::{CStr, CString};
@@ -19,6 +20,10 @@ pub struct Statement {
     pub tag: String,
     /// What it would do.
     pub command: Command,
+    /// What it is, if it can't be part of a transaction.
+    pub alone: Option<Alone>,
+    /// The existing tables that it will lock, with the mode.
+    pub locks: Vec<(u32, i32)>,
 }
 
 /// The statements of `sql` by tag and text, without looking any name up; `None` if it doesn't parse.
@@ -61,7 +66,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
     let read = |(tree, sql, line): (NodePtr, String, usize)| {
         let tag = tag_of(tree);
         let command = commands::read(tree, &tag);
-        Statement { sql, line, tag, command }
+        let (alone, locks) = (alone::read(tree), lock::needed(tree, &command));
+        Statement { sql, line, tag, command, alone, locks }
     };
     Ok(split(sql)?.into_iter().map(read).collect())
 }
@@ -115,6 +121,67 @@ pub fn run(sql: &str) -> Result<u64, Caught> {
         error.locate(sql);
         error
     })
+}
+
+/// Runs one statement with parameters of type text, as the role in force; how many rows it has changed.
+///
+/// # Errors
+/// PostgreSQL's own, complete; located in `sql`.
+pub fn execute(sql: &str, parameters: &[String]) -> Result<u64, Caught> {
+    with_arguments(sql, parameters, |_| ()).map(|(processed, ())| processed)
+}
+
+/// Reads rows of text columns, none of which is NULL, as the role in force.
+///
+/// # Errors
+/// PostgreSQL's own, complete; located in `sql`.
+pub fn query(sql: &str, parameters: &[String]) -> Result<Vec<Vec<String>>, Caught> {
+    let read = |processed: u64| {
+        // SAFETY: right after SPI_execute_with_args, SPI's own result table; values are copied as text.
+        unsafe {
+            let table = pg_sys::SPI_tuptable;
+            if table.is_null() {
+                return vec![];
+            }
+            let (rows, descriptor) = ((*table).vals, (*table).tupdesc);
+            let columns = (*descriptor).natts;
+            let value = |row: usize, column: i32| text(pg_sys::SPI_getvalue(*rows.add(row), descriptor, column));
+            let row = |row: usize| (1..=columns).map(|column| value(row, column)).collect();
+            (0..usize::try_from(processed).unwrap_or(0)).map(row).collect()
+        }
+    };
+    with_arguments(sql, parameters, read).map(|(_, rows)| rows)
+}
+
+fn with_arguments<T>(sql: &str, parameters: &[String], read: impl FnOnce(u64) -> T) -> Result<(u64, T), Caught> {
+    let source = CString::new(sql).unwrap_or_default();
+    let mut types = vec![pg_sys::TEXTOID; parameters.len()];
+    let mut values: Vec<pg_sys::Datum> =
+        parameters.iter().map(|text| text.as_str().into_datum().expect("a text is not NULL")).collect();
+    let count = i32::try_from(parameters.len()).unwrap_or(0);
+    let (source, types, values) = (source.as_ptr(), types.as_mut_ptr(), values.as_mut_ptr());
+    // SAFETY: the arrays have `count` members and outlive the call; connect and finish are paired, and an error unwinds SPI at the
+    // (sub)transaction's abort.
+    let code = trap(|| unsafe {
+        raw::SPI_connect();
+        raw::SPI_execute_with_args(source, count, types, values, std::ptr::null(), false, 0)
+    })
+    .map_err(|mut error| {
+        error.locate(sql);
+        error
+    })?;
+    if code < 0 {
+        // SAFETY: connected above.
+        unsafe { raw::SPI_finish() };
+        refuse(code, sql)?;
+    }
+    // SAFETY: connected above; what is read is copied before SPI frees it.
+    unsafe {
+        let processed = pg_sys::SPI_processed;
+        let read = read(processed);
+        raw::SPI_finish();
+        Ok((processed, read))
+    }
 }
 
 /// SPI signals what it won't run by a code: make an error of it, as PL/pgSQL does.
@@ -177,6 +244,15 @@ mod raw {
         pub fn pg_parse_query(query: *const c_char) -> *mut pg_sys::List;
         pub fn SPI_connect() -> c_int;
         pub fn SPI_execute(source: *const c_char, read_only: bool, count: c_long) -> c_int;
+        pub fn SPI_execute_with_args(
+            source: *const c_char,
+            count: c_int,
+            types: *mut pg_sys::Oid,
+            values: *mut pg_sys::Datum,
+            nulls: *const c_char,
+            read_only: bool,
+            most: c_long,
+        ) -> c_int;
         pub fn SPI_finish() -> c_int;
         pub fn errstart(level: c_int, domain: *const c_char) -> bool;
         pub fn errcode(code: c_int) -> c_int;

@@ -45,6 +45,13 @@ fn attempt(lines: &[String]) -> bool {
 /// Seals what is committed, a batch at a time; false if that failed.
 fn seal_all() -> bool {
     let mut from: Option<String> = None;
+    // Whoever comes by takes care that no job is forgotten.
+    in_transaction("jobs", || {
+        if own::is_installed() {
+            crate::pg::transaction::with_snapshot(entry::revive);
+        }
+        Ok(())
+    });
     loop {
         // Every database is looked into for something to seal.
         let batch = || if own::is_installed() { entry::seal(from.as_deref()) } else { Ok(None) };

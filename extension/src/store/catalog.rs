@@ -2,6 +2,7 @@
 
 use super::{Result, latest, read};
 use crate::pg::objects::relation_path;
+use crate::pg::session::has_open_cursors;
 use crate::pg::srf;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
@@ -90,7 +91,7 @@ pub fn tied_to_temporary() -> Result<Vec<Address>> {
 }
 
 /// Where an object is, schema first.
-fn path_of(found: Address) -> Result<Vec<String>> {
+pub(super) fn path_of(found: Address) -> Result<Vec<String>> {
     if found.class == RELATIONS
         && found.part == 0
         && let Some(path) = relation_path(found.object)
@@ -161,6 +162,9 @@ pub fn inherits(schema: &str, table: &str, parent_schema: &str, parent: &str) ->
 
 /// The cursors WITH HOLD of this session, by name and time of creation.
 pub fn holdable_cursors() -> Result<Vec<String>> {
+    if !has_open_cursors() {
+        return Ok(vec![]);
+    }
     read(
         "SELECT pg_catalog.format('%s at %s', c.name, c.creation_time) FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable",
         &[],

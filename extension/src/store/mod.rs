@@ -4,13 +4,16 @@
 //! can step in; every call runs as the owner of the tables; texts are constants, values are parameters.
 
 pub mod approvals;
+pub mod backfills;
 pub mod catalog;
 pub mod clock;
 pub mod cluster;
+pub mod jobs;
 pub mod ledger;
 pub mod logins;
 pub mod objects;
 pub mod permits;
+pub mod pieces;
 pub mod protected;
 pub mod revisions;
 pub mod settings;

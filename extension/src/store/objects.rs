@@ -2,9 +2,10 @@
 //!
 //! Owns table `made`.
 
-use super::catalog::address;
+use super::catalog::{address, path_of};
 use super::{Result, execute, read};
 use crate::pg::identity::{current_role, session_role};
+use crate::pg::{objects, srf};
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
 use runbook_core::identity::{Address, Events, Identity, RELATIONS};
@@ -14,20 +15,14 @@ use std::collections::HashSet;
 /// An object that `ddl_command_end` reports: the tag of the command that touched it, which it is, and where, schema first.
 pub type Touched = (String, Address, Vec<String>);
 
-/// What the statement at hand has touched; inside `ddl_command_end` only.
+/// What the statement at hand has touched; inside `ddl_command_end` only. Every statement of a revision asks.
 pub fn touched() -> Result<Vec<Touched>> {
-    read(
-        "SELECT c.command_tag, c.classid, c.objid, c.objsubid, CASE \
-             WHEN c.classid OPERATOR(pg_catalog.=) 1247 THEN ARRAY[n.nspname::pg_catalog.text, t.typname::pg_catalog.text] \
-             ELSE pg_catalog.array_remove(a.object_names, NULL) END \
-         FROM pg_catalog.pg_event_trigger_ddl_commands() AS c \
-         CROSS JOIN LATERAL pg_catalog.pg_identify_object_as_address(c.classid, c.objid, c.objsubid) AS a \
-         LEFT JOIN pg_catalog.pg_type AS t ON c.classid OPERATOR(pg_catalog.=) 1247 AND t.oid OPERATOR(pg_catalog.=) c.objid \
-         LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace \
-         WHERE c.objid IS NOT NULL",
-        &[],
-        |row| Ok((row.get(1)?, address(row.get(2)?, row.get(3)?, row.get(4)?), row.maybe(5)?.unwrap_or_default())),
-    )
+    // classid, objid, objsubid, command_tag, …
+    let rows = srf::ddl_commands(|row| {
+        let found = address(row.get(0)?, row.get(1)?, row.get(2).unwrap_or(0));
+        Some((row.get::<String>(3).unwrap_or_default(), found))
+    });
+    rows.into_iter().flatten().map(|(tag, found)| Ok((tag, found, path_of(found)?))).collect()
 }
 
 /// Functions, relations, triggers and rules of that bare name, which CREATE OR REPLACE may find.
@@ -292,6 +287,10 @@ pub fn lasting(events: &Events) -> Result<Vec<Lasting>> {
     if all.is_empty() {
         return Ok(vec![]);
     }
+    // Most often relations, which the catalog caches know.
+    if all.iter().all(|(one, ..)| one.class == RELATIONS && one.part == 0) {
+        return Ok(all.into_iter().flat_map(|(object, created, path)| lasting_relation(object, created, path)).collect());
+    }
     let name = |path: &[String]| path.last().cloned().unwrap_or_default();
     let rows = read(
         "WITH event AS (SELECT e.* FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), \
@@ -326,9 +325,42 @@ pub fn lasting(events: &Events) -> Result<Vec<Lasting>> {
     Ok(there.collect())
 }
 
+/// A relation that is there, and the columns of a table that a revision created.
+fn lasting_relation(object: Address, created: bool, path: &[String]) -> Vec<Lasting> {
+    let Some(relation) = objects::relation(object.object) else { return vec![] };
+    let itself = Lasting { object, created, tied: relation.inherits, path: path.to_vec() };
+    let columns = relation.columns.into_iter().filter(|_| created).map(|(part, name)| Lasting {
+        object: Address { part, ..object },
+        created,
+        tied: false,
+        path: path.iter().cloned().chain([name]).collect(),
+    });
+    [itself].into_iter().chain(columns).collect()
+}
+
+/// So few are stored one by one, by a plan without a join.
+const FEW: usize = 4;
+
 /// Remembers what revisions have done.
 pub fn remember_made(made: &[Made]) -> Result<()> {
-    if made.is_empty() {
+    if made.len() <= FEW {
+        for one in made {
+            execute(
+                "INSERT INTO runbook.made (classid, objid, objsubid, revision, direction, path, approved, created, tied, made_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp())",
+                &[
+                    Oid::from(one.object.class).into(),
+                    Oid::from(one.object.object).into(),
+                    one.object.part.into(),
+                    one.revision.as_str().into(),
+                    one.direction.as_str().into(),
+                    one.path.clone().into(),
+                    one.approved.into(),
+                    one.created.into(),
+                    one.tied.into(),
+                ],
+            )?;
+        }
         return Ok(());
     }
     // An array of paths would have to be rectangular: they travel as JSON.

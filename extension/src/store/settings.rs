@@ -16,6 +16,7 @@ thread_local! {
     /// What was read, and under which version of the rules.
     static ACTIVATION: RefCell<Option<(u64, Option<Database>)>> = const { RefCell::new(None) };
     static ACTIVE: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+    static SETTINGS: RefCell<Option<(u64, BTreeMap<String, String>)>> = const { RefCell::new(None) };
     static POLICY: RefCell<Option<(u64, Policy)>> = const { RefCell::new(None) };
 }
 
@@ -201,10 +202,21 @@ pub fn drop_window(name: &str) -> Result<()> {
     execute("DELETE FROM runbook.maintenance_window AS w WHERE w.name OPERATOR(pg_catalog.=) $1", &[name.into()])
 }
 
-/// All settings that were configured.
+/// All settings that were configured. Every step of an upgrade asks.
 pub fn all() -> Result<BTreeMap<String, String>> {
-    let rows = read("SELECT s.key, s.value FROM runbook.setting AS s", &[], |row| Ok((row.get(1)?, row.get(2)?)))?;
-    Ok(rows.into_iter().collect())
+    let version = rules_version();
+    if let Some(known) =
+        SETTINGS.with_borrow(|known| known.as_ref().filter(|known| known.0 == version).map(|known| known.1.clone()))
+    {
+        return Ok(known);
+    }
+    let json = latest("SELECT pg_catalog.jsonb_object_agg(s.key, s.value)::pg_catalog.text FROM runbook.setting AS s");
+    let read: BTreeMap<String, String> = match json {
+        Some(json) => serde_json::from_str(&json).map_err(|error| internal(format!("runbook.setting: {error}")))?,
+        None => BTreeMap::new(),
+    };
+    SETTINGS.set(Some((version, read.clone())));
+    Ok(read)
 }
 
 /// Sets a setting; `None` takes it back to its default.

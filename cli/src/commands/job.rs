@@ -1,0 +1,99 @@
+//! `runbook jobs`, `wait`, `cancel`, `pause`, `resume`: what workers of the server apply.
+
+use crate::args::{Job, Resume};
+use crate::context::{Context, rows};
+use crate::error::{Error, Result};
+use crate::follow::{self, End};
+use crate::output;
+use postgres::Client;
+use serde_json::json;
+
+pub fn list(context: &Context) -> Result<()> {
+    let mut client = context.connect()?;
+    let jobs = rows(
+        &mut client,
+        "SELECT job, state, direction, target, revision, step || '/' || steps AS steps, percent, eta::text AS eta, waiting_for, login, \
+             requested_at, started_at, finished_at, statement, worker_pid, coalesce(note, error ->> 'message') AS note, error \
+         FROM runbook.jobs",
+        &[],
+    )?;
+    let columns =
+        ["job", "state", "direction", "target", "steps", "revision", "percent", "eta", "waiting_for", "login", "note"];
+    output::rows(context.format(), &jobs, &columns, "there are no jobs")
+}
+
+/// Follows a job, and says what became of it.
+pub fn watch(client: &mut Client, context: &Context, job: i64, verb: &str) -> Result<()> {
+    match follow::follow(client, context, job, verb)? {
+        End::Detached => detached(context, job),
+        End::Finished(done) => {
+            let (key, past) = if verb == "downgrade" { ("reverted", "reverted") } else { ("applied", "applied") };
+            let steps: Vec<_> =
+                done.iter().map(|one| json!({"revision": one.revision, "milliseconds": one.milliseconds})).collect();
+            let line = match done.len() {
+                0 => "nothing to do".to_owned(),
+                1 => format!("1 revision {past}"),
+                count => format!("{count} revisions {past}"),
+            };
+            output::message(context.format(), key, json!(steps), &line)
+        }
+    }
+}
+
+/// Says how to come back to a job.
+pub fn detached(context: &Context, job: i64) -> Result<()> {
+    let line = format!("job {job} goes on at the server; to follow it: runbook wait {job}");
+    output::message(context.format(), "job", json!(job), &line)
+}
+
+pub fn wait(args: &Job, context: &Context) -> Result<()> {
+    let mut client = context.connect()?;
+    let verb = direction(&mut client, args.job)?;
+    watch(&mut client, context, args.job, &verb)
+}
+
+fn direction(client: &mut Client, job: i64) -> Result<String> {
+    let found = rows(client, "SELECT direction FROM runbook.jobs_in_force($1)", &[&job])?;
+    Ok(found.first().map_or_else(String::new, |row| output::text(row.get("direction"))))
+}
+
+pub fn ask(verb: &str, args: &Job, context: &Context) -> Result<()> {
+    let mut client = context.connect()?;
+    let sql = format!("SELECT runbook.{verb}($1)");
+    let row = client.query_one(&sql, &[&args.job]).map_err(|error| Error::from_server(&error, false))?;
+    let line = match (row.get::<_, bool>(0), verb) {
+        (false, _) => format!("job {} has ended already", args.job),
+        (true, "cancel") => format!("job {} is cancelled; what it had applied stays", args.job),
+        (true, _) => format!("job {} stops where it can go on later: runbook resume {}", args.job, args.job),
+    };
+    output::message(context.format(), verb, json!(row.get::<_, bool>(0)), &line)
+}
+
+pub fn resume(args: &Resume, context: &Context) -> Result<()> {
+    let mut client = context.connect()?;
+    let jobs: Vec<i64> = match args.job {
+        Some(job) => vec![job],
+        None => {
+            let sql = "SELECT job FROM runbook.jobs WHERE state = 'interrupted' ORDER BY job";
+            client.query(sql, &[]).map_err(|error| Error::from_server(&error, false))?.iter().map(|row| row.get(0)).collect()
+        }
+    };
+    for job in &jobs {
+        let row = client.query_one("SELECT runbook.resume($1)", &[job]).map_err(|error| Error::from_server(&error, false))?;
+        if !row.get::<_, bool>(0) && args.job.is_some() {
+            return output::message(context.format(), "resumed", json!([]), &format!("job {job} needs nobody"));
+        }
+    }
+    if jobs.is_empty() {
+        return output::message(context.format(), "resumed", json!([]), "no job is interrupted");
+    }
+    for job in jobs {
+        if args.detach {
+            detached(context, job)?;
+        } else {
+            let verb = direction(&mut client, job)?;
+            watch(&mut client, context, job, &verb)?;
+        }
+    }
+    Ok(())
+}

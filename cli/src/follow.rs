@@ -1,0 +1,222 @@
+//! Following a job of the server: a line for each revision that is done, a bar on a terminal, and what Ctrl-C means meanwhile.
+
+use crate::args::Format;
+use crate::context::{Context, Row, rows};
+use crate::error::{Error, Kind, Result};
+use crate::output;
+use indicatif::{ProgressBar, ProgressStyle};
+use postgres::Client;
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the job is looked at: often while it is young, so that short ones end at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a job may be without a worker before one is asked for.
+const GRACE: Duration = Duration::from_millis(500);
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// A revision that the job has done, with the milliseconds that it took.
+pub struct Done {
+    pub revision: String,
+    pub milliseconds: f64,
+}
+
+/// How following ends.
+pub enum End {
+    /// The job has finished.
+    Finished(Vec<Done>),
+    /// The job goes on without us.
+    Detached,
+}
+
+/// Follows a job to its end; `verb` begins the line of each revision.
+pub fn follow(client: &mut Client, context: &Context, job: i64, verb: &str) -> Result<End> {
+    // A second handler in one process is an error, and means the same.
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let mut view = View::new(context, verb);
+    let started = Instant::now();
+    let mut done = vec![];
+    let (mut pause, mut revived) = (FIRST_PAUSE, started);
+    loop {
+        let state = look(client, job)?;
+        // After the state, so that a finished job has shown all its steps.
+        for step in steps(client, job, done.len())? {
+            view.line(&step)?;
+            let milliseconds = step.get("milliseconds").and_then(Value::as_f64).unwrap_or_default();
+            done.push(Done { revision: output::text(step.get("revision")), milliseconds });
+        }
+        match output::text(state.get("state")).as_str() {
+            "finished" => {
+                view.clear();
+                return Ok(End::Finished(done));
+            }
+            "failed" | "cancelled" | "paused" => {
+                view.clear();
+                // The server's own error has every field.
+                let ended = client.batch_execute(&format!("CALL runbook.wait({job})"));
+                return match ended {
+                    Err(error) => Err(Error::from_server(&error, true)),
+                    Ok(()) => Ok(End::Finished(done)),
+                };
+            }
+            "interrupted" | "queued" if started.elapsed() > GRACE && revived.elapsed() > GRACE => {
+                revived = Instant::now();
+                revive(client, job)?;
+            }
+            _ => {}
+        }
+        view.show(&state, started.elapsed());
+        if INTERRUPTED.swap(false, Ordering::Relaxed) {
+            match view.ask()? {
+                Wish::GoOn => {}
+                Wish::Detach => {
+                    view.clear();
+                    return Ok(End::Detached);
+                }
+                Wish::Cancel => drop(client.query_one("SELECT runbook.cancel($1)", &[&job])?),
+            }
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 3 / 2).min(if started.elapsed() < Duration::from_secs(5) { LONGEST_PAUSE / 4 } else { LONGEST_PAUSE });
+    }
+}
+
+/// A job whose worker is gone, or never came, is taken up again.
+fn revive(client: &mut Client, job: i64) -> Result<()> {
+    // Whoever may only look waits on.
+    match client.query_one("SELECT runbook.resume($1)", &[&job]) {
+        Err(error) if error.as_db_error().is_none() => Err(Error::from_server(&error, false)),
+        _ => Ok(()),
+    }
+}
+
+fn look(client: &mut Client, job: i64) -> Result<Row> {
+    let sql =
+        "SELECT state, revision, step, steps, percent, eta::text AS eta, waiting_for, note FROM runbook.jobs_in_force($1)";
+    let found = rows(client, sql, &[&job])?.into_iter().next();
+    found.ok_or_else(|| Error::new(Kind::Target, format!("job {job} does not exist"), "runbook jobs lists them"))
+}
+
+fn steps(client: &mut Client, job: i64, from: usize) -> Result<Vec<Row>> {
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    // Steps that another job had done already are not among them, so numbers may have gaps.
+    rows(
+        client,
+        "SELECT s.revision, r.message, extract(epoch FROM s.finished_at - s.started_at)::float8 * 1000 AS milliseconds \
+         FROM runbook.job_steps AS s LEFT JOIN runbook.revisions AS r ON r.revision = s.revision WHERE s.job = $1 \
+         ORDER BY s.step OFFSET $2",
+        &[&job, &from],
+    )
+}
+
+enum Wish {
+    GoOn,
+    Detach,
+    Cancel,
+}
+
+/// What a person sees.
+struct View<'a> {
+    verb: &'a str,
+    prints: bool,
+    bar: Option<ProgressBar>,
+    last: String,
+}
+
+impl<'a> View<'a> {
+    fn new(context: &Context, verb: &'a str) -> Self {
+        let prints = context.format() == Format::Table;
+        let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let bar = (prints && terminal).then(|| {
+            let bar = ProgressBar::new(1000);
+            if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {msg}") {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar
+        });
+        Self { verb, prints, bar, last: String::new() }
+    }
+
+    /// A revision is done.
+    fn line(&self, step: &Row) -> Result<()> {
+        if !self.prints {
+            return Ok(());
+        }
+        let (bold, green, off) = if output::stdout_is_coloured() { ("\x1b[1m", "\x1b[32m", "\x1b[0m") } else { ("", "", "") };
+        let milliseconds = step.get("milliseconds").and_then(Value::as_f64).unwrap_or_default();
+        let (id, message) = (output::text(step.get("revision")), output::text(step.get("message")));
+        let print =
+            || writeln!(std::io::stdout().lock(), "{} {bold}{id}{off}  {message}  {green}{milliseconds:.1} ms{off}", self.verb);
+        match &self.bar {
+            Some(bar) => bar.suspend(print)?,
+            None => print()?,
+        }
+        Ok(())
+    }
+
+    /// How far the job is, and what it waits for.
+    fn show(&mut self, state: &Row, elapsed: Duration) {
+        let text = |key: &str| output::text(state.get(key));
+        let waits =
+            [text("waiting_for"), text("note")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        let waits = if text("waiting_for").is_empty() || waits.is_empty() { waits } else { format!("waiting for {waits}") };
+        if let Some(bar) = &self.bar {
+            // What is over in a moment needs no bar.
+            if elapsed < Duration::from_millis(300) {
+                return;
+            }
+            let number = |key: &str| state.get(key).and_then(Value::as_f64).unwrap_or_default();
+            let (step, steps) = (number("step"), number("steps").max(1.0));
+            let percent = state.get("percent").and_then(Value::as_f64);
+            let share = (step + percent.unwrap_or_default() / 100.0) / steps;
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1000")]
+            bar.set_position((share * 1000.0).round() as u64);
+            bar.set_prefix(format!("{} {} {}/{}", self.verb, text("revision"), step as u64 + 1, steps as u64));
+            let percent = percent.map_or_else(String::new, |percent| format!("{percent:.0} %"));
+            let eta = if text("eta").is_empty() { String::new() } else { format!(", {} left", text("eta")) };
+            let message = if waits.is_empty() { format!("{percent}{eta}") } else { format!("{percent}{eta}  {waits}") };
+            bar.set_message(if message.trim().is_empty() { format!("{} s", elapsed.as_secs()) } else { message });
+        } else if self.prints && !waits.is_empty() && changed(&waits) != changed(&self.last) {
+            eprintln!("{waits}");
+            self.last = waits;
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// What Ctrl-C means: on a terminal the person says it.
+    fn ask(&self) -> Result<Wish> {
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Ok(Wish::Detach);
+        }
+        let ask = || -> std::io::Result<Wish> {
+            eprint!("The server goes on by itself. [d]etach, [c]ancel the job, or go on watching? ");
+            std::io::stderr().flush()?;
+            let mut answer = String::new();
+            std::io::stdin().read_line(&mut answer)?;
+            Ok(match answer.trim().to_lowercase().chars().next() {
+                Some('d') => Wish::Detach,
+                Some('c') => Wish::Cancel,
+                _ => Wish::GoOn,
+            })
+        };
+        Ok(match &self.bar {
+            Some(bar) => bar.suspend(ask)?,
+            None => ask()?,
+        })
+    }
+}
+
+/// A text without its numbers: the seconds of somebody who is in the way are no news.
+fn changed(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}

@@ -1,0 +1,129 @@
+//! `start_upgrade`, `start_downgrade`, `wait`, `cancel`, `pause`, `resume`, and view `jobs`.
+
+use crate::apply::jobs;
+use crate::caller::must_be_the_login;
+use crate::error::refusal;
+use crate::pg::entry::Failure;
+use crate::pg::procedure;
+use crate::store;
+use pgrx::JsonB;
+use pgrx::datum::{Interval, TimestampWithTimeZone};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use runbook_core::plan::Direction;
+use runbook_core::progress;
+use std::time::Duration;
+
+/// Has a worker apply revisions up to target, one transaction each.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn start_upgrade(target: default!(&str, "'head'")) -> Result<i64, ErrorReport> {
+    must_be_the_login("start_upgrade", &["runbook_operator"])?;
+    Ok(jobs::start(Direction::Upgrade, target)?)
+}
+
+/// Has a worker revert revisions down to target, one transaction each.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn start_downgrade(target: &str) -> Result<i64, ErrorReport> {
+    must_be_the_login("start_downgrade", &["runbook_operator"])?;
+    Ok(jobs::start(Direction::Downgrade, target)?)
+}
+
+/// Behind `CALL runbook.wait(bigint)`.
+pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
+    if !may_end_transactions {
+        let detail = "A transaction that waits holds a snapshot, for which a concurrent index build would wait in turn.";
+        let hint = format!("CALL runbook.wait({job}); as a statement of its own, or look at: SELECT * FROM runbook.jobs;");
+        let message = "runbook.wait can't be called inside a transaction block";
+        return Err(refusal("25001", message, Some(detail.to_owned()), Some(hint)).into());
+    }
+    let mut told = None;
+    let failed = procedure::waiting(|| jobs::look(job, &mut told))?;
+    failed.map_or(Ok(()), |report| Err(Failure::Caught(crate::pg::caught::Caught::again(&report))))
+}
+
+/// Cancels a job; false if it has ended already.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn cancel(job: i64) -> Result<bool, ErrorReport> {
+    must_be_the_login("cancel", &["runbook_operator"])?;
+    jobs::cancel(job)
+}
+
+/// Has a job stop before its next revision, statement or batch; false if it has ended already.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn pause(job: i64) -> Result<bool, ErrorReport> {
+    must_be_the_login("pause", &["runbook_operator"])?;
+    jobs::pause(job)
+}
+
+/// Has a job go on; false if it has finished or is being worked on.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn resume(job: i64) -> Result<bool, ErrorReport> {
+    must_be_the_login("resume", &["runbook_operator"])?;
+    jobs::resume(job)
+}
+
+/// The rows of view `jobs`, or one of them.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+#[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
+fn jobs_in_force(
+    only: default!(Option<i64>, "NULL"),
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(job, i64),
+            name!(state, String),
+            name!(direction, String),
+            name!(target, String),
+            name!(revision, Option<String>),
+            name!(step, i32),
+            name!(steps, i32),
+            name!(statement, Option<String>),
+            name!(percent, Option<f64>),
+            name!(eta, Option<Interval>),
+            name!(waiting_for, Option<String>),
+            name!(login, String),
+            name!(requested_at, TimestampWithTimeZone),
+            name!(started_at, Option<TimestampWithTimeZone>),
+            name!(finished_at, Option<TimestampWithTimeZone>),
+            name!(worker_pid, Option<i32>),
+            name!(note, Option<String>),
+            name!(error, Option<JsonB>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let row = |line: store::jobs::Line| {
+        let percent = if line.state == "finished" { Some(100.0) } else { progress::percent(&line.seen) };
+        let elapsed = line.seconds.filter(|seconds| *seconds > 0.0).map(Duration::from_secs_f64);
+        let eta = percent.zip(elapsed).and_then(|(percent, elapsed)| progress::eta(percent, elapsed));
+        let eta = eta.filter(|_| line.state == "running").map(|eta| Interval::from_seconds(eta.as_secs_f64().round()));
+        (
+            line.job,
+            line.state,
+            line.direction,
+            line.target,
+            line.revision,
+            line.step,
+            line.steps,
+            line.statement,
+            percent.map(|percent| (percent * 10.0).round() / 10.0),
+            eta,
+            line.waiting_for,
+            line.login,
+            line.requested_at,
+            line.started_at,
+            line.finished_at,
+            line.worker_pid,
+            line.note,
+            line.error,
+        )
+    };
+    Ok(TableIterator::new(store::jobs::lines(only)?.into_iter().map(row)))
+}

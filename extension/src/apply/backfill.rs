@@ -1,0 +1,431 @@
+//! Backfills: a change of many rows in batches along a key, each a transaction of its own that also says where the next one begins.
+
+use crate::apply::executor::{Trouble, micros, statement_entry, with_context};
+use crate::apply::piecemeal::finish;
+use crate::apply::run::Run;
+use crate::apply::settings::Settings;
+use crate::apply::worker::{Step, Stepped, is_asked, moved, now, planned};
+use crate::error::{from_core, refusal};
+use crate::guard::classify_all;
+use crate::pg::entry::Failure;
+use crate::pg::identity::set_local;
+use crate::pg::job::{self, Commit, transaction};
+use crate::pg::nodes;
+use crate::pg::session::Pinned;
+use crate::pg::statements::{self, Statement};
+use crate::pg::subtransaction;
+use crate::store::backfills::{self, Load, Progress, Table};
+use crate::store::jobs::{self, Job};
+use crate::store::revisions::Stored;
+use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::Revision;
+use runbook_core::action::quote;
+use runbook_core::backfill::{self, Backfill, Cut};
+use runbook_core::command::Command;
+use runbook_core::identity::Identity;
+use runbook_core::report::Report;
+use serde_json::json;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// How often the server is asked what the backfill weighs on it.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long it rests before it looks again.
+const REST: Duration = Duration::from_secs(1);
+/// A backfill whose condition its statement does not change would never come to an end.
+const PASSES: i32 = 20;
+
+/// What all batches share.
+struct Plan {
+    header: Backfill,
+    cut: Cut,
+    table: Table,
+    key: Vec<String>,
+    types: Vec<String>,
+    /// The author's statement, with parameters.
+    sql: String,
+}
+
+/// Does all batches that are left, and notes that the revision is applied.
+///
+/// # Errors
+/// Those of the statement, complete; 42P16 for a table without a key; 42501 where an approval is missing or taken back meanwhile.
+pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>) -> Result<Stepped, Report> {
+    let (plan, mut progress, settings, started) = transaction(Commit::InOrder, || {
+        let (run, pinned, statement) = begin(job, step, stored, trouble)?;
+        run.refuse_if_needy(stored, &classify_all([&statement.command])?, true)?;
+        let plan = plan(stored, &statement)?;
+        drop(pinned);
+        let progress = backfills::open(&step.revision, &step.digest, plan.header.first_batch(), plan.table.rows)?;
+        Ok((plan, progress, run.settings, now()))
+    })?;
+    let start = Instant::now();
+    let mut throttle = Throttle { looked: None, wal: None };
+    if throttle.hold(job, &settings, plan.table.oid)? == Stepped::Asked {
+        return Ok(Stepped::Asked);
+    }
+    loop {
+        settings.show(&step.revision, "upgrade", 1, &stored.revision.upgrade);
+        let batch = transaction(Commit::InOrder, || batch(job, step, &plan, &progress, trouble))?;
+        match batch {
+            Batch::Asked => return Ok(Stepped::Asked),
+            Batch::End => break,
+            Batch::Done(next) => progress = next,
+        }
+        if !plan.header.pause.is_zero() && job::sleep(plan.header.pause) {
+            return Ok(Stepped::Asked);
+        }
+        if throttle.hold(job, &settings, plan.table.oid)? == Stepped::Asked {
+            return Ok(Stepped::Asked);
+        }
+    }
+    let facts = |run: &Run| {
+        let parsed = run.parse(&stored.revision.upgrade_for_parser(), &step.revision, "upgrade")?;
+        let statement = only(parsed)?;
+        let written = Statement { sql: statement_text(&stored.revision.upgrade, &statement), ..statement };
+        let entry = statement_entry(&written, &step.revision, "upgrade", 1, start)?;
+        let facts = json!({
+            "statements": 1, "duration_us": micros(start),
+            "backfill": {"rows": progress.rows, "batches": progress.batches, "passes": progress.pass},
+        });
+        Ok((vec![entry], facts))
+    };
+    finish(job, step, trouble, started, facts)?;
+    transaction(Commit::InOrder, || Ok(backfills::close(&step.revision)?))?;
+    Ok(Stepped::Done)
+}
+
+/// Enters the pinned session, with the statement as the parser reads it there.
+fn begin(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>) -> Result<(Run, Pinned, Statement), Failure> {
+    let run = Run::new(job.direction, Settings::load()?, std::slice::from_ref(&step.revision))?;
+    let pinned = Pinned::enter(&run.settings.pinned(), run.settings.migration_role())?;
+    let parsed = run.parse(&backfill::for_parser(&stored.revision.upgrade), &step.revision, "upgrade")?;
+    let statement = only(parsed)?;
+    *trouble.borrow_mut() = Trouble { revision: step.revision.clone(), statement: 1, line: statement.line };
+    Ok((run, pinned, statement))
+}
+
+/// Looks a backfill over when it is submitted, in the session that revisions run in. A table that is not there yet is looked at later.
+///
+/// # Errors
+/// 22023 for header or statement, 42P16 for a table without a key.
+pub fn check(revision: &Revision, parsed: &[Statement]) -> Result<(), ErrorReport> {
+    let header = Backfill::parse(revision.backfill.as_deref().unwrap_or_default()).map_err(from_core)?;
+    let cut = backfill::cut(&revision.upgrade).map_err(from_core)?;
+    only(parsed.to_vec())?;
+    match table_of(&header) {
+        Ok(table) if cut == Cut::Range => key_of(&header, &table).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+/// The one statement that a backfill has.
+///
+/// # Errors
+/// 22023 where there are none or several, or it changes no rows.
+pub fn only(mut statements: Vec<Statement>) -> Result<Statement, ErrorReport> {
+    let wrong = |problem: &str| {
+        let hint = "One UPDATE, INSERT, DELETE or MERGE with :from and :to, or with :limit.";
+        Err(refusal("22023", format!("the upgrade of a backfill {problem}"), None, Some(hint.to_owned())))
+    };
+    match (statements.len(), statements.pop()) {
+        (1, Some(one)) => {
+            let changes = match &one.command {
+                Command::Change { .. } | Command::Delete { .. } => true,
+                // WITH … SELECT may hold an UPDATE.
+                Command::Data { .. } => true,
+                _ => false,
+            };
+            if changes { Ok(one) } else { wrong(&format!("is {}, which changes no rows", one.tag)) }
+        }
+        (count, _) => wrong(&format!("has {count} statements")),
+    }
+}
+
+/// Looks the table and its key up, under the pinned search path.
+fn plan(stored: &Stored, statement: &Statement) -> Result<Plan, ErrorReport> {
+    let header = Backfill::parse(stored.revision.backfill.as_deref().unwrap_or_default()).map_err(from_core)?;
+    let cut = backfill::cut(&stored.revision.upgrade).map_err(from_core)?;
+    let table = table_of(&header)?;
+    let (key, types) = if cut == Cut::Range { key_of(&header, &table)? } else { (vec![], vec![]) };
+    let sql = backfill::with_parameters(&statement_text(&stored.revision.upgrade, statement), &types);
+    Ok(Plan { header, cut, table, key, types, sql })
+}
+
+/// The table that a header names, under the search path in force.
+fn table_of(header: &Backfill) -> Result<Table, ErrorReport> {
+    let Identity::Is(found) = nodes::relation_written(&header.table).identity else {
+        let hint = "Write the table as in SQL, with its schema where the search path does not find it.".to_owned();
+        return Err(refusal("42P01", format!("table \"{}\" of the backfill does not exist", header.table), None, Some(hint)));
+    };
+    backfills::table(found.object)?
+        .filter(|table| ["r", "p"].contains(&table.kind.as_str()))
+        .ok_or_else(|| refusal("42809", format!("\"{}\" is not a table", header.table), None, None))
+}
+
+/// The columns of a backfill's key, with their types.
+fn key_of(header: &Backfill, table: &Table) -> Result<(Vec<String>, Vec<String>), ErrorReport> {
+    let key = if header.key.is_empty() { table.primary_key.clone() } else { header.key.clone() };
+    let types = key_types(table, &key)?;
+    Ok((key, types))
+}
+
+/// The author's text of the statement, without what stands around it.
+fn statement_text(section: &str, statement: &Statement) -> String {
+    let parsed = backfill::for_parser(section);
+    // Names and parameters have the same length, so the places are the same.
+    parsed.find(&statement.sql).and_then(|at| section.get(at..at + statement.sql.len())).unwrap_or(section).to_owned()
+}
+
+fn key_types(table: &Table, key: &[String]) -> Result<Vec<String>, ErrorReport> {
+    let advice = |problem: String| {
+        let hint = "Name columns that are NOT NULL and lead an index, as in \"key id\"; or bound the statement by :limit: \
+                    … WHERE ctid = ANY (ARRAY(SELECT ctid FROM t WHERE … LIMIT :limit)).";
+        Err(refusal(
+            "42P16",
+            problem,
+            Some("Batches are cut along a key that every row has.".to_owned()),
+            Some(hint.to_owned()),
+        ))
+    };
+    if key.is_empty() {
+        return advice(format!("table {} has no primary key, and the backfill names no key", table.name));
+    }
+    let mut types = vec![];
+    for (name, found) in key.iter().zip(backfills::columns(table.oid, key)?) {
+        match found {
+            None => return advice(format!("table {} has no column \"{name}\"", table.name)),
+            Some((_, false)) => return advice(format!("column \"{name}\" of table {} may be NULL", table.name)),
+            Some((data_type, true)) => types.push(data_type),
+        }
+    }
+    if !backfills::has_index(table.oid, key)? {
+        return advice(format!("no index of table {} begins with ({})", table.name, key.join(", ")));
+    }
+    Ok(types)
+}
+
+/// The values of a key's columns, as text.
+type Key = Vec<String>;
+
+enum Batch {
+    Asked,
+    /// There is nothing left.
+    End,
+    Done(Progress),
+}
+
+/// One batch, with the note of where the next one begins.
+fn batch(job: &Job, step: &Step, plan: &Plan, progress: &Progress, trouble: &RefCell<Trouble>) -> Result<Batch, Failure> {
+    if is_asked(job)? {
+        return Ok(Batch::Asked);
+    }
+    let start = Instant::now();
+    let stored = planned(step)?;
+    let (run, pinned, statement) = begin(job, step, &stored, trouble)?;
+    // A plan made for other bounds may read the whole table.
+    set_local(c"plan_cache_mode", c"force_custom_plan");
+    set_local(c"lock_timeout", &run.settings.data_lock_timeout());
+    let place =
+        format!("revision {} (upgrade), statement 1, line {}, batch {}", step.revision, statement.line, progress.batches + 1);
+    let actions = classify_all([&statement.command])?;
+    let by = run.refuse_if_needy(&stored, &actions, true)?;
+    let mut next = progress.clone();
+    let (parameters, last) = match plan.cut {
+        Cut::Limit => (vec![progress.batch_rows.to_string()], None),
+        Cut::Range => match plan.bounds(progress)? {
+            Some((first, last)) => (first.into_iter().chain(last.iter().cloned()).collect(), Some(last)),
+            None => {
+                drop(pinned);
+                return another_pass(step, plan, next);
+            }
+        },
+    };
+    let scope = run.permit(&step.revision, actions.clone());
+    let located = |error| Failure::Caught(with_context(error, &place));
+    let changed = statements::execute(&plan.sql, &parameters).map_err(located)?;
+    if progress.batches == 0 && plan.header.repeatable && plan.cut == Cut::Range {
+        plan.refuse_unless_repeatable(&parameters, &statement)?;
+    }
+    statements::check_constraints().map_err(located)?;
+    run.remember_events(&stored, &actions, &by, false)?;
+    drop(scope);
+    drop(pinned);
+    run.flush()?;
+    if plan.cut == Cut::Limit && changed == 0 {
+        return Ok(Batch::End);
+    }
+    let rows = i64::try_from(changed).unwrap_or(i64::MAX);
+    next.last_key = last;
+    next.rows += rows;
+    next.pass_rows += rows;
+    next.batches += 1;
+    let size = plan.header.next_batch(u64::try_from(progress.batch_rows).unwrap_or(1), start.elapsed());
+    next.batch_rows = i64::try_from(size).unwrap_or(i64::MAX);
+    backfills::advance(&step.revision, &next, start.elapsed())?;
+    moved(job)?;
+    Ok(Batch::Done(next))
+}
+
+/// After the last key: with a condition, what was inserted behind has its turn, until nothing is found.
+fn another_pass(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, Failure> {
+    if plan.header.filter.is_none() || next.last_key.is_none() {
+        return Ok(Batch::End);
+    }
+    if next.pass >= PASSES {
+        let detail =
+            format!("After {PASSES} passes over table {} there still are rows that meet its condition.", plan.table.name);
+        let hint =
+            "The statement must make its condition false for the rows that it changes; new rows must come with the value.";
+        let message = format!("the backfill of revision \"{}\" does not come to an end", step.revision);
+        return Err(refusal("55000", message, Some(detail), Some(hint.to_owned())).into());
+    }
+    next.pass += 1;
+    next.pass_rows = 0;
+    next.last_key = None;
+    backfills::advance(&step.revision, &next, Duration::ZERO)?;
+    Ok(Batch::Done(next))
+}
+
+impl Plan {
+    /// The first and the last key of the next batch.
+    fn bounds(&self, progress: &Progress) -> Result<Option<(Key, Key)>, Failure> {
+        // Qualified throughout: ORDER BY takes a bare name for an output column first, and those are texts here.
+        let columns = self.columns();
+        let text = |(at, column): (usize, &String)| format!("{column}::pg_catalog.text AS key_{at}");
+        let texts: Vec<String> = columns.iter().enumerate().map(text).collect();
+        let parameter = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", at + 1);
+        let key = self.row(&columns);
+        let bound = self.row(&self.types.iter().enumerate().map(parameter).collect::<Vec<_>>());
+        let filter = self.filter();
+        let table = format!("{} AS backfilled", self.table.name);
+        let (texts, order) = (texts.join(", "), columns.join(", "));
+        let descending: Vec<String> = columns.iter().map(|column| format!("{column} DESC")).collect();
+        let after = if progress.last_key.is_some() { format!("{key} > {bound}") } else { "true".to_owned() };
+        let first = statements::query(
+            &format!("SELECT {texts} FROM {table} WHERE {after} AND {filter} ORDER BY {order} LIMIT 1"),
+            progress.last_key.as_deref().unwrap_or_default(),
+        )?;
+        let Some(first) = first.into_iter().next() else { return Ok(None) };
+        let skip = progress.batch_rows.max(1) - 1;
+        let from = format!("FROM {table} WHERE {key} >= {bound} AND {filter}");
+        let mut last = statements::query(&format!("SELECT {texts} {from} ORDER BY {order} OFFSET {skip} LIMIT 1"), &first)?;
+        if last.is_empty() {
+            last = statements::query(&format!("SELECT {texts} {from} ORDER BY {} LIMIT 1", descending.join(", ")), &first)?;
+        }
+        let last = last.into_iter().next().unwrap_or_else(|| first.clone());
+        Ok(Some((first, last)))
+    }
+
+    /// The columns of the key.
+    fn columns(&self) -> Vec<String> {
+        self.key.iter().map(|column| format!("backfilled.{}", quote(column))).collect()
+    }
+
+    fn row(&self, values: &[String]) -> String {
+        if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) }
+    }
+
+    fn filter(&self) -> String {
+        self.header.filter.as_ref().map_or_else(|| "true".to_owned(), |filter| format!("({filter})"))
+    }
+
+    /// Runs the first batch again, to be rolled back, and compares the rows of its range.
+    fn refuse_unless_repeatable(&self, parameters: &[String], statement: &Statement) -> Result<(), Failure> {
+        let columns = self.columns();
+        let order = columns.join(", ");
+        let bounds = |first: usize| {
+            let one = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", first + at);
+            self.row(&self.types.iter().enumerate().map(one).collect::<Vec<_>>())
+        };
+        let rows = format!(
+            "SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.md5(backfilled::pg_catalog.text), '' ORDER BY {order})) \
+             FROM {} AS backfilled WHERE {} BETWEEN {} AND {}",
+            self.table.name,
+            self.row(&columns),
+            bounds(1),
+            bounds(1 + self.types.len())
+        );
+        let before = statements::query(&rows, parameters)?;
+        let mut same = false;
+        // Rolled back whatever comes of it.
+        let again = subtransaction::within(|| {
+            let changed = statements::execute(&self.sql, parameters)?;
+            let inserts = statement.tag == "INSERT" && changed > 0;
+            same = !inserts && statements::query(&rows, parameters)? == before;
+            Err::<(), Failure>(refusal("RB001", "rolled back", None, None).into())
+        });
+        if same {
+            return Ok(());
+        }
+        let detail = match again {
+            Err(Failure::Caught(error)) => format!("Run again, its first batch fails: {}", error.message()),
+            _ => "Run again, its first batch changes rows that it has changed already.".to_owned(),
+        };
+        let hint = "Write it so that a second run changes nothing, such as SET total = price * quantity; or, where each row may be \
+                    changed once only, write \"repeatable no\" into the backfill's header: batches are never run twice.";
+        let message = "the backfill's statement is not repeatable";
+        Err(refusal("55000", message, Some(detail), Some(hint.to_owned())).into())
+    }
+}
+
+/// Looks at what the backfill weighs on the server, and rests where it is too much.
+struct Throttle {
+    looked: Option<Instant>,
+    /// Where the write-ahead log was, and when.
+    wal: Option<(Instant, i64)>,
+}
+
+impl Throttle {
+    fn hold(&mut self, job: &Job, settings: &Settings, table: u32) -> Result<Stepped, Report> {
+        // A rate is kept to from batch to batch.
+        let rate = settings.backfill_max_wal().is_some();
+        if !rate && self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Ok(Stepped::Done);
+        }
+        let mut noted = false;
+        loop {
+            self.looked = Some(Instant::now());
+            let (load, asked) = transaction(Commit::InOrder, || Ok((backfills::load(table)?, is_asked(job)?)))?;
+            let reason = self.reason(settings, &load);
+            if asked {
+                return Ok(Stepped::Asked);
+            }
+            let Some((reason, pause)) = reason else {
+                if noted {
+                    transaction(Commit::InOrder, || Ok(jobs::note(job.job, None)?))?;
+                }
+                return Ok(Stepped::Done);
+            };
+            transaction(Commit::InOrder, || Ok(jobs::note(job.job, Some(&reason))?))?;
+            noted = true;
+            if job::sleep(pause) {
+                return Ok(Stepped::Asked);
+            }
+        }
+    }
+
+    /// Why to rest, and for how long.
+    fn reason(&mut self, settings: &Settings, load: &Load) -> Option<(String, Duration)> {
+        if let (Some(most), Some((standby, seconds))) = (settings.backfill_max_lag(), &load.lag)
+            && *seconds > most.as_secs_f64()
+        {
+            return Some((format!("rests: standby {standby} is {seconds:.0} s behind"), REST));
+        }
+        if let (Some(most), Some(dead)) = (settings.backfill_max_dead(), load.dead)
+            && dead > f64::from(most)
+        {
+            return Some((format!("rests: {dead:.0} % of the table's rows are dead, and a vacuum is under way"), REST));
+        }
+        let now = Instant::now();
+        let (since, from) = self.wal.replace((now, load.wal))?;
+        let most = settings.backfill_max_wal()?;
+        #[allow(clippy::cast_precision_loss, reason = "megabytes per second")]
+        let (written, allowed) = ((load.wal - from) as f64, most as f64);
+        let rest = written / allowed - now.duration_since(since).as_secs_f64();
+        (rest > 0.01).then(|| {
+            let rate = written / now.duration_since(since).as_secs_f64().max(0.001) / 1_048_576.0;
+            (format!("rests: {rate:.0} MB of write-ahead log per second"), Duration::from_secs_f64(rest.min(10.0)))
+        })
+    }
+}

@@ -1,0 +1,428 @@
+//! The worker of a job: one revision after the other, each in transactions of its own, until the job has ended or is told to stop.
+
+use crate::apply::executor::Trouble;
+use crate::apply::jobs::{IDLE_STARTS, revive};
+use crate::apply::locks::{self, Place, Retries};
+use crate::apply::run::Run;
+use crate::apply::settings::Settings;
+use crate::apply::{backfill, migrate, nodes, piecemeal};
+use crate::error::{internal, refusal};
+use crate::ledger;
+use crate::pg::entry::Failure;
+use crate::pg::identity::{self, name_of_role, session_is_member};
+use crate::pg::job::{self, Commit, transaction};
+use crate::pg::lock::{self, Held};
+use crate::pg::waits::{self, Watch};
+use crate::session;
+use crate::store::jobs::{self, Job};
+use crate::store::revisions::{self, Stored};
+use crate::store::{self, catalog};
+use pgrx::datum::TimestampWithTimeZone;
+use runbook_core::ledger::{Entry, Kind};
+use runbook_core::plan::{Direction, heads_after};
+use runbook_core::report::Report;
+use serde_json::json;
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+/// One step of a job that is still to be done.
+#[derive(Debug)]
+pub struct Step {
+    /// Its place in the job's plan, from 1.
+    pub number: i32,
+    /// The revision.
+    pub revision: String,
+    /// The digest that it had when the job was planned.
+    pub digest: String,
+    /// Heads that go.
+    pub gone: Vec<String>,
+    /// Heads that come.
+    pub come: Vec<String>,
+}
+
+/// How the work on a step ends, if it does not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// The revision is applied, or reverted.
+    Done,
+    /// Somebody wants the job to stop.
+    Asked,
+}
+
+/// Why a job ends before all is done.
+enum End {
+    Paused,
+    Cancelled,
+    Failed(Box<Report>, Trouble),
+}
+
+impl From<Report> for End {
+    fn from(report: Report) -> Self {
+        Self::Failed(Box::new(report), Trouble::default())
+    }
+}
+
+/// Works a job off; called in its own process.
+pub fn run(number: i64) {
+    // Whoever is at work already looks for the next job when it has ended its own.
+    let Ok(Some(runner)) = transaction(Commit::InOrder, || Ok(Held::runner())) else { return };
+    session::set_job(number);
+    let worked = transaction(Commit::InOrder, || Ok(jobs::load(number)?)).and_then(|job| match job {
+        Some(job) if job.login == identity::session_oid() => work(&job),
+        _ => Ok(()),
+    });
+    if let Err(report) = worked {
+        pgrx::log!("pg_runbook job {number}: {}", report.message);
+    }
+    // First the lock, then the look: a job that came in between finds the lock free, or is found here.
+    drop(runner);
+    let _ = transaction(Commit::InOrder, || Ok(revive()?));
+}
+
+fn work(job: &Job) -> Result<(), Report> {
+    if !["queued", "running", "pausing", "cancelling"].contains(&job.state.as_str()) {
+        return Ok(());
+    }
+    let ended = apply(job);
+    if let Err(End::Failed(report, trouble)) = &ended {
+        pgrx::log!("pg_runbook job {}, revision {}: {}", job.job, trouble.revision, report.message);
+    }
+    // The record of an end is not to be lost to another interrupt.
+    for last in [false, false, true] {
+        let recorded = transaction(Commit::Durably, || Ok(record_end(job, &ended)?));
+        match recorded {
+            Err(report) if report.sqlstate == "57014" && !last => {}
+            other => return other,
+        }
+    }
+    Ok(())
+}
+
+fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
+    let way = job.direction.as_str();
+    match ended {
+        Ok(()) => {
+            let facts = json!({"direction": way, "target": job.target, "revisions": job.revisions});
+            jobs::set_state(job.job, "finished", None)?;
+            ledger::record(Kind::ApplyFinished, facts)
+        }
+        Err(End::Paused) => jobs::set_state(job.job, "paused", None),
+        Err(End::Cancelled) => jobs::set_state(job.job, "cancelled", None),
+        Err(End::Failed(report, trouble)) => {
+            let facts = json!({
+                "direction": way, "target": job.target, "revision": trouble.revision, "statement_number": trouble.statement,
+                "line": trouble.line, "sqlstate": report.sqlstate, "reason": report.message,
+            });
+            jobs::set_state(job.job, "failed", Some(report))?;
+            ledger::record(Kind::ApplyFailed, facts)
+        }
+    }
+}
+
+fn apply(job: &Job) -> Result<(), End> {
+    prepare(job)?;
+    let _migrator = wait_for_migrator(job)?;
+    transaction(Commit::InOrder, || {
+        jobs::begin(job.job, job::pid(), &identity::database())?;
+        if job.starts > 0 {
+            let facts =
+                json!({"direction": job.direction.as_str(), "target": job.target, "reason": "a worker has taken it up again"});
+            ledger::record(Kind::ApplyResumed, facts)?;
+        }
+        Ok(())
+    })?;
+    let (steps, settings) = transaction(Commit::InOrder, || Ok((remaining(job)?, Settings::load()?)))?;
+    for step in &steps {
+        match with_retries(job, step, &settings)? {
+            Stepped::Done => {}
+            Stepped::Asked => return Err(asked(job, step)?),
+        }
+    }
+    Ok(())
+}
+
+/// Looks at whether the login may still do what it asked for, and sets the session up.
+fn prepare(job: &Job) -> Result<(), Report> {
+    transaction(Commit::InOrder, || {
+        if job.idle_starts >= IDLE_STARTS {
+            let hint = format!("Look into the server log; then SELECT runbook.resume({});", job.job);
+            let message = format!("{IDLE_STARTS} workers in a row have ended before they had got anywhere");
+            return Err(refusal("58000", message, None, Some(hint)).into());
+        }
+        if !session_is_member("runbook_operator") {
+            let message = format!("login \"{}\" is not a member of runbook_operator any more", identity::session_role());
+            return Err(refusal("42501", message, None, None).into());
+        }
+        if job.role != job.login {
+            let may = name_of_role(job.role).filter(|role| session_is_member(role));
+            let Some(_) = may else {
+                let message =
+                    format!("login \"{}\" can't act as the role any more that it had when it asked", identity::session_role());
+                return Err(refusal("42501", message, None, None).into());
+            };
+            job::become_role(job.role);
+        }
+        let name = format!("runbook job {}", job.job);
+        let look = Settings::load()?.look().as_millis().to_string();
+        for (parameter, value) in [
+            ("application_name", name.as_str()),
+            ("statement_timeout", "0"),
+            ("lock_timeout", "0"),
+            ("idle_in_transaction_session_timeout", "0"),
+            ("log_lock_waits", "on"),
+            ("deadlock_timeout", look.as_str()),
+        ] {
+            job::set_parameter(parameter, value)?;
+        }
+        Ok(())
+    })
+}
+
+/// Tries and polls, holding neither snapshot nor transaction while it waits.
+fn wait_for_migrator(job: &Job) -> Result<Held, End> {
+    let patience = transaction(Commit::InOrder, || Ok(Settings::load()?.migrator_wait()))?;
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        if let Some(held) = transaction(Commit::InOrder, || Ok(Held::migrator()))? {
+            return Ok(held);
+        }
+        if !told {
+            told = true;
+            transaction(Commit::InOrder, || {
+                let holder = catalog::migrator()?.unwrap_or_else(|| "another migrator".to_owned());
+                Ok(jobs::note(job.job, Some(&format!("waits for {holder}")))?)
+            })?;
+        }
+        if start.elapsed() >= patience {
+            return Err(transaction::<()>(Commit::InOrder, || {
+                let holder = catalog::migrator()?.map(|holder| format!("It is {holder}."));
+                let hint = format!("SELECT runbook.resume({}); when it has finished.", job.job);
+                Err(refusal("55P03", "another migrator is at work in this database", holder, Some(hint)).into())
+            })
+            .expect_err("it is an error")
+            .into());
+        }
+        if job::sleep(Duration::from_millis(50)) {
+            return Err(End::Cancelled);
+        }
+        match transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?.as_str() {
+            "cancelling" => return Err(End::Cancelled),
+            "pausing" => return Err(End::Paused),
+            _ => {}
+        }
+    }
+}
+
+/// What of the job's plan is still to be done, in order.
+fn remaining(job: &Job) -> store::Result<Vec<Step>> {
+    let graph = revisions::graph()?;
+    let mut heads = nodes(&graph, &revisions::heads()?)?;
+    let mut applied = graph.ancestors(&heads, true);
+    let up = job.direction == Direction::Upgrade;
+    let mut steps = vec![];
+    for (at, (id, digest)) in job.revisions.iter().zip(&job.digests).enumerate() {
+        let node = graph.find(id).ok_or_else(|| internal(format!("revision \"{id}\" of job {} is gone", job.job)))?;
+        if applied.contains(node) == up {
+            continue;
+        }
+        let blocked = if up {
+            graph.down(node).iter().find(|other| !applied.contains(**other))
+        } else {
+            graph.children(node).iter().find(|other| applied.contains(**other))
+        };
+        if let Some(&other) = blocked {
+            let is = if up { "not applied" } else { "applied" };
+            let message = format!("revision \"{id}\" can't be next: \"{}\" is {is}", graph.id(other));
+            let detail = "The database has moved since the job was planned.".to_owned();
+            let hint = format!("Ask for it anew: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
+            return Err(refusal("55000", message, Some(detail), Some(hint)));
+        }
+        let after = heads_after(&graph, &heads, node, job.direction);
+        steps.push(Step {
+            number: i32::try_from(at + 1).unwrap_or(i32::MAX),
+            revision: id.clone(),
+            digest: digest.clone(),
+            gone: graph.ids(heads.iter().filter(|head| !after.contains(head))),
+            come: graph.ids(after.iter().filter(|head| !heads.contains(head))),
+        });
+        if up {
+            applied.insert(node);
+        } else {
+            applied = applied.retain(|other| other != node);
+        }
+        heads = after;
+    }
+    Ok(steps)
+}
+
+/// Does a step, again and again while locks are not to be had and there is time.
+fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, End> {
+    let mut retries = Retries::new(settings.lock_budget());
+    let _watch = Watch::enter(settings.terminate_idle_blockers());
+    let mut noted = false;
+    loop {
+        let trouble = RefCell::new(Trouble { revision: step.revision.clone(), ..Trouble::default() });
+        let mut report = match attempt(job, step, &trouble) {
+            Ok(stepped) => {
+                if noted {
+                    transaction(Commit::InOrder, || Ok(jobs::note(job.job, None)?))?;
+                }
+                return Ok(stepped);
+            }
+            // Whoever cancels the worker's statement means the job.
+            Err(report) if report.sqlstate == "57014" => return Ok(Stepped::Asked),
+            Err(report) => report,
+        };
+        let trouble = trouble.into_inner();
+        let place = Place {
+            revision: &step.revision,
+            direction: job.direction.as_str(),
+            statement: trouble.statement,
+            line: trouble.line,
+        };
+        let retry = transaction(Commit::InOrder, || {
+            let retry = retries.after(&report.sqlstate, &report.message, &place)?;
+            if let Some(retry) = &retry {
+                store::ledger::append(&retry.entries)?;
+                jobs::note(job.job, Some(&retry.text))?;
+            }
+            Ok(retry)
+        })?;
+        let Some(retry) = retry else {
+            if runbook_core::patience::is_about_locks(&report.sqlstate)
+                && let Some(spent) = retries.spent()
+            {
+                report.detail = if report.detail.is_empty() { spent } else { format!("{} {spent}", report.detail) };
+            }
+            return Err(End::Failed(Box::new(report), trouble));
+        };
+        noted = true;
+        if job::sleep(retry.pause) {
+            return Ok(Stepped::Asked);
+        }
+    }
+}
+
+/// How often it is looked whether somebody wants the job to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Whether somebody wants the job to stop. Inside a transaction.
+pub fn is_asked(job: &Job) -> store::Result<bool> {
+    if LOOKED.get().is_some_and(|looked| looked.elapsed() < LOOK) {
+        return Ok(false);
+    }
+    LOOKED.set(Some(Instant::now()));
+    Ok(["pausing", "cancelling"].contains(&jobs::state(job.job)?.as_str()))
+}
+
+/// What somebody wants who wants the job to stop; what a cancelled one has begun is cleaned up.
+fn asked(job: &Job, step: &Step) -> Result<End, Report> {
+    let state = transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?;
+    if state == "pausing" {
+        return Ok(End::Paused);
+    }
+    piecemeal::clean_up(&step.revision, job.direction, Some(Duration::from_secs(10)));
+    Ok(End::Cancelled)
+}
+
+fn attempt(job: &Job, step: &Step, trouble: &RefCell<Trouble>) -> Result<Stepped, Report> {
+    /// What is left to do after the first transaction.
+    enum Left {
+        Nothing(Stepped),
+        Statements(Stored),
+        Batches(Stored),
+    }
+    let left = transaction(Commit::InOrder, || {
+        if is_asked(job)? {
+            return Ok(Left::Nothing(Stepped::Asked));
+        }
+        let started = now();
+        let stored = planned(step)?;
+        if stored.revision.backfill.is_some() && job.direction == Direction::Upgrade {
+            return Ok(Left::Batches(stored));
+        }
+        if !stored.revision.transaction {
+            return Ok(Left::Statements(stored));
+        }
+        let run = Run::new(job.direction, Settings::load()?, std::slice::from_ref(&step.revision))?;
+        run.refuse_if_needy(&stored, stored.actions(job.direction), false)?;
+        let mut entries = vec![];
+        run.step(&stored, &step.come, trouble, &mut entries)?;
+        done(job, step, &run, started, &mut entries)?;
+        Ok(Left::Nothing(Stepped::Done))
+    })?;
+    match left {
+        Left::Nothing(stepped) => Ok(stepped),
+        Left::Statements(stored) => piecemeal::apply(job, step, &stored, trouble),
+        Left::Batches(stored) => backfill::apply(job, step, &stored, trouble),
+    }
+}
+
+/// The revision of a step, as it was planned.
+pub fn planned(step: &Step) -> Result<Stored, Failure> {
+    if !lock::hold_on() {
+        let holder = catalog::migrator()?.map(|holder| format!("It is {holder}."));
+        return Err(refusal("55P03", "another migrator is at work in this database", holder, None).into());
+    }
+    let stored = revisions::load(std::slice::from_ref(&step.revision))?.pop();
+    let stored = stored.ok_or_else(|| internal(format!("revision \"{}\" has no row", step.revision)))?;
+    if stored.digest != step.digest {
+        let message = format!("revision \"{}\" was submitted again since the job was planned", step.revision);
+        let hint = "Look at it, have it approved, and start the upgrade anew.";
+        return Err(refusal("55000", message, None, Some(hint.to_owned())).into());
+    }
+    Ok(stored)
+}
+
+/// Notes that a step is done, in the transaction that does it.
+pub fn done(
+    job: &Job,
+    step: &Step,
+    run: &Run,
+    started: TimestampWithTimeZone,
+    entries: &mut Vec<Entry>,
+) -> Result<(), Failure> {
+    run.flush()?;
+    // Most often one head gives way to another.
+    let (gone, come) = (step.gone.split_first(), step.come.split_first());
+    let others = |head: Option<(&String, &'_ [String])>| head.map_or(vec![], |(_, others)| others.to_vec());
+    let marked = jobs::step(&jobs::Done {
+        job: job.job,
+        step: step.number,
+        direction: job.direction,
+        revision: &step.revision,
+        digest: &step.digest,
+        gone: gone.map(|(head, _)| head.as_str()),
+        come: come.map(|(head, _)| head.as_str()),
+        started,
+    })?;
+    if !marked {
+        return Err(migrate::resubmitted(&step.revision).into());
+    }
+    revisions::move_heads(&others(gone), &others(come))?;
+    run.alembic_version(&step.gone, &step.come)?;
+    moved(job)?;
+    let seen = waits::take();
+    if !seen.ended.is_empty() {
+        let place = Place { revision: &step.revision, direction: job.direction.as_str(), statement: 0, line: 0 };
+        entries.extend(locks::terminated(&seen, &place)?);
+    }
+    store::ledger::append(&std::mem::take(entries))?;
+    Ok(())
+}
+
+thread_local! {
+    static HAS_MOVED: Cell<bool> = const { Cell::new(false) };
+    static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Notes, once in a worker, that it has got somewhere.
+pub fn moved(job: &Job) -> store::Result<()> {
+    if HAS_MOVED.replace(true) { Ok(()) } else { jobs::moved(job.job) }
+}
+
+/// Now, by the wall clock.
+pub fn now() -> TimestampWithTimeZone {
+    pgrx::datum::clock_timestamp()
+}

@@ -1,0 +1,311 @@
+//! Statements that can't be part of a transaction: recognised by their parse trees, and run at top level.
+
+use crate::pg::append;
+use crate::pg::casts::is_on;
+use crate::pg::caught::{Caught, text, trap};
+use crate::pg::nodes::{NodePtr, items, object, relation, tag};
+use pgrx::pg_sys;
+use pgrx::pg_sys::NodeTag;
+use runbook_core::alone::Alone;
+use std::cell::{Cell, RefCell};
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::sync::OnceLock;
+
+/// What a statement is, if it can't be part of a transaction (`PreventInTransactionBlock` in PostgreSQL's sources).
+pub fn read(tree: NodePtr) -> Option<Alone> {
+    // SAFETY: each arm casts to the struct that its node tag names (nodes/nodes.h).
+    unsafe {
+        Some(match tag(tree) {
+            NodeTag::T_IndexStmt => {
+                let statement = &*tree.cast::<pg_sys::IndexStmt>();
+                if !statement.concurrent {
+                    return None;
+                }
+                Alone::BuildIndex { table: relation(statement.relation), index: text(statement.idxname) }
+            }
+            NodeTag::T_DropStmt => {
+                let statement = &*tree.cast::<pg_sys::DropStmt>();
+                let first = items(statement.objects).into_iter().next();
+                match first {
+                    Some(first) if statement.concurrent => Alone::DropIndex { index: object(statement.removeType, first) },
+                    _ => return None,
+                }
+            }
+            NodeTag::T_ReindexStmt => {
+                let statement = &*tree.cast::<pg_sys::ReindexStmt>();
+                let whole = ![pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX, pg_sys::ReindexObjectType::REINDEX_OBJECT_TABLE]
+                    .contains(&statement.kind);
+                if items(statement.params).into_iter().any(|option| is_on(option, "concurrently")) {
+                    Alone::Reindex { relation: relation(statement.relation) }
+                } else if whole {
+                    Alone::Repeatable
+                } else {
+                    return None;
+                }
+            }
+            NodeTag::T_AlterTableStmt => {
+                let statement = &*tree.cast::<pg_sys::AlterTableStmt>();
+                let detaches = |command: &NodePtr| {
+                    let command = &*command.cast::<pg_sys::AlterTableCmd>();
+                    command.subtype == pg_sys::AlterTableType::AT_DetachPartition
+                        && (*command.def.cast::<pg_sys::PartitionCmd>()).concurrent
+                };
+                let command = items(statement.cmds).into_iter().find(detaches)?;
+                let definition = (*command.cast::<pg_sys::AlterTableCmd>()).def.cast::<pg_sys::PartitionCmd>();
+                Alone::Detach { table: relation(statement.relation), partition: relation((*definition).name) }
+            }
+            NodeTag::T_CreatedbStmt => {
+                Alone::Create { kind: "database", name: text((*tree.cast::<pg_sys::CreatedbStmt>()).dbname) }
+            }
+            NodeTag::T_DropdbStmt => Alone::Drop { kind: "database", name: text((*tree.cast::<pg_sys::DropdbStmt>()).dbname) },
+            NodeTag::T_CreateTableSpaceStmt => {
+                let name = text((*tree.cast::<pg_sys::CreateTableSpaceStmt>()).tablespacename);
+                Alone::Create { kind: "tablespace", name }
+            }
+            NodeTag::T_DropTableSpaceStmt => {
+                let name = text((*tree.cast::<pg_sys::DropTableSpaceStmt>()).tablespacename);
+                Alone::Drop { kind: "tablespace", name }
+            }
+            NodeTag::T_CreateSubscriptionStmt => {
+                let statement = &*tree.cast::<pg_sys::CreateSubscriptionStmt>();
+                // Without a slot to create it may be part of a transaction.
+                let off = |name: &str| {
+                    items(statement.options).into_iter().any(|option| {
+                        tag(option) == NodeTag::T_DefElem
+                            && text((*option.cast::<pg_sys::DefElem>()).defname) == name
+                            && !is_on(option, name)
+                    })
+                };
+                if off("connect") || off("create_slot") {
+                    return None;
+                }
+                Alone::Create { kind: "subscription", name: text(statement.subname) }
+            }
+            NodeTag::T_DropSubscriptionStmt => {
+                Alone::Drop { kind: "subscription", name: text((*tree.cast::<pg_sys::DropSubscriptionStmt>()).subname) }
+            }
+            NodeTag::T_AlterDatabaseStmt => {
+                let statement = &*tree.cast::<pg_sys::AlterDatabaseStmt>();
+                let moves = |option: NodePtr| {
+                    tag(option) == NodeTag::T_DefElem && text((*option.cast::<pg_sys::DefElem>()).defname) == "tablespace"
+                };
+                if !items(statement.options).into_iter().any(moves) {
+                    return None;
+                }
+                Alone::Repeatable
+            }
+            NodeTag::T_VacuumStmt if (*tree.cast::<pg_sys::VacuumStmt>()).is_vacuumcmd => Alone::Repeatable,
+            NodeTag::T_ClusterStmt if (*tree.cast::<pg_sys::ClusterStmt>()).relation.is_null() => Alone::Repeatable,
+            NodeTag::T_AlterSystemStmt => Alone::Repeatable,
+            _ => return None,
+        })
+    }
+}
+
+/// Which statement is being run, for the record of what it builds.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The revision.
+    pub revision: String,
+    /// `upgrade` or `downgrade`.
+    pub direction: String,
+    /// Number of the statement, from 1.
+    pub statement: i32,
+}
+
+thread_local! {
+    static CONTEXT: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
+    static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
+}
+
+static PREVIOUS: OnceLock<pg_sys::object_access_hook_type> = OnceLock::new();
+
+/// Has the indexes that statements build recorded, in this process. What is recorded is written in the very transaction that creates
+/// the index, so that after a crash it is known to be ours.
+pub fn install() {
+    // SAFETY: a worker has one thread; the previous hook is kept and called.
+    unsafe {
+        if PREVIOUS.set(pg_sys::object_access_hook).is_ok() {
+            pg_sys::object_access_hook = Some(on_access);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn on_access(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    created: pg_sys::Oid,
+    part: c_int,
+    argument: *mut c_void,
+) {
+    // SAFETY: the arguments are those of the hook, passed on unchanged. A row is appended without a statement; an error of that is
+    // raised under pgrx's guard, and aborts the statement.
+    unsafe {
+        if let Some(Some(previous)) = PREVIOUS.get() {
+            previous(access, class, created, part, argument);
+        }
+        if access == pg_sys::ObjectAccessType::OAT_POST_CREATE
+            && class == pg_sys::RelationRelationId
+            && part == 0
+            && PLACE.with_borrow(Option::is_some)
+        {
+            pg_sys::panic::pgrx_extern_c_guard(|| {
+                PLACE.with_borrow(|place| {
+                    let Some(place) = place else { return };
+                    let row = [
+                        append::text(&place.revision),
+                        append::text(&place.direction),
+                        pg_sys::Datum::from(place.statement),
+                        pg_sys::Datum::from(created),
+                    ];
+                    append::rows(c"built", &mut [row]);
+                });
+            });
+        }
+    }
+}
+
+/// Runs one statement at top level, as a client's own: it may end its transaction and start others. In a worker, outside of any transaction.
+/// What it builds is recorded under `place`.
+///
+/// # Errors
+/// PostgreSQL's own, complete, located in `sql`. The transaction is then aborted.
+pub fn run(sql: &str, place: Option<Place>) -> Result<(), runbook_core::report::Report> {
+    let source = CString::new(sql).unwrap_or_default();
+    PLACE.set(place);
+    let (pointer, context) = (source.as_ptr(), context());
+    // SAFETY: `execute` is plain C from here on, and the text outlives it.
+    let result: Result<(), Caught> = trap(|| unsafe { execute(pointer, context) });
+    PLACE.set(None);
+    result.map_err(|mut error| {
+        error.locate(sql);
+        let report = error.report();
+        // SAFETY: ends whatever transaction the error has left, as PostgreSQL's main loop does.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+        report
+    })
+}
+
+/// An empty memory context for the statement's trees and plans, which must outlive the transactions that it ends.
+fn context() -> pg_sys::MemoryContext {
+    let known = CONTEXT.get();
+    // SAFETY: made once in a process, under a context that lives as long.
+    unsafe {
+        if known.is_null() {
+            CONTEXT.set(pg_sys::AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"pg_runbook statement".as_ptr(),
+                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            ));
+        } else {
+            pg_sys::MemoryContextReset(known);
+        }
+    }
+    CONTEXT.get()
+}
+
+/// The steps of `exec_simple_query` (tcop/postgres.c) for a single statement without a result.
+unsafe fn execute(source: *const c_char, context: pg_sys::MemoryContext) {
+    // SAFETY: called in a worker outside of any transaction; what is made lives in a context of its own until the end. Functions are those
+    // of PostgreSQL, unguarded, since an error jumps to `trap`.
+    unsafe {
+        raw::SetCurrentStatementStartTimestamp();
+        raw::StartTransactionCommand();
+        pg_sys::CurrentMemoryContext = context;
+        let trees = raw::pg_parse_query(source);
+        let tree = (*(*trees).elements).ptr_value.cast::<pg_sys::RawStmt>();
+        let command = raw::CreateCommandTag((*tree).stmt);
+        let needs_snapshot = raw::analyze_requires_snapshot(tree);
+        if needs_snapshot {
+            raw::PushActiveSnapshot(raw::GetTransactionSnapshot());
+        }
+        let queries = raw::pg_analyze_and_rewrite_fixedparams(tree, source, std::ptr::null(), 0, std::ptr::null_mut());
+        let plans = raw::pg_plan_queries(queries, source, pg_sys::CURSOR_OPT_PARALLEL_OK as c_int, std::ptr::null_mut());
+        if needs_snapshot {
+            raw::PopActiveSnapshot();
+        }
+        let portal = raw::CreatePortal(c"".as_ptr(), true, true);
+        (*portal).visible = false;
+        raw::PortalDefineQuery(portal, std::ptr::null(), source, command, plans, std::ptr::null_mut());
+        raw::PortalStart(portal, std::ptr::null_mut(), 0, std::ptr::null_mut());
+        let receiver = raw::CreateDestReceiver(pg_sys::CommandDest::DestNone);
+        run_portal(portal, receiver);
+        raw::PortalDrop(portal, false);
+        raw::CommitTransactionCommand();
+        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+    }
+}
+
+#[cfg(not(feature = "pg18"))]
+unsafe fn run_portal(portal: pg_sys::Portal, receiver: *mut pg_sys::DestReceiver) {
+    // SAFETY: a portal that has been started; the receiver takes nothing.
+    unsafe { raw::PortalRun(portal, std::ffi::c_long::MAX, true, true, receiver, receiver, std::ptr::null_mut()) };
+}
+
+#[cfg(feature = "pg18")]
+unsafe fn run_portal(portal: pg_sys::Portal, receiver: *mut pg_sys::DestReceiver) {
+    // SAFETY: a portal that has been started; the receiver takes nothing.
+    unsafe { raw::PortalRun(portal, std::ffi::c_long::MAX, true, receiver, receiver, std::ptr::null_mut()) };
+}
+
+mod raw {
+    use pgrx::pg_sys;
+    use std::ffi::{c_char, c_int, c_long};
+    unsafe extern "C-unwind" {
+        pub fn SetCurrentStatementStartTimestamp();
+        pub fn StartTransactionCommand();
+        pub fn CommitTransactionCommand();
+        pub fn pg_parse_query(query: *const c_char) -> *mut pg_sys::List;
+        pub fn CreateCommandTag(tree: *mut pg_sys::Node) -> pg_sys::CommandTag::Type;
+        pub fn analyze_requires_snapshot(tree: *mut pg_sys::RawStmt) -> bool;
+        pub fn GetTransactionSnapshot() -> pg_sys::Snapshot;
+        pub fn PushActiveSnapshot(snapshot: pg_sys::Snapshot);
+        pub fn PopActiveSnapshot();
+        pub fn pg_analyze_and_rewrite_fixedparams(
+            tree: *mut pg_sys::RawStmt,
+            source: *const c_char,
+            types: *const pg_sys::Oid,
+            count: c_int,
+            environment: *mut pg_sys::QueryEnvironment,
+        ) -> *mut pg_sys::List;
+        pub fn pg_plan_queries(
+            queries: *mut pg_sys::List,
+            source: *const c_char,
+            options: c_int,
+            parameters: pg_sys::ParamListInfo,
+        ) -> *mut pg_sys::List;
+        pub fn CreatePortal(name: *const c_char, replace: bool, silent: bool) -> pg_sys::Portal;
+        pub fn PortalDefineQuery(
+            portal: pg_sys::Portal,
+            prepared: *const c_char,
+            source: *const c_char,
+            command: pg_sys::CommandTag::Type,
+            plans: *mut pg_sys::List,
+            cached: *mut pg_sys::CachedPlan,
+        );
+        pub fn PortalStart(portal: pg_sys::Portal, parameters: pg_sys::ParamListInfo, flags: c_int, snapshot: pg_sys::Snapshot);
+        pub fn CreateDestReceiver(kind: pg_sys::CommandDest::Type) -> *mut pg_sys::DestReceiver;
+        #[cfg(not(feature = "pg18"))]
+        pub fn PortalRun(
+            portal: pg_sys::Portal,
+            count: c_long,
+            top_level: bool,
+            run_once: bool,
+            receiver: *mut pg_sys::DestReceiver,
+            other: *mut pg_sys::DestReceiver,
+            completion: *mut pg_sys::QueryCompletion,
+        ) -> bool;
+        #[cfg(feature = "pg18")]
+        pub fn PortalRun(
+            portal: pg_sys::Portal,
+            count: c_long,
+            top_level: bool,
+            receiver: *mut pg_sys::DestReceiver,
+            other: *mut pg_sys::DestReceiver,
+            completion: *mut pg_sys::QueryCompletion,
+        ) -> bool;
+        pub fn PortalDrop(portal: pg_sys::Portal, top_commit: bool);
+    }
+}

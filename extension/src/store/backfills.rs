@@ -1,0 +1,179 @@
+//! Table `backfill`, and what backfills ask of the catalog and of the server.
+
+use super::{Result, execute, read, write};
+use crate::error::internal;
+use pgrx::datum::Interval;
+use pgrx::pg_sys::Oid;
+use std::time::Duration;
+
+/// How far a backfill has come.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// The last key whose batch is committed, as text; `None` at the beginning of a pass.
+    pub last_key: Option<Vec<String>>,
+    /// How often it has begun at the first key.
+    pub pass: i32,
+    /// Rows changed in this pass.
+    pub pass_rows: i64,
+    /// Rows changed in all.
+    pub rows: i64,
+    /// Batches committed.
+    pub batches: i64,
+    /// Rows of the next batch.
+    pub batch_rows: i64,
+}
+
+/// Where the backfill of this very content stands; stored anew if it has not begun.
+pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> Result<Progress> {
+    execute(
+        "DELETE FROM runbook.backfill AS b WHERE b.revision OPERATOR(pg_catalog.=) $1 AND b.digest OPERATOR(pg_catalog.<>) $2",
+        &[revision.into(), digest.into()],
+    )?;
+    execute(
+        "INSERT INTO runbook.backfill (revision, digest, pass, pass_rows, rows_done, batches, batch_rows, estimated_rows, started_at, busy) \
+         VALUES ($1, $2, 1, 0, 0, 0, $3, $4, pg_catalog.clock_timestamp(), '0') ON CONFLICT (revision) DO NOTHING",
+        &[revision.into(), digest.into(), i64::try_from(first_batch).unwrap_or(i64::MAX).into(), estimated.into()],
+    )?;
+    let rows = write(
+        "SELECT b.last_key, b.pass, b.pass_rows, b.rows_done, b.batches, b.batch_rows FROM runbook.backfill AS b \
+         WHERE b.revision OPERATOR(pg_catalog.=) $1",
+        &[revision.into()],
+        |row| {
+            Ok(Progress {
+                last_key: row.maybe(1)?,
+                pass: row.get(2)?,
+                pass_rows: row.get(3)?,
+                rows: row.get(4)?,
+                batches: row.get(5)?,
+                batch_rows: row.get(6)?,
+            })
+        },
+    )?;
+    rows.into_iter().next().ok_or_else(|| internal("a backfill was not stored"))
+}
+
+/// Notes where a backfill stands, in the transaction of its batch, which took `busy`.
+pub fn advance(revision: &str, progress: &Progress, busy: Duration) -> Result<()> {
+    execute(
+        "UPDATE runbook.backfill AS b SET last_key = $2, pass = $3, pass_rows = $4, rows_done = $5, batches = $6, batch_rows = $7, \
+             busy = b.busy OPERATOR(pg_catalog.+) $8 WHERE b.revision OPERATOR(pg_catalog.=) $1",
+        &[
+            revision.into(),
+            progress.last_key.clone().into(),
+            progress.pass.into(),
+            progress.pass_rows.into(),
+            progress.rows.into(),
+            progress.batches.into(),
+            progress.batch_rows.into(),
+            Interval::from_micros(i64::try_from(busy.as_micros()).unwrap_or(i64::MAX)).into(),
+        ],
+    )
+}
+
+/// Forgets a backfill that is done.
+pub fn close(revision: &str) -> Result<()> {
+    execute("DELETE FROM runbook.backfill AS b WHERE b.revision OPERATOR(pg_catalog.=) $1", &[revision.into()])
+}
+
+/// A table, as a backfill needs it.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Schema and name, quoted.
+    pub name: String,
+    /// Its OID.
+    pub oid: u32,
+    /// `r`, `p` or another kind of relation.
+    pub kind: String,
+    /// Columns of the primary key; none without one.
+    pub primary_key: Vec<String>,
+    /// About how many rows it has.
+    pub rows: i64,
+}
+
+/// A table by its name, as the search path in force finds it.
+pub fn table(oid: u32) -> Result<Option<Table>> {
+    let rows = read(
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.oid, c.relkind::pg_catalog.text, \
+             ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index AS i \
+                 CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k (number, place) \
+                 JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
+                     AND a.attnum OPERATOR(pg_catalog.=) k.number \
+                 WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary ORDER BY k.place USING OPERATOR(pg_catalog.<)), \
+             (SELECT COALESCE(pg_catalog.sum(GREATEST(l.reltuples, 0)), 0)::pg_catalog.int8 FROM pg_catalog.pg_class AS l \
+                 WHERE l.oid OPERATOR(pg_catalog.=) c.oid AND c.relkind OPERATOR(pg_catalog.<>) 'p' \
+                     OR c.relkind OPERATOR(pg_catalog.=) 'p' AND l.relkind OPERATOR(pg_catalog.=) 'r' AND l.oid OPERATOR(pg_catalog.=) ANY \
+                         (ARRAY(SELECT t.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(c.oid) AS t))) \
+         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+         WHERE c.oid OPERATOR(pg_catalog.=) $1",
+        &[Oid::from(oid).into()],
+        |row| {
+            Ok(Table {
+                name: row.get(1)?,
+                oid: row.get::<Oid>(2)?.to_u32(),
+                kind: row.get(3)?,
+                primary_key: row.get(4)?,
+                rows: row.get(5)?,
+            })
+        },
+    )?;
+    Ok(rows.into_iter().next())
+}
+
+/// The types of columns, as SQL spells them, with whether each is NOT NULL; `None` for one that is not there.
+pub fn columns(table: u32, names: &[String]) -> Result<Vec<Option<(String, bool)>>> {
+    let rows = read(
+        "SELECT a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull \
+         FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) $1 \
+             AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($2) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped",
+        &[Oid::from(table).into(), names.to_vec().into()],
+        |row| Ok((row.get::<String>(1)?, (row.get::<String>(2)?, row.get::<bool>(3)?))),
+    )?;
+    Ok(names.iter().map(|name| rows.iter().find(|row| row.0 == *name).map(|row| row.1.clone())).collect())
+}
+
+/// Whether a B-tree index begins with these columns, in this order.
+pub fn has_index(table: u32, columns: &[String]) -> Result<bool> {
+    let rows = read(
+        "SELECT true FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid \
+         JOIN pg_catalog.pg_am AS m ON m.oid OPERATOR(pg_catalog.=) c.relam \
+         WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisvalid AND i.indpred IS NULL AND m.amname OPERATOR(pg_catalog.=) 'btree' \
+             AND (ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k (number, place) \
+                 LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid \
+                     AND a.attnum OPERATOR(pg_catalog.=) k.number \
+                 ORDER BY k.place USING OPERATOR(pg_catalog.<)))[1:pg_catalog.cardinality($2)] OPERATOR(pg_catalog.=) $2 LIMIT 1",
+        &[Oid::from(table).into(), columns.to_vec().into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!rows.is_empty())
+}
+
+/// What a backfill weighs on the server.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    /// The standby that is farthest behind, and by how many seconds.
+    pub lag: Option<(String, f64)>,
+    /// Position in the write-ahead log, in bytes.
+    pub wal: i64,
+    /// Percent of the table's rows that are dead, while a vacuum of it is under way.
+    pub dead: Option<f64>,
+}
+
+/// What the server says now.
+pub fn load(table: u32) -> Result<Load> {
+    let rows = read(
+        "SELECT l.name, l.seconds, pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8, \
+             (SELECT 100::pg_catalog.float8 OPERATOR(pg_catalog.*) pg_catalog.pg_stat_get_dead_tuples($1) OPERATOR(pg_catalog./) \
+                     GREATEST(pg_catalog.pg_stat_get_live_tuples($1), 1) \
+                 FROM pg_catalog.pg_stat_progress_vacuum AS v WHERE v.relid OPERATOR(pg_catalog.=) $1 LIMIT 1) \
+         FROM (SELECT) AS nothing LEFT JOIN LATERAL (SELECT r.application_name, \
+                 EXTRACT(epoch FROM r.replay_lag)::pg_catalog.float8 FROM pg_catalog.pg_stat_replication AS r \
+                 WHERE r.state OPERATOR(pg_catalog.=) 'streaming' AND r.replay_lag IS NOT NULL \
+                 ORDER BY r.replay_lag USING OPERATOR(pg_catalog.>) LIMIT 1) AS l (name, seconds) ON true",
+        &[Oid::from(table).into()],
+        |row| {
+            let lag = row.maybe::<String>(1)?.zip(row.maybe::<f64>(2)?);
+            Ok(Load { lag, wal: row.get(3)?, dead: row.maybe(4)? })
+        },
+    )?;
+    rows.into_iter().next().ok_or_else(|| internal("the server's load is not known"))
+}

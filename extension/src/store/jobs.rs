@@ -1,0 +1,418 @@
+//! Tables `job` and `job_step`.
+
+use super::{Result, Row, execute, read, write};
+use crate::error::internal;
+use crate::pg::identity::Database;
+use pgrx::JsonB;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::pg_sys::Oid;
+use runbook_core::plan::Direction;
+use runbook_core::progress::Observed;
+use runbook_core::report::Report;
+
+/// A job, as its worker needs it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its number.
+    pub job: i64,
+    /// The way.
+    pub direction: Direction,
+    /// The target as it was asked for.
+    pub target: String,
+    /// The revisions of its plan, in order.
+    pub revisions: Vec<String>,
+    /// Their digests when it was planned.
+    pub digests: Vec<String>,
+    /// `queued`, `running`, `pausing`, `paused`, `cancelling`, `finished`, `failed` or `cancelled`.
+    pub state: String,
+    /// OID of the login that asked.
+    pub login: u32,
+    /// OID of the role that was in force.
+    pub role: u32,
+    /// The process that works on it, or did.
+    pub worker_pid: Option<i32>,
+    /// How many workers have taken it up.
+    pub starts: i32,
+    /// How many of the last ones have ended before they had got anywhere.
+    pub idle_starts: i32,
+}
+
+/// A job that is about to be stored.
+#[derive(Debug)]
+pub struct New<'a> {
+    /// The way.
+    pub direction: Direction,
+    /// The target as it was asked for.
+    pub target: &'a str,
+    /// The revisions of its plan, in order.
+    pub revisions: &'a [String],
+    /// Their digests.
+    pub digests: &'a [String],
+    /// The login that asks, by OID and name.
+    pub login: (u32, &'a str),
+    /// The role in force.
+    pub role: u32,
+    /// Address of the client.
+    pub address: &'a str,
+    /// What the client calls itself.
+    pub application: &'a str,
+    /// This database.
+    pub database: &'a Database,
+}
+
+/// Stores a job; returns its number.
+pub fn add(new: &New) -> Result<i64> {
+    let rows = write(
+        "INSERT INTO runbook.job (job, direction, target, revisions, digests, state, login, login_name, role, client_addr, application, \
+             system_identifier, database_oid, requested_at) \
+         VALUES (pg_catalog.nextval('runbook.job_number'), $1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, \
+             pg_catalog.clock_timestamp()) RETURNING job",
+        &[
+            new.direction.as_str().into(),
+            new.target.into(),
+            new.revisions.to_vec().into(),
+            new.digests.to_vec().into(),
+            Oid::from(new.login.0).into(),
+            new.login.1.into(),
+            Oid::from(new.role).into(),
+            new.address.into(),
+            new.application.into(),
+            new.database.system_identifier.as_str().into(),
+            Oid::from(new.database.oid).into(),
+        ],
+        |row| row.get(1),
+    )?;
+    rows.into_iter().next().ok_or_else(|| internal("a job was not stored"))
+}
+
+fn job(row: &Row) -> Result<Job> {
+    let direction: String = row.get(2)?;
+    Ok(Job {
+        job: row.get(1)?,
+        direction: Direction::parse(&direction).ok_or_else(|| internal("a job has no direction"))?,
+        target: row.get(3)?,
+        revisions: row.get(4)?,
+        digests: row.get(5)?,
+        state: row.get(6)?,
+        login: row.get::<Oid>(7)?.to_u32(),
+        role: row.get::<Oid>(8)?.to_u32(),
+        worker_pid: row.maybe(9)?,
+        starts: row.get(10)?,
+        idle_starts: row.get(11)?,
+    })
+}
+
+macro_rules! select_jobs {
+    ($condition:literal) => {
+        concat!(
+            "SELECT j.job, j.direction, j.target, j.revisions, j.digests, j.state, j.login, j.role, j.worker_pid, j.starts, \
+                 j.idle_starts FROM runbook.job AS j WHERE ",
+            $condition
+        )
+    };
+}
+
+/// A job, as of now.
+pub fn load(number: i64) -> Result<Option<Job>> {
+    let rows = write(select_jobs!("j.job OPERATOR(pg_catalog.=) $1"), &[number.into()], job)?;
+    Ok(rows.into_iter().next())
+}
+
+/// A job, locked against others who want to change it.
+pub fn lock(number: i64) -> Result<Option<Job>> {
+    let rows = write(select_jobs!("j.job OPERATOR(pg_catalog.=) $1 FOR UPDATE"), &[number.into()], job)?;
+    Ok(rows.into_iter().next())
+}
+
+/// The oldest job of this database that somebody should work on.
+pub fn next(here: &Database) -> Result<Option<Job>> {
+    let rows = write(
+        select_jobs!(
+            "j.state OPERATOR(pg_catalog.=) ANY ('{queued,running,pausing,cancelling}') \
+             AND j.system_identifier OPERATOR(pg_catalog.=) $1 AND j.database_oid OPERATOR(pg_catalog.=) $2 \
+             ORDER BY j.job USING OPERATOR(pg_catalog.<) LIMIT 1"
+        ),
+        &[here.system_identifier.as_str().into(), Oid::from(here.oid).into()],
+        job,
+    )?;
+    Ok(rows.into_iter().next())
+}
+
+/// The state of a job, as of now.
+pub fn state(number: i64) -> Result<String> {
+    let rows = write("SELECT j.state FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1", &[number.into()], |row| {
+        row.get::<String>(1)
+    })?;
+    Ok(rows.into_iter().next().unwrap_or_default())
+}
+
+/// Notes that a worker has taken a job up.
+pub fn begin(number: i64, pid: i32, database: &Database) -> Result<()> {
+    execute(
+        "UPDATE runbook.job AS j SET state = CASE WHEN j.state OPERATOR(pg_catalog.=) 'queued' THEN 'running' ELSE j.state END, \
+             worker_pid = $2, starts = j.starts OPERATOR(pg_catalog.+) 1, idle_starts = j.idle_starts OPERATOR(pg_catalog.+) 1, \
+             started_at = COALESCE(j.started_at, pg_catalog.clock_timestamp()), finished_at = NULL, note = NULL, error = NULL, \
+             system_identifier = $3, database_oid = $4 \
+         WHERE j.job OPERATOR(pg_catalog.=) $1",
+        &[number.into(), pid.into(), database.system_identifier.as_str().into(), Oid::from(database.oid).into()],
+    )
+}
+
+/// Says what a job is about, for people; `None` clears it.
+pub fn note(number: i64, text: Option<&str>) -> Result<()> {
+    execute(
+        "UPDATE runbook.job AS j SET note = $2 WHERE j.job OPERATOR(pg_catalog.=) $1 AND j.note IS DISTINCT FROM $2",
+        &[number.into(), text.map(str::to_owned).into()],
+    )
+}
+
+/// The process that works jobs off in this database.
+pub fn runner() -> Result<Option<i32>> {
+    let rows = read(
+        "SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE l.granted AND l.locktype OPERATOR(pg_catalog.=) 'object' \
+             AND l.classid OPERATOR(pg_catalog.=) 1259 AND l.objsubid OPERATOR(pg_catalog.=) 4244 \
+             AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d \
+                 WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())",
+        &[],
+        |row| row.get::<i32>(1),
+    )?;
+    Ok(rows.into_iter().next())
+}
+
+/// What a job waits for or is about.
+pub fn note_of(number: i64) -> Result<Option<String>> {
+    let rows = read("SELECT j.note FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1", &[number.into()], |row| {
+        row.maybe::<String>(1)
+    })?;
+    Ok(rows.into_iter().flatten().next())
+}
+
+/// Puts a job that has stopped into the queue again.
+pub fn requeue(number: i64) -> Result<()> {
+    execute(
+        "UPDATE runbook.job AS j SET state = 'queued', idle_starts = 0, finished_at = NULL, note = NULL, error = NULL \
+         WHERE j.job OPERATOR(pg_catalog.=) $1",
+        &[number.into()],
+    )
+}
+
+/// Forgets how many workers have got nowhere.
+pub fn forgive(number: i64) -> Result<()> {
+    execute("UPDATE runbook.job AS j SET idle_starts = 0 WHERE j.job OPERATOR(pg_catalog.=) $1", &[number.into()])
+}
+
+/// Notes that a worker has got somewhere.
+pub fn moved(number: i64) -> Result<()> {
+    execute(
+        "UPDATE runbook.job AS j SET idle_starts = 0 WHERE j.job OPERATOR(pg_catalog.=) $1 AND j.idle_starts OPERATOR(pg_catalog.<>) 0",
+        &[number.into()],
+    )
+}
+
+/// Sets a job's state; those that end it, with the time.
+pub fn set_state(number: i64, state: &str, error: Option<&Report>) -> Result<()> {
+    let error = error.map(|error| JsonB(serde_json::to_value(error).unwrap_or_default()));
+    execute(
+        "UPDATE runbook.job AS j SET state = $2, error = COALESCE($3, j.error), note = NULL, finished_at = \
+             CASE WHEN $2 OPERATOR(pg_catalog.=) ANY ('{finished,failed,cancelled}') THEN pg_catalog.clock_timestamp() END \
+         WHERE j.job OPERATOR(pg_catalog.=) $1",
+        &[number.into(), state.into(), error.into()],
+    )
+}
+
+/// A step of a job that is done.
+#[derive(Debug)]
+pub struct Done<'a> {
+    /// The job.
+    pub job: i64,
+    /// Its place in the plan, from 1.
+    pub step: i32,
+    /// The way.
+    pub direction: Direction,
+    /// The revision.
+    pub revision: &'a str,
+    /// The digest that ran.
+    pub digest: &'a str,
+    /// The head that goes.
+    pub gone: Option<&'a str>,
+    /// The head that comes.
+    pub come: Option<&'a str>,
+    /// When the step began.
+    pub started: TimestampWithTimeZone,
+}
+
+/// Notes that a job has applied or reverted a revision: marks it, moves at most one head, and keeps the times, in one statement. False if the
+/// revision has another content by now.
+pub fn step(done: &Done) -> Result<bool> {
+    let rows = write(
+        "WITH marked AS (UPDATE runbook.revision AS r SET status = CASE WHEN $1 THEN 'applied' ELSE 'reverted' END, \
+                 applied_at = CASE WHEN $1 THEN pg_catalog.clock_timestamp() END, \
+                 reverted_at = CASE WHEN NOT $1 THEN pg_catalog.clock_timestamp() END \
+             WHERE r.revision OPERATOR(pg_catalog.=) $2 AND r.digest OPERATOR(pg_catalog.=) $3 RETURNING 1), \
+         moved AS (UPDATE runbook.applied_head AS h SET revision = $5 WHERE $5 IS NOT NULL AND h.revision OPERATOR(pg_catalog.=) $4), \
+         gone AS (DELETE FROM runbook.applied_head AS h WHERE $5 IS NULL AND h.revision OPERATOR(pg_catalog.=) $4), \
+         come AS (INSERT INTO runbook.applied_head (revision) SELECT $5 WHERE $4 IS NULL AND $5 IS NOT NULL), \
+         noted AS (INSERT INTO runbook.job_step (job, step, revision, started_at, finished_at) \
+             VALUES ($6, $7, $2, $8, pg_catalog.clock_timestamp()) ON CONFLICT (job, step) DO UPDATE \
+             SET started_at = excluded.started_at, finished_at = excluded.finished_at) \
+         SELECT 1 FROM marked AS m",
+        &[
+            (done.direction == Direction::Upgrade).into(),
+            done.revision.into(),
+            done.digest.into(),
+            done.gone.map(str::to_owned).into(),
+            done.come.map(str::to_owned).into(),
+            done.job.into(),
+            done.step.into(),
+            done.started.into(),
+        ],
+        |row| row.get::<i32>(1),
+    )?;
+    Ok(!rows.is_empty())
+}
+
+/// How a job ended, for whoever waits: its state, whether a worker is at it, and its error.
+pub fn outcome(number: i64) -> Result<Option<(String, bool, Option<Report>)>> {
+    let rows = read(
+        "SELECT j.state, EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.granted AND l.locktype OPERATOR(pg_catalog.=) 'object' \
+                 AND l.classid OPERATOR(pg_catalog.=) 1259 AND l.objsubid OPERATOR(pg_catalog.=) 4244 \
+                 AND l.database OPERATOR(pg_catalog.=) j.database_oid), \
+             j.error::pg_catalog.text \
+         FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1",
+        &[number.into()],
+        |row| {
+            let error: Option<String> = row.maybe(3)?;
+            let error = error.map(|error| serde_json::from_str(&error)).transpose();
+            Ok((row.get(1)?, row.get(2)?, error.map_err(|error| internal(format!("runbook.job: {error}")))?))
+        },
+    )?;
+    Ok(rows.into_iter().next())
+}
+
+/// A line of view `jobs`.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "named after the columns")]
+pub struct Line {
+    pub job: i64,
+    pub state: String,
+    pub direction: String,
+    pub target: String,
+    pub revision: Option<String>,
+    pub step: i32,
+    pub steps: i32,
+    pub statement: Option<String>,
+    pub seen: Observed,
+    /// Seconds since the statement began, or that its backfill has taken.
+    pub seconds: Option<f64>,
+    pub waiting_for: Option<String>,
+    pub login: String,
+    pub requested_at: TimestampWithTimeZone,
+    pub started_at: Option<TimestampWithTimeZone>,
+    pub finished_at: Option<TimestampWithTimeZone>,
+    pub worker_pid: Option<i32>,
+    pub note: Option<String>,
+    pub error: Option<JsonB>,
+}
+
+/// All jobs, or one, oldest first, with what can be seen of those that are at work.
+pub fn lines(only: Option<i64>) -> Result<Vec<Line>> {
+    read(
+        "WITH runner AS MATERIALIZED (SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE l.granted \
+                 AND l.locktype OPERATOR(pg_catalog.=) 'object' AND l.classid OPERATOR(pg_catalog.=) 1259 \
+                 AND l.objsubid OPERATOR(pg_catalog.=) 4244 AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid \
+                     FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) \
+         SELECT j.job, CASE WHEN o.open AND a.pid IS NULL THEN 'interrupted' ELSE j.state END, j.direction, j.target, \
+             j.revisions[n.done OPERATOR(pg_catalog.+) 1], n.done, pg_catalog.cardinality(j.revisions), a.query, \
+             COALESCE(c.command, v.command, w.command, x.command, CASE WHEN b.revision IS NOT NULL THEN 'backfill' END, ''), \
+             COALESCE(c.phase, v.phase, w.phase, x.phase, ''), \
+             COALESCE(CASE WHEN c.blocks_total OPERATOR(pg_catalog.>) 0 THEN c.blocks_done \
+                     WHEN c.tuples_total OPERATOR(pg_catalog.>) 0 THEN c.tuples_done ELSE c.lockers_done END, \
+                 v.heap_blks_scanned, w.heap_blks_scanned, x.sample_blks_scanned, b.rows_done, 0), \
+             COALESCE(CASE WHEN c.blocks_total OPERATOR(pg_catalog.>) 0 THEN c.blocks_total \
+                     WHEN c.tuples_total OPERATOR(pg_catalog.>) 0 THEN c.tuples_total ELSE c.lockers_total END, \
+                 v.heap_blks_total, w.heap_blks_total, x.sample_blks_total, b.estimated_rows, 0), \
+             EXTRACT(epoch FROM CASE WHEN c.pid IS NULL AND v.pid IS NULL AND b.revision IS NOT NULL THEN b.busy \
+                 ELSE pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.query_start END)::pg_catalog.float8, \
+             CASE WHEN j.state OPERATOR(pg_catalog.=) 'queued' THEN (SELECT pg_catalog.format('job %s (%s)', e.job, e.login_name) \
+                     FROM runbook.job AS e WHERE e.job OPERATOR(pg_catalog.<) j.job \
+                         AND e.state OPERATOR(pg_catalog.=) ANY ('{queued,running,pausing,cancelling}') \
+                     ORDER BY e.job USING OPERATOR(pg_catalog.<) LIMIT 1) \
+                 WHEN a.pid IS NOT NULL THEN (SELECT pg_catalog.string_agg(pg_catalog.format('pid %s (%s, %s, %s for %s)', s.pid, \
+                         s.usename, s.application_name, s.state, pg_catalog.date_trunc('second', \
+                             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(s.state_change, s.backend_start))), '; ') \
+                     FROM pg_catalog.pg_stat_activity AS s \
+                     WHERE s.pid OPERATOR(pg_catalog.=) ANY (pg_catalog.pg_blocking_pids(a.pid))) END, \
+             j.login_name, j.requested_at, j.started_at, j.finished_at, CASE WHEN a.pid IS NOT NULL THEN j.worker_pid END, \
+             j.note, j.error \
+         FROM runbook.job AS j \
+         CROSS JOIN LATERAL (SELECT j.state OPERATOR(pg_catalog.=) ANY ('{running,pausing,cancelling}')) AS o (open) \
+         LEFT JOIN (runner AS r JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) r.pid) \
+             ON o.open AND a.pid OPERATOR(pg_catalog.=) j.worker_pid \
+         CROSS JOIN LATERAL (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM runbook.job_step AS s \
+             WHERE s.job OPERATOR(pg_catalog.=) j.job) AS n (done) \
+         LEFT JOIN pg_catalog.pg_stat_progress_create_index AS c ON c.pid OPERATOR(pg_catalog.=) a.pid \
+         LEFT JOIN (SELECT p.pid, 'VACUUM', p.phase, p.heap_blks_scanned, p.heap_blks_total FROM pg_catalog.pg_stat_progress_vacuum AS p) \
+             AS v (pid, command, phase, heap_blks_scanned, heap_blks_total) ON v.pid OPERATOR(pg_catalog.=) a.pid \
+         LEFT JOIN pg_catalog.pg_stat_progress_cluster AS w ON w.pid OPERATOR(pg_catalog.=) a.pid \
+         LEFT JOIN (SELECT p.pid, 'ANALYZE', p.phase, p.sample_blks_scanned, p.sample_blks_total \
+                 FROM pg_catalog.pg_stat_progress_analyze AS p) \
+             AS x (pid, command, phase, sample_blks_scanned, sample_blks_total) ON x.pid OPERATOR(pg_catalog.=) a.pid \
+         LEFT JOIN runbook.backfill AS b ON j.finished_at IS NULL AND j.direction OPERATOR(pg_catalog.=) 'upgrade' \
+             AND b.revision OPERATOR(pg_catalog.=) j.revisions[n.done OPERATOR(pg_catalog.+) 1] \
+         WHERE j.job OPERATOR(pg_catalog.>=) COALESCE($1, 0) AND j.job OPERATOR(pg_catalog.<=) COALESCE($1, 9223372036854775807) \
+         ORDER BY j.job USING OPERATOR(pg_catalog.<)",
+        &[only.into()],
+        |row| {
+            Ok(Line {
+                job: row.get(1)?,
+                state: row.get(2)?,
+                direction: row.get(3)?,
+                target: row.get(4)?,
+                revision: row.maybe(5)?,
+                step: row.get(6)?,
+                steps: row.get(7)?,
+                statement: row.maybe(8)?,
+                seen: Observed { command: row.get(9)?, phase: row.get(10)?, done: row.get(11)?, total: row.get(12)? },
+                seconds: row.maybe(13)?,
+                waiting_for: row.maybe(14)?,
+                login: row.get(15)?,
+                requested_at: row.get(16)?,
+                started_at: row.maybe(17)?,
+                finished_at: row.maybe(18)?,
+                worker_pid: row.maybe(19)?,
+                note: row.maybe(20)?,
+                error: row.maybe(21)?,
+            })
+        },
+    )
+}
+
+/// Sessions by process number, as a person wants to know them: `pid 123 (app, pgbench, idle in transaction for 00:00:31)`.
+pub fn describe(pids: &[i32]) -> Result<Vec<String>> {
+    if pids.is_empty() {
+        return Ok(vec![]);
+    }
+    let known = read(
+        "SELECT s.pid, pg_catalog.format('pid %s (%s, %s, %s for %s)', s.pid, s.usename, s.application_name, s.state, \
+             pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \
+                 COALESCE(s.state_change, s.backend_start))) \
+         FROM pg_catalog.pg_stat_activity AS s WHERE s.pid OPERATOR(pg_catalog.=) ANY ($1)",
+        &[pids.to_vec().into()],
+        |row| Ok((row.get::<i32>(1)?, row.get::<String>(2)?)),
+    )?;
+    let name = |pid: &i32| known.iter().find(|one| one.0 == *pid).map_or_else(|| format!("pid {pid}"), |one| one.1.clone());
+    Ok(pids.iter().map(name).collect())
+}
+
+/// Whether somebody waits for the transaction of this session to end: a concurrent index build, most likely.
+pub fn is_waited_for() -> Result<bool> {
+    let rows = read(
+        "SELECT true FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_locks AS m \
+             ON m.virtualxid OPERATOR(pg_catalog.=) l.virtualxid \
+         WHERE l.locktype OPERATOR(pg_catalog.=) 'virtualxid' AND NOT l.granted AND m.locktype OPERATOR(pg_catalog.=) 'virtualxid' \
+             AND m.granted AND m.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() LIMIT 1",
+        &[],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!rows.is_empty())
+}

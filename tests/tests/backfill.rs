@@ -1,0 +1,204 @@
+//! Backfills: batches along a key, once each, whatever happens in between.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use postgres::Client;
+use runbook_tests::jobs::{apply, backfill, column, entries, start, wait, wait_for_state};
+use runbook_tests::{Server, sqlstate, submit, upgrade, wait_until};
+use std::time::Duration;
+
+fn scene(server: &Server, database: &str, tables: &str) -> (Client, Client, Client) {
+    let mut admin = server.database(database);
+    admin.batch_execute("GRANT CREATE ON SCHEMA public TO app_owner; SET ROLE app_owner").unwrap();
+    admin.batch_execute(tables).unwrap();
+    admin.batch_execute("RESET ROLE; ANALYZE").unwrap();
+    (admin, server.connect(database, "alice"), server.connect(database, "app"))
+}
+
+fn number(client: &mut Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).unwrap().get(0)
+}
+
+const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v int, w int); INSERT INTO t SELECT i * 3, i, NULL FROM generate_series(1, 10000) i";
+
+#[test]
+fn every_row_has_its_turn_once() {
+    let server = Server::start();
+    let (mut admin, mut alice, mut app) = scene(&server, "once", TABLE);
+    let sql = "UPDATE t SET w = coalesce(w, 0) + v WHERE id BETWEEN :from AND :to -- :to";
+    submit(&mut alice, &backfill("a001", &[], "table t; batch 300; repeatable no", sql)).unwrap();
+    apply(&mut app, "head").unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = v"), 10_000);
+    let applied = &entries(&mut admin, "revision.applied")[0];
+    assert_eq!(applied["backfill"]["rows"], 10_000);
+    assert_eq!(applied["backfill"]["batches"], 34);
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM runbook.backfill"), 0);
+    assert_eq!(number(&mut admin, "SELECT count(DISTINCT xmin::text) FROM t"), 34);
+    // A second application begins anew.
+    app.query_one("SELECT runbook.downgrade('base')", &[]).unwrap();
+    apply(&mut app, "head").unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = 2 * v"), 10_000);
+    // It is no transaction of the caller's.
+    app.query_one("SELECT runbook.downgrade('base')", &[]).unwrap();
+    let error = upgrade(&mut app, "head").unwrap_err();
+    assert_eq!(error.as_db_error().unwrap().code().code(), "25001");
+}
+
+#[test]
+fn keys_of_several_columns_and_of_any_type() {
+    let server = Server::start();
+    let tables = "CREATE TABLE pair (tenant int, \"No\" text, w int, PRIMARY KEY (tenant, \"No\"));
+        INSERT INTO pair SELECT i % 7, 'n ''' || i, 0 FROM generate_series(1, 3000) i;
+        CREATE TABLE ids (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), w int);
+        INSERT INTO ids SELECT FROM generate_series(1, 3000);
+        CREATE TABLE times (at timestamptz NOT NULL, price numeric NOT NULL, w int); CREATE INDEX ON times (at, price);
+        INSERT INTO times SELECT '2026-11-27 12:00+01'::timestamptz + i / 10 * interval '1 ms', i % 5 / 3.0, 0 FROM generate_series(1, 3000) i;
+        CREATE TABLE part (id int, w int, PRIMARY KEY (id)) PARTITION BY HASH (id);
+        CREATE TABLE part0 PARTITION OF part FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE part1 PARTITION OF part FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+        INSERT INTO part SELECT i FROM generate_series(1, 3000) i";
+    let (mut admin, mut alice, mut app) = scene(&server, "keys", tables);
+    let cases = [
+        ("pair", "table public.pair", "UPDATE pair SET w = w + 1 WHERE (tenant, \"No\") BETWEEN :from AND :to"),
+        ("ids", "table ids; key id", "UPDATE ids SET w = coalesce(w, 0) + 1 WHERE id BETWEEN :from AND :to"),
+        ("times", "table times; key at, price", "UPDATE times SET w = w + 1 WHERE (at, price) >= :from AND (at, price) <= :to"),
+        ("part", "table part", "UPDATE part SET w = coalesce(w, 0) + 1 WHERE id BETWEEN :from AND :to"),
+    ];
+    for (at, (table, header, sql)) in cases.iter().enumerate() {
+        let id = format!("a00{at}");
+        let parent = format!("a00{}", at.wrapping_sub(1));
+        let parents: &[&str] = if at == 0 { &[] } else { &[&parent] };
+        submit(&mut alice, &backfill(&id, parents, &format!("{header}; batch 97; repeatable no"), sql)).unwrap();
+        apply(&mut app, &id).unwrap_or_else(|error| panic!("{table}: {error:?}"));
+        assert_eq!(number(&mut admin, &format!("SELECT count(*) FROM {table} WHERE w = 1")), 3000, "{table}");
+    }
+}
+
+#[test]
+fn a_table_without_a_key_is_refused_with_advice_and_a_limit_needs_none() {
+    let server = Server::start();
+    let tables = "CREATE TABLE bare (v int, w int); INSERT INTO bare SELECT i FROM generate_series(1, 2000) i; CREATE TABLE loose (id int, w int)";
+    let (mut admin, mut alice, mut app) = scene(&server, "bare", tables);
+    let range = "UPDATE bare SET w = 1 WHERE v BETWEEN :from AND :to";
+    for (header, problem) in [
+        ("table bare", "table public.bare has no primary key, and the backfill names no key"),
+        ("table bare; key v", "column \"v\" of table public.bare may be NULL"),
+        ("table bare; key nosuch", "table public.bare has no column \"nosuch\""),
+        ("table loose; key id", "column \"id\" of table public.loose may be NULL"),
+    ] {
+        let error = submit(&mut alice, &backfill("a001", &[], header, range)).unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!((error.code().code(), error.message()), ("42P16", problem));
+        assert!(error.hint().unwrap().contains(":limit"), "{error:?}");
+    }
+    admin.batch_execute("ALTER TABLE loose ALTER id SET NOT NULL").unwrap();
+    let error = submit(&mut alice, &backfill("a001", &[], "table loose; key id", range)).unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("no index of table public.loose begins with (id)"), "{error}");
+    for (header, sql) in [
+        ("table bare; batch 10", "UPDATE bare SET w = 1"),
+        ("table bare; batch 10", "UPDATE bare SET w = 1 WHERE v > :from"),
+        ("batch 10", range),
+        ("table bare; batch 0", range),
+        ("table bare; batch 10", "SELECT 1; UPDATE bare SET w = 1 WHERE v BETWEEN :from AND :to"),
+        ("table bare; batch 10", "CREATE TABLE x AS SELECT :from, :to"),
+    ] {
+        assert_eq!(sqlstate(submit(&mut alice, &backfill("a001", &[], header, sql))), "22023", "{header}: {sql}");
+    }
+    let limited = "UPDATE bare SET w = 1 WHERE ctid = ANY (ARRAY(SELECT ctid FROM bare WHERE w IS NULL LIMIT :limit))";
+    submit(&mut alice, &backfill("a001", &[], "table bare; batch 300", limited)).unwrap();
+    apply(&mut app, "head").unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM bare WHERE w = 1"), 2000);
+    // A table that a revision before it makes is looked at when it is there.
+    submit(&mut alice, &runbook_tests::revision("b001", &["a001"], "CREATE TABLE later (id int)", "DROP TABLE later")).unwrap();
+    submit(&mut alice, &backfill("b002", &["b001"], "table later", "UPDATE later SET id = 1 WHERE id BETWEEN :from AND :to"))
+        .unwrap();
+    assert_eq!(sqlstate(apply(&mut app, "b002")), "42P16");
+}
+
+#[test]
+fn rows_that_come_behind_have_their_turn_where_a_condition_tells_them() {
+    let server = Server::start();
+    let tables = "CREATE TABLE ids (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), w int); INSERT INTO ids SELECT FROM generate_series(1, 5000)";
+    let (mut admin, mut alice, mut app) = scene(&server, "behind", tables);
+    let sql = "UPDATE ids SET w = 1 WHERE id BETWEEN :from AND :to AND w IS NULL";
+    submit(&mut alice, &backfill("a001", &[], "table ids; where w IS NULL; batch 100; pause 5ms", sql)).unwrap();
+    let job = start(&mut app, "head").unwrap();
+    while column(&mut app, job, "state") != "finished" {
+        if number(&mut admin, "SELECT count(*) FROM ids WHERE w IS NULL") > 500 {
+            admin.batch_execute("INSERT INTO ids SELECT FROM generate_series(1, 20)").unwrap();
+        }
+        assert_ne!(column(&mut app, job, "state"), "failed");
+    }
+    wait(&mut app, job).unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM ids WHERE w IS NULL"), 0);
+    assert!(entries(&mut admin, "revision.applied")[0]["backfill"]["passes"].as_i64().unwrap() > 1);
+    // A condition that stays true has no end.
+    submit(&mut alice, &backfill("a002", &["a001"], "table ids; where w = 1; batch 5000", &sql.replace("IS NULL", "= 1")))
+        .unwrap();
+    let error = apply(&mut app, "head").unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("does not come to an end"), "{error}");
+}
+
+#[test]
+fn a_statement_that_is_not_repeatable_is_found_out_by_its_first_batch() {
+    let server = Server::start();
+    let (mut admin, mut alice, mut app) = scene(&server, "repeat", &format!("{TABLE}; CREATE TABLE copies (id bigint)"));
+    for (id, sql) in [
+        ("a001", "UPDATE t SET w = coalesce(w, 0) + 1 WHERE id BETWEEN :from AND :to"),
+        ("b001", "INSERT INTO copies SELECT id FROM t WHERE id BETWEEN :from AND :to"),
+    ] {
+        submit(&mut alice, &backfill(id, &[], "table t", sql)).unwrap();
+        let error = apply(&mut app, id).unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!((error.code().code(), error.message()), ("55000", "the backfill's statement is not repeatable"));
+        assert!(error.hint().unwrap().contains("repeatable no"), "{error:?}");
+    }
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w IS NOT NULL"), 0);
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM copies"), 0);
+}
+
+#[test]
+fn a_backfill_is_paused_resumed_and_goes_on_with_the_next_key() {
+    let server = Server::start();
+    let (mut admin, mut alice, mut app) = scene(&server, "paused", TABLE);
+    let sql = "UPDATE t SET w = coalesce(w, 0) + 1 WHERE id BETWEEN :from AND :to";
+    submit(&mut alice, &backfill("a001", &[], "table t; batch 100; pause 20ms; repeatable no", sql)).unwrap();
+    let job = start(&mut app, "head").unwrap();
+    for round in 0..3 {
+        wait_until(30, "it moves", || number(&mut admin, "SELECT count(*) FROM t WHERE w = 1") > 1000 * round + 500);
+        assert!(column(&mut app, job, "percent").parse::<f64>().unwrap() > 0.0);
+        app.query_one("SELECT runbook.pause($1)", &[&job]).unwrap();
+        wait_for_state(&mut app, job, "paused");
+        let there = number(&mut admin, "SELECT count(*) FROM t WHERE w = 1");
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = 1"), there);
+        app.query_one("SELECT runbook.resume($1)", &[&job]).unwrap();
+    }
+    app.query_one("SELECT runbook.cancel($1)", &[&job]).unwrap();
+    assert_eq!(sqlstate(wait(&mut app, job)), "57014");
+    // Another job goes on as well.
+    apply(&mut app, "head").unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = 1"), 10_000);
+}
+
+#[test]
+fn a_backfill_rests_where_it_writes_too_much() {
+    let server = Server::start();
+    let (mut admin, mut alice, mut app) = scene(
+        &server,
+        "rests",
+        "CREATE TABLE t (id int PRIMARY KEY, w text); INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i",
+    );
+    admin.batch_execute("SELECT runbook.configure('backfill_max_wal', '4'); CHECKPOINT").unwrap();
+    let sql = "UPDATE t SET w = repeat('y', 500) WHERE id BETWEEN :from AND :to";
+    submit(&mut alice, &backfill("a001", &[], "table t; batch 500", sql)).unwrap();
+    let from: String = admin.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).unwrap().get(0);
+    let began = std::time::Instant::now();
+    let job = start(&mut app, "head").unwrap();
+    wait_until(30, "it says so", || column(&mut app, job, "note").contains("MB of write-ahead log per second"));
+    wait(&mut app, job).unwrap();
+    let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::text::pg_lsn)::bigint";
+    let written: i64 = admin.query_one(sql, &[&from]).unwrap().get(0);
+    let rate = written as f64 / began.elapsed().as_secs_f64() / 1_048_576.0;
+    // The first look has nothing to compare with, and a batch is not cut short.
+    assert!(rate < 8.0, "{rate} MB/s");
+}

@@ -1,0 +1,243 @@
+//! Jobs: what a worker of the server applies, and what can be asked of it meanwhile.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use postgres::Client;
+use runbook_tests::jobs::{apply, column, entries, piecemeal, start, wait, wait_for_state};
+use runbook_tests::{Server, revision, sqlstate, submit, upgrade, wait_until};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn submitted(server: &Server, database: &str, revisions: &[serde_json::Value]) -> (Client, Client) {
+    let admin = server.database(database);
+    let mut alice = server.connect(database, "alice");
+    for one in revisions {
+        submit(&mut alice, one).unwrap();
+    }
+    (admin, server.connect(database, "app"))
+}
+
+fn current(client: &mut Client) -> Vec<String> {
+    client.query("SELECT revision FROM runbook.current()", &[]).unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn a_worker_applies_one_transaction_each_and_says_so() {
+    let server = Server::start();
+    let chain = [
+        revision("a001", &[], "CREATE TABLE t (id int)", "DROP TABLE t"),
+        revision("a002", &["a001"], "INSERT INTO t SELECT txid_current()", ""),
+        revision("a003", &["a002"], "INSERT INTO t SELECT txid_current()", ""),
+    ];
+    let (mut admin, mut app) = submitted(&server, "one", &chain);
+    let job = start(&mut app, "head").unwrap();
+    // The client may go.
+    drop(app);
+    let mut app = server.connect("one", "app");
+    wait(&mut app, job).unwrap();
+    let [owner, transactions]: [String; 2] = {
+        let sql = "SELECT tableowner, (SELECT count(DISTINCT id)::text FROM t) FROM pg_tables WHERE tablename = 't'";
+        let row = admin.query_one(sql, &[]).unwrap();
+        [row.get(0), row.get(1)]
+    };
+    assert_eq!((owner.as_str(), transactions.as_str()), ("app_owner", "2"));
+    assert_eq!(current(&mut app), ["a003"]);
+    assert_eq!(column(&mut app, job, "state"), "finished");
+    assert_eq!(column(&mut app, job, "step || '/' || steps"), "3/3");
+    let steps: i64 = app.query_one("SELECT count(*) FROM runbook.job_steps WHERE job = $1", &[&job]).unwrap().get(0);
+    assert_eq!(steps, 3);
+    for kind in ["apply.started", "apply.statement", "revision.applied", "apply.finished"] {
+        let found = entries(&mut admin, kind);
+        assert!(!found.is_empty() && found.iter().all(|one| one["job"] == job && one["session_role"] == "app"), "{kind}");
+    }
+    // And back.
+    let back: i64 = app.query_one("SELECT runbook.start_downgrade('base')", &[]).unwrap().get(0);
+    wait(&mut app, back).unwrap();
+    assert_eq!(current(&mut app), Vec::<String>::new());
+    // Nothing to do is done at once.
+    let none: i64 = app.query_one("SELECT runbook.start_downgrade('base')", &[]).unwrap().get(0);
+    assert_eq!(column(&mut app, none, "state"), "finished");
+}
+
+#[test]
+fn a_job_begins_with_the_commit_of_its_transaction() {
+    let server = Server::start();
+    let (mut admin, mut app) = submitted(&server, "commit", &[revision("a001", &[], "CREATE TABLE t ()", "DROP TABLE t")]);
+    let mut transaction = app.transaction().unwrap();
+    transaction.query_one("SELECT runbook.start_upgrade()", &[]).unwrap();
+    let refused = transaction.transaction().unwrap().batch_execute("CALL runbook.wait(1)");
+    assert_eq!(sqlstate(refused), "25001");
+    transaction.rollback().unwrap();
+    let jobs: i64 = app.query_one("SELECT count(*) FROM runbook.jobs", &[]).unwrap().get(0);
+    assert_eq!(jobs, 0, "what was rolled back was not asked for");
+    let mut transaction = app.transaction().unwrap();
+    let job: i64 = transaction.query_one("SELECT runbook.start_upgrade()", &[]).unwrap().get(0);
+    std::thread::sleep(Duration::from_millis(200));
+    let there: bool = admin.query_one("SELECT to_regclass('t') IS NOT NULL", &[]).unwrap().get(0);
+    assert!(!there);
+    transaction.commit().unwrap();
+    wait(&mut app, job).unwrap();
+}
+
+#[test]
+fn an_error_reaches_whoever_waits_complete() {
+    let server = Server::start();
+    let chain = [
+        revision("a001", &[], "CREATE TABLE t (id int CONSTRAINT positive CHECK (id > 0))", "DROP TABLE t"),
+        revision("a002", &["a001"], "SELECT 1;\nINSERT INTO t VALUES (1), (-1)", ""),
+        revision("a003", &["a001"], "SELECT nosuch FROM t", ""),
+    ];
+    let (mut admin, mut app) = submitted(&server, "errors", &chain);
+    let error = apply(&mut app, "a002").unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code().code(), "23514");
+    assert_eq!((error.table(), error.constraint(), error.schema()), (Some("t"), Some("positive"), Some("public")));
+    assert!(error.detail().unwrap().contains("(-1)"));
+    assert!(error.where_().unwrap().ends_with("revision a002 (upgrade), statement 2, line 2"), "{:?}", error.where_());
+    // What came before it stays.
+    assert_eq!(current(&mut app), ["a001"]);
+    let failed = entries(&mut admin, "apply.failed");
+    assert_eq!((&failed[0]["revision"], &failed[0]["statement_number"]), (&json!("a002"), &json!(2)));
+    let error = apply(&mut app, "a003").unwrap_err();
+    let error = error.as_db_error().unwrap();
+    let Some(postgres::error::ErrorPosition::Internal { position, query }) = error.position() else { panic!("{error:?}") };
+    assert_eq!((*position, query.as_str()), (8, "SELECT nosuch FROM t"));
+}
+
+#[test]
+fn what_would_stop_a_later_step_is_said_before_the_first() {
+    let server = Server::start();
+    let chain = [revision("a001", &[], "CREATE TABLE t ()", "DROP TABLE t"), revision("a002", &["a001"], "DROP TABLE old", "")];
+    let (mut admin, mut app) = submitted(&server, "needs", &chain);
+    admin.batch_execute("CREATE TABLE old (); ALTER TABLE old OWNER TO app_owner; SELECT runbook.activate()").unwrap();
+    assert_eq!(sqlstate(start(&mut app, "head")), "42501");
+    let jobs: i64 = app.query_one("SELECT count(*) FROM runbook.jobs", &[]).unwrap().get(0);
+    assert_eq!(jobs, 0);
+    server.connect("needs", "bob").execute("SELECT runbook.approve('a002')", &[]).unwrap();
+    apply(&mut app, "head").unwrap();
+    assert_eq!(current(&mut app), ["a002"]);
+}
+
+#[test]
+fn only_operators_start_and_stop_jobs_and_a_job_ends_with_the_role() {
+    let server = Server::start();
+    let (mut admin, mut app) =
+        submitted(&server, "roles", &[piecemeal("a001", &[], "CREATE TABLE t (); SELECT pg_sleep(60)", "DROP TABLE t")]);
+    let mut alice = server.connect("roles", "alice");
+    let calls = ["start_upgrade('head')", "start_downgrade('base')", "cancel(1)", "pause(1)", "resume(1)"];
+    for call in calls {
+        assert_eq!(sqlstate(alice.query(&format!("SELECT runbook.{call}"), &[])), "42501", "{call}");
+    }
+    assert_eq!(sqlstate(server.connect("roles", "postgres").query("SELECT runbook.cancel(77)", &[])), "42704");
+    let job = start(&mut app, "head").unwrap();
+    wait_for_state(&mut app, job, "running");
+    app.query_one("SELECT runbook.cancel($1)", &[&job]).unwrap();
+    assert_eq!(sqlstate(wait(&mut app, job)), "57014");
+    admin.batch_execute("REVOKE runbook_operator FROM app").unwrap();
+    admin.query_one("SELECT runbook.resume($1)", &[&job]).unwrap();
+    let error = wait(&mut admin, job).unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("not a member of runbook_operator any more"), "{error}");
+    // A revision can't start one, nor can a function of somebody else's.
+    admin.batch_execute("GRANT runbook_operator TO app").unwrap();
+    submit(&mut alice, &revision("b001", &[], "SELECT runbook.start_upgrade('a001')", "")).unwrap();
+    assert!(upgrade(&mut app, "b001").is_err());
+    admin
+        .batch_execute(
+            "CREATE FUNCTION lend() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS $$ SELECT runbook.start_upgrade('a001') $$",
+        )
+        .unwrap();
+    assert_eq!(sqlstate(app.query("SELECT lend()", &[])), "42501");
+}
+
+#[test]
+fn a_job_is_cancelled_in_the_middle_of_a_statement() {
+    let server = Server::start();
+    let chain = [
+        revision("a001", &[], "CREATE TABLE t ()", "DROP TABLE t"),
+        revision("a002", &["a001"], "CREATE TABLE u (); SELECT pg_sleep(60)", "DROP TABLE u"),
+    ];
+    let (mut admin, mut app) = submitted(&server, "cancel", &chain);
+    let job = start(&mut app, "head").unwrap();
+    wait_until(20, "it sleeps", || column(&mut app, job, "statement").contains("pg_sleep"));
+    assert!(column(&mut app, job, "statement").starts_with("/* runbook job 1, revision a002 (upgrade), statement 2 */"));
+    let began = Instant::now();
+    assert!(app.query_one("SELECT runbook.cancel($1)", &[&job]).unwrap().get::<_, bool>(0));
+    assert_eq!(sqlstate(wait(&mut app, job)), "57014");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(current(&mut app), ["a001"]);
+    assert_eq!(entries(&mut admin, "apply.cancelled").len(), 1);
+    assert!(!app.query_one("SELECT runbook.cancel($1)", &[&job]).unwrap().get::<_, bool>(0));
+    // A DBA who cancels the worker's statement means the job.
+    let again = start(&mut app, "head").unwrap();
+    wait_until(20, "it sleeps", || column(&mut app, again, "statement").contains("pg_sleep"));
+    admin.execute("SELECT pg_cancel_backend(worker_pid) FROM runbook.jobs WHERE job = $1", &[&again]).unwrap();
+    assert_eq!(sqlstate(wait(&mut app, again)), "57014");
+}
+
+#[test]
+fn a_job_that_is_paused_goes_on_where_it_stopped() {
+    let server = Server::start();
+    let statements = "CREATE TABLE a (); SELECT pg_sleep(0.5); CREATE TABLE b ()";
+    let (mut admin, mut app) = submitted(&server, "pause", &[piecemeal("a001", &[], statements, "DROP TABLE a, b")]);
+    let job = start(&mut app, "head").unwrap();
+    wait_until(20, "it sleeps", || column(&mut app, job, "statement").contains("pg_sleep"));
+    assert!(app.query_one("SELECT runbook.pause($1)", &[&job]).unwrap().get::<_, bool>(0));
+    wait_for_state(&mut app, job, "paused");
+    assert_eq!(sqlstate(wait(&mut app, job)), "55000");
+    let tables = |admin: &mut Client| -> Vec<bool> {
+        let row = admin.query_one("SELECT to_regclass('a') IS NOT NULL, to_regclass('b') IS NOT NULL", &[]).unwrap();
+        vec![row.get(0), row.get(1)]
+    };
+    assert_eq!(tables(&mut admin), [true, false]);
+    assert!(app.query_one("SELECT runbook.resume($1)", &[&job]).unwrap().get::<_, bool>(0));
+    wait(&mut app, job).unwrap();
+    assert_eq!(tables(&mut admin), [true, true]);
+    assert_eq!(entries(&mut admin, "apply.statement").iter().filter(|one| one["tag"] == "CREATE TABLE").count(), 2);
+    assert_eq!((entries(&mut admin, "apply.paused").len(), entries(&mut admin, "apply.resumed").is_empty()), (1, false));
+}
+
+#[test]
+fn a_revision_that_changes_while_the_job_waits_does_not_run() {
+    let server = Server::start();
+    let chain = [
+        piecemeal("a001", &[], "SELECT pg_sleep(1)", ""),
+        revision("a002", &["a001"], "CREATE TABLE was_looked_at ()", "DROP TABLE was_looked_at"),
+    ];
+    let (mut admin, mut app) = submitted(&server, "changed", &chain);
+    let job = start(&mut app, "head").unwrap();
+    let mut alice = server.connect("changed", "alice");
+    submit(&mut alice, &revision("a002", &["a001"], "CREATE TABLE was_not ()", "DROP TABLE was_not")).unwrap();
+    let error = wait(&mut app, job).unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("submitted again since the job was planned"), "{error}");
+    assert!(!admin.query_one("SELECT to_regclass('was_not') IS NOT NULL", &[]).unwrap().get::<_, bool>(0));
+}
+
+#[test]
+fn a_revision_can_not_give_the_migrators_lock_away() {
+    let server = Server::start();
+    let chain = [
+        piecemeal("a001", &[], "SELECT pg_advisory_unlock_all(); SELECT pg_sleep(1)", ""),
+        revision("a002", &["a001"], "CREATE TABLE t ()", "DROP TABLE t"),
+    ];
+    let (_admin, mut app) = submitted(&server, "unlock", &chain);
+    let job = start(&mut app, "head").unwrap();
+    wait_until(20, "it sleeps", || column(&mut app, job, "statement").contains("pg_sleep"));
+    let mut other = server.connect("unlock", "app");
+    other.batch_execute("SET statement_timeout = '300ms'").unwrap();
+    assert_eq!(sqlstate(upgrade(&mut other, "a002")), "57014", "the other one waits");
+    wait(&mut app, job).unwrap();
+    assert_eq!(current(&mut app), ["a002"]);
+}
+
+#[test]
+fn a_worker_without_a_slot_is_started_by_whoever_waits() {
+    let server = Server::start_with(&["max_worker_processes=1", "max_parallel_workers=0", "max_logical_replication_workers=0"]);
+    let (mut admin, mut app) = submitted(&server, "slots", &[revision("a001", &[], "CREATE TABLE t ()", "DROP TABLE t")]);
+    let mut other = server.database("other");
+    submit(&mut server.connect("other", "alice"), &piecemeal("b001", &[], "SELECT pg_sleep(3)", "")).unwrap();
+    let busy = start(&mut server.connect("other", "app"), "head").unwrap();
+    wait_until(20, "it sleeps", || column(&mut other, busy, "statement").contains("pg_sleep"));
+    let job = start(&mut app, "head").unwrap();
+    assert_eq!(column(&mut app, job, "state"), "queued");
+    wait(&mut app, job).unwrap();
+    assert!(admin.query_one("SELECT to_regclass('t') IS NOT NULL", &[]).unwrap().get::<_, bool>(0));
+}
