@@ -307,6 +307,6 @@ SELECT pg_catalog.pg_extension_config_dump('runbook.tile', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.job_number', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.job', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.job_step', '');
-SELECT pg_catalog.pg_extension_config_dump('runbook.statement_progress', '');
-SELECT pg_catalog.pg_extension_config_dump('runbook.built', '');
+-- OIDs mean nothing in another database: a statement that has only begun begins anew there.
+SELECT pg_catalog.pg_extension_config_dump('runbook.statement_progress', 'WHERE done');
 SELECT pg_catalog.pg_extension_config_dump('runbook.backfill', '');

@@ -134,7 +134,7 @@ impl<'a> View<'a> {
         let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = (prints && terminal).then(|| {
             let bar = ProgressBar::new(1000);
-            if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {wide_msg}") {
                 bar.set_style(style.progress_chars("━╸─"));
             }
             bar
@@ -162,9 +162,10 @@ impl<'a> View<'a> {
     /// How far the job is, and what it waits for.
     fn show(&mut self, state: &Row, elapsed: Duration) {
         let text = |key: &str| output::text(state.get(key));
-        let waits =
-            [text("waiting_for"), text("note")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
-        let waits = if text("waiting_for").is_empty() || waits.is_empty() { waits } else { format!("waiting for {waits}") };
+        let waits = match (text("waiting_for"), text("note")) {
+            (waiting, _) if !waiting.is_empty() => format!("waiting for {waiting}"),
+            (_, note) => note,
+        };
         if let Some(bar) = &self.bar {
             // What is over in a moment needs no bar.
             if elapsed < Duration::from_millis(300) {

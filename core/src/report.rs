@@ -25,12 +25,36 @@ pub struct Report {
     pub data_type: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub constraint: String,
+    /// The function of PostgreSQL's that raised it; not kept.
+    #[serde(skip)]
+    pub routine: String,
     /// The statement that `position` counts in.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub query: String,
     /// One-based character position; 0 if there is none.
     #[serde(skip_serializing_if = "is_zero")]
     pub position: i32,
+}
+
+impl Report {
+    /// The same, no longer than can be stored and shown: an author's text may have any length.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        const MOST: usize = 64 << 10;
+        for text in [&mut self.message, &mut self.detail, &mut self.hint, &mut self.context, &mut self.query] {
+            if text.len() > MOST {
+                text.truncate(text.floor_char_boundary(MOST));
+                text.push('…');
+            }
+        }
+        self
+    }
+
+    /// Without what may hold values of rows and texts of statements.
+    #[must_use]
+    pub fn reduced(self) -> Self {
+        Self { sqlstate: self.sqlstate, message: self.message, ..Self::default() }
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]

@@ -50,6 +50,14 @@ pub extern "C-unwind" fn _PG_init() {
             (ledger::pending::ENDS.over)(committed);
             pg::job::over(committed);
         },
+        rolled_back: |own| {
+            (ledger::pending::ENDS.rolled_back)(own);
+            pg::job::rolled_back(own);
+        },
+        merged: |own, parent| {
+            (ledger::pending::ENDS.merged)(own, parent);
+            pg::job::merged(own, parent);
+        },
         ..ledger::pending::ENDS
     });
     pg::hooks::install(pg::hooks::Watch {

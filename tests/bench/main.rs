@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
+mod apply;
 mod guard;
 mod ledger;
 
@@ -28,6 +29,16 @@ fn main() {
     if which.is_empty() || which == "ledger" {
         let entries = std::env::var("RUNBOOK_BENCH_ENTRIES").ok().and_then(|entries| entries.parse().ok()).unwrap_or(1_000_000);
         ledger::ledger(entries);
+    }
+    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default);
+    if which.is_empty() || which == "locks" {
+        apply::exposure(number("RUNBOOK_BENCH_READER", 30));
+    }
+    if which.is_empty() || which == "builds" {
+        apply::builds(number("RUNBOOK_BENCH_ROWS", 5_000_000));
+    }
+    if which.is_empty() || which == "backfills" {
+        apply::backfills(number("RUNBOOK_BENCH_ROWS", 10_000_000));
     }
     if which.is_empty() || which == "dml" {
         guard::dml(rounds, &seconds);

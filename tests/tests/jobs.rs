@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use postgres::Client;
-use runbook_tests::jobs::{apply, column, entries, piecemeal, start, wait, wait_for_state};
+use runbook_tests::jobs::{apply, backfill, column, entries, piecemeal, start, wait, wait_for_state};
 use runbook_tests::{Server, revision, sqlstate, submit, upgrade, wait_until};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -121,21 +121,25 @@ fn what_would_stop_a_later_step_is_said_before_the_first() {
 fn only_operators_start_and_stop_jobs_and_a_job_ends_with_the_role() {
     let server = Server::start();
     let (mut admin, mut app) =
-        submitted(&server, "roles", &[piecemeal("a001", &[], "CREATE TABLE t (); SELECT pg_sleep(60)", "DROP TABLE t")]);
+        submitted(&server, "roles", &[piecemeal("a001", &[], "CREATE TABLE t (); SELECT pg_sleep(2)", "DROP TABLE t")]);
     let mut alice = server.connect("roles", "alice");
     let calls = ["start_upgrade('head')", "start_downgrade('base')", "cancel(1)", "pause(1)", "resume(1)"];
     for call in calls {
         assert_eq!(sqlstate(alice.query(&format!("SELECT runbook.{call}"), &[])), "42501", "{call}");
     }
     assert_eq!(sqlstate(server.connect("roles", "postgres").query("SELECT runbook.cancel(77)", &[])), "42704");
+    // The role is looked at before each revision.
+    submit(&mut alice, &revision("a002", &["a001"], "CREATE TABLE u ()", "DROP TABLE u")).unwrap();
     let job = start(&mut app, "head").unwrap();
-    wait_for_state(&mut app, job, "running");
-    app.query_one("SELECT runbook.cancel($1)", &[&job]).unwrap();
-    assert_eq!(sqlstate(wait(&mut app, job)), "57014");
+    wait_until(20, "it sleeps", || column(&mut admin, job, "statement").contains("pg_sleep"));
     admin.batch_execute("REVOKE runbook_operator FROM app").unwrap();
-    admin.query_one("SELECT runbook.resume($1)", &[&job]).unwrap();
     let error = wait(&mut admin, job).unwrap_err();
     assert!(error.as_db_error().unwrap().message().contains("not a member of runbook_operator any more"), "{error}");
+    assert_eq!(current(&mut admin), ["a001"]);
+    // Whoever resumes it makes it his own.
+    admin.query_one("SELECT runbook.resume($1)", &[&job]).unwrap();
+    wait(&mut admin, job).unwrap();
+    assert_eq!(entries(&mut admin, "revision.applied").last().unwrap()["session_role"], "postgres");
     // A revision can't start one, nor can a function of somebody else's.
     admin.batch_execute("GRANT runbook_operator TO app").unwrap();
     submit(&mut alice, &revision("b001", &[], "SELECT runbook.start_upgrade('a001')", "")).unwrap();
@@ -240,4 +244,125 @@ fn a_worker_without_a_slot_is_started_by_whoever_waits() {
     assert_eq!(column(&mut app, job, "state"), "queued");
     wait(&mut app, job).unwrap();
     assert!(admin.query_one("SELECT to_regclass('t') IS NOT NULL", &[]).unwrap().get::<_, bool>(0));
+}
+
+/// What an approved revision may try, once it runs in a worker whose login can do more than it.
+#[test]
+fn a_hostile_revision_stays_in_its_role_and_in_its_transaction() {
+    let server = Server::start();
+    let mut admin = server.database("hostile");
+    admin
+        .batch_execute(
+            "GRANT runbook_operator TO postgres; SET ROLE app_owner; CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2); \
+             CREATE TABLE q (id int); CREATE TABLE seen (who text); \
+             CREATE FUNCTION evil(int) RETURNS bool LANGUAGE plpgsql AS $f$ BEGIN \
+                 PERFORM set_config('application_name', 'not the job', false); PERFORM set_config('role', 'none', false); \
+                 INSERT INTO seen SELECT current_user; RETURN true; END $f$; \
+             CREATE DOMAIN d AS int CHECK (evil(VALUE)); \
+             CREATE FUNCTION payload() RETURNS text LANGUAGE sql AS $f$ SELECT current_user::text $f$; \
+             CREATE FUNCTION opens(int) RETURNS int LANGUAGE plpgsql AS $f$ BEGIN \
+                 IF $1 = 1 THEN EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT public.payload()'; END IF; RETURN $1; END $f$; \
+             CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO seen SELECT current_user; RETURN NULL; END $f$; \
+             CREATE CONSTRAINT TRIGGER late AFTER INSERT ON q DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION noted(); \
+             CREATE FUNCTION side(int) RETURNS bool LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO q VALUES (1); RETURN false; END $f$; RESET ROLE",
+        )
+        .unwrap();
+    let mut alice = server.connect("hostile", "alice");
+    let mut fails = |admin: &mut Client, revision: &serde_json::Value, sqlstate: &str| {
+        submit(&mut alice, revision).unwrap();
+        let error = apply(admin, revision["revision"].as_str().unwrap()).unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().code().code(), sqlstate, "{error:?}");
+    };
+    // Parse analysis of a statement at top level calls what it likes, as the migration role.
+    let sql = "CREATE INDEX CONCURRENTLY t_i ON t ((id + ('{1}'::d[])[1]))";
+    fails(&mut admin, &piecemeal("a001", &[], sql, ""), "42501");
+    let sql = "UPDATE t SET v = opens(id) WHERE id BETWEEN :from AND :to";
+    fails(&mut admin, &backfill("b001", &[], "table t; repeatable no", sql), "0A000");
+    // What a condition has deferred happens in its role.
+    let one = backfill("c001", &[], "table t; where side(id)", "UPDATE t SET v = 1 WHERE id BETWEEN :from AND :to");
+    submit(&mut alice, &one).unwrap();
+    apply(&mut admin, "c001").unwrap();
+    let seen: Vec<String> = admin.query("SELECT DISTINCT who FROM seen", &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(seen, ["app_owner"]);
+    // A condition is one expression.
+    for filter in ["true) OR (true", "true) LIMIT 1; DELETE FROM q; SELECT (1", "true) UNION SELECT (1", "1), (2"] {
+        let one =
+            backfill("d001", &[], &format!("table t; where {filter}"), "UPDATE t SET v = 1 WHERE id BETWEEN :from AND :to");
+        let outcome = submit(&mut alice, &one);
+        assert!(outcome.is_ok() == (filter == "true) OR (true"), "{filter}");
+    }
+    // An author's own 57014 is an error like any other.
+    let sql = "DO $x$ BEGIN RAISE EXCEPTION 'important' USING ERRCODE = '57014'; END $x$";
+    submit(&mut alice, &revision("e001", &[], sql, "")).unwrap();
+    let error = apply(&mut admin, "e001").unwrap_err();
+    assert_eq!(error.as_db_error().unwrap().message(), "important");
+    // Locks that a statement at top level gives away let no second worker in.
+    admin
+        .batch_execute(
+            "SET ROLE app_owner; CREATE FUNCTION unlocks(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN \
+                 PERFORM pg_advisory_unlock_all(); PERFORM pg_sleep(0.7); RETURN $1; END $f$; RESET ROLE",
+        )
+        .unwrap();
+    let sql = "CREATE TABLE once (); CREATE INDEX CONCURRENTLY t_u ON t (unlocks(v)); CREATE TABLE twice ()";
+    submit(&mut alice, &piecemeal("f001", &[], sql, "")).unwrap();
+    let job = start(&mut admin, "f001").unwrap();
+    let mut other = server.connect("hostile", "app");
+    wait_until(20, "it builds", || column(&mut other, job, "statement").contains("t_u"));
+    for _ in 0..5 {
+        let _ = other.query_one("SELECT runbook.resume($1)", &[&job]);
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    wait(&mut admin, job).unwrap();
+    let ran = entries(&mut admin, "apply.statement").iter().filter(|one| one["revision"] == "f001").count();
+    assert_eq!(ran, 3);
+    // What an operator only reads starts nothing.
+    admin
+        .batch_execute(
+            "CREATE FUNCTION tick() RETURNS bigint LANGUAGE sql AS $f$ SELECT runbook.start_downgrade('base') $f$; \
+             CREATE VIEW harmless AS SELECT tick(); GRANT SELECT ON harmless TO app",
+        )
+        .unwrap();
+    assert_eq!(sqlstate(other.query("SELECT * FROM harmless", &[])), "42501");
+}
+
+#[test]
+fn what_was_done_in_part_counts_no_more_once_the_revision_was_applied() {
+    let server = Server::start();
+    let first = piecemeal("a001", &[], "CREATE TABLE x (a int); SELECT 1 / 0", "DROP TABLE x");
+    let (mut admin, mut app) = submitted(&server, "stale", &[first]);
+    let mut alice = server.connect("stale", "alice");
+    assert!(apply(&mut app, "head").is_err());
+    submit(&mut alice, &revision("a001", &[], "CREATE TABLE IF NOT EXISTS x (a int)", "DROP TABLE x")).unwrap();
+    assert_eq!(upgrade(&mut app, "head").unwrap(), ["a001"]);
+    app.query_one("SELECT runbook.downgrade('base')", &[]).unwrap();
+    submit(&mut alice, &piecemeal("a001", &[], "CREATE TABLE x (a int); SELECT 1", "DROP TABLE x")).unwrap();
+    apply(&mut app, "head").unwrap();
+    assert!(admin.query_one("SELECT to_regclass('x') IS NOT NULL", &[]).unwrap().get::<_, bool>(0));
+}
+
+#[test]
+fn a_job_that_is_cancelled_before_it_begins_does_not_begin() {
+    let server = Server::start();
+    let (mut admin, mut app) = submitted(&server, "early", &[revision("a001", &[], "CREATE TABLE t ()", "DROP TABLE t")]);
+    let mut other = server.connect("early", "app");
+    let mut transaction = other.transaction().unwrap();
+    transaction.query_one("SELECT runbook.upgrade('head')", &[]).unwrap();
+    let job = start(&mut app, "head").unwrap();
+    wait_until(20, "it waits for the other one", || column(&mut app, job, "note").starts_with("waits for pid"));
+    assert!(app.query_one("SELECT runbook.cancel($1)", &[&job]).unwrap().get::<_, bool>(0));
+    transaction.rollback().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(column(&mut app, job, "state"), "cancelled");
+    assert!(!admin.query_one("SELECT to_regclass('t') IS NOT NULL", &[]).unwrap().get::<_, bool>(0));
+    // One whose login can't log in any more is in nobody's way.
+    admin.batch_execute("CREATE ROLE leaver LOGIN; GRANT runbook_operator TO leaver").unwrap();
+    let mut leaver = server.connect("early", "leaver");
+    let mut transaction = leaver.transaction().unwrap();
+    let lost: i64 = transaction.query_one("SELECT runbook.start_upgrade()", &[]).unwrap().get(0);
+    admin.batch_execute("ALTER ROLE leaver NOLOGIN").unwrap();
+    transaction.commit().unwrap();
+    let job = start(&mut app, "head").unwrap();
+    wait(&mut app, job).unwrap();
+    let error = wait(&mut app, lost).unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("\"leaver\" is gone or can't log in"), "{error}");
 }

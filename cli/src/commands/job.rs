@@ -25,7 +25,7 @@ pub fn list(context: &Context) -> Result<()> {
 /// Follows a job, and says what became of it.
 pub fn watch(client: &mut Client, context: &Context, job: i64, verb: &str) -> Result<()> {
     match follow::follow(client, context, job, verb)? {
-        End::Detached => detached(context, job),
+        End::Detached => detached(client, context, job),
         End::Finished(done) => {
             let (key, past) = if verb == "downgrade" { ("reverted", "reverted") } else { ("applied", "applied") };
             let steps: Vec<_> =
@@ -40,8 +40,12 @@ pub fn watch(client: &mut Client, context: &Context, job: i64, verb: &str) -> Re
     }
 }
 
-/// Says how to come back to a job.
-pub fn detached(context: &Context, job: i64) -> Result<()> {
+/// Says how to come back to a job, if there is anything to come back to.
+pub fn detached(client: &mut Client, context: &Context, job: i64) -> Result<()> {
+    let found = rows(client, "SELECT state FROM runbook.jobs_in_force($1) WHERE steps = 0", &[&job])?;
+    if !found.is_empty() {
+        return output::message(context.format(), "job", json!(job), "nothing to do");
+    }
     let line = format!("job {job} goes on at the server; to follow it: runbook wait {job}");
     output::message(context.format(), "job", json!(job), &line)
 }
@@ -89,7 +93,7 @@ pub fn resume(args: &Resume, context: &Context) -> Result<()> {
     }
     for job in jobs {
         if args.detach {
-            detached(context, job)?;
+            detached(&mut client, context, job)?;
         } else {
             let verb = direction(&mut client, job)?;
             watch(&mut client, context, job, &verb)?;

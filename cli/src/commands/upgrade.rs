@@ -29,5 +29,9 @@ pub fn run(args: &Migrate, context: &Context) -> Result<()> {
     let row = client
         .query_one("SELECT runbook.start_upgrade($1)", &[&args.target])
         .map_err(|error| Error::from_server(&error, true))?;
-    if args.detach { job::detached(context, row.get(0)) } else { job::watch(&mut client, context, row.get(0), "upgrade") }
+    if args.detach {
+        job::detached(&mut client, context, row.get(0))
+    } else {
+        job::watch(&mut client, context, row.get(0), "upgrade")
+    }
 }

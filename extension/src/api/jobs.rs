@@ -1,7 +1,7 @@
 //! `start_upgrade`, `start_downgrade`, `wait`, `cancel`, `pause`, `resume`, and view `jobs`.
 
 use crate::apply::jobs;
-use crate::caller::must_be_the_login;
+use crate::caller::{must_be_asked_for, must_be_the_login};
 use crate::error::refusal;
 use crate::pg::entry::Failure;
 use crate::pg::procedure;
@@ -14,11 +14,17 @@ use runbook_core::plan::Direction;
 use runbook_core::progress;
 use std::time::Duration;
 
+/// A job outlasts whatever calls for it: something that an operator only reads must not start or stop one.
+fn operator(function: &str) -> Result<(), ErrorReport> {
+    must_be_the_login(function, &["runbook_operator"])?;
+    must_be_asked_for(function)
+}
+
 /// Has a worker apply revisions up to target, one transaction each.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn start_upgrade(target: default!(&str, "'head'")) -> Result<i64, ErrorReport> {
-    must_be_the_login("start_upgrade", &["runbook_operator"])?;
+    operator("start_upgrade")?;
     Ok(jobs::start(Direction::Upgrade, target)?)
 }
 
@@ -26,7 +32,7 @@ fn start_upgrade(target: default!(&str, "'head'")) -> Result<i64, ErrorReport> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn start_downgrade(target: &str) -> Result<i64, ErrorReport> {
-    must_be_the_login("start_downgrade", &["runbook_operator"])?;
+    operator("start_downgrade")?;
     Ok(jobs::start(Direction::Downgrade, target)?)
 }
 
@@ -47,7 +53,7 @@ pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn cancel(job: i64) -> Result<bool, ErrorReport> {
-    must_be_the_login("cancel", &["runbook_operator"])?;
+    operator("cancel")?;
     jobs::cancel(job)
 }
 
@@ -55,7 +61,7 @@ fn cancel(job: i64) -> Result<bool, ErrorReport> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn pause(job: i64) -> Result<bool, ErrorReport> {
-    must_be_the_login("pause", &["runbook_operator"])?;
+    operator("pause")?;
     jobs::pause(job)
 }
 
@@ -63,8 +69,14 @@ fn pause(job: i64) -> Result<bool, ErrorReport> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn resume(job: i64) -> Result<bool, ErrorReport> {
-    must_be_the_login("resume", &["runbook_operator"])?;
+    operator("resume")?;
     jobs::resume(job)
+}
+
+/// An error as the session's login may see it.
+fn shown(error: JsonB) -> JsonB {
+    let report = serde_json::from_value(error.0).unwrap_or_default();
+    JsonB(serde_json::to_value(jobs::shown(report)).unwrap_or_default())
 }
 
 /// The rows of view `jobs`, or one of them.
@@ -122,7 +134,7 @@ fn jobs_in_force(
             line.finished_at,
             line.worker_pid,
             line.note,
-            line.error,
+            line.error.map(shown),
         )
     };
     Ok(TableIterator::new(store::jobs::lines(only)?.into_iter().map(row)))

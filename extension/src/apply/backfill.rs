@@ -72,7 +72,8 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>
             Batch::End => break,
             Batch::Done(next) => progress = next,
         }
-        if !plan.header.pause.is_zero() && job::sleep(plan.header.pause) {
+        // Also where there is no pause: a worker must not outlive its server.
+        if job::sleep(plan.header.pause) {
             return Ok(Stepped::Asked);
         }
         if throttle.hold(job, &settings, plan.table.oid)? == Stepped::Asked {
@@ -91,7 +92,6 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>
         Ok((vec![entry], facts))
     };
     finish(job, step, trouble, started, facts)?;
-    transaction(Commit::InOrder, || Ok(backfills::close(&step.revision)?))?;
     Ok(Stepped::Done)
 }
 
@@ -113,8 +113,20 @@ pub fn check(revision: &Revision, parsed: &[Statement]) -> Result<(), ErrorRepor
     let header = Backfill::parse(revision.backfill.as_deref().unwrap_or_default()).map_err(from_core)?;
     let cut = backfill::cut(&revision.upgrade).map_err(from_core)?;
     only(parsed.to_vec())?;
+    refuse_unless_condition(&header)?;
     match table_of(&header) {
         Ok(table) if cut == Cut::Range => key_of(&header, &table).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a header whose condition is anything but one expression: it stands between others in the statements that look for keys.
+fn refuse_unless_condition(header: &Backfill) -> Result<(), ErrorReport> {
+    match &header.filter {
+        Some(filter) if !statements::is_expression(filter) => {
+            let hint = "Write one condition, as behind WHERE: total IS NULL";
+            Err(refusal("22023", format!("backfill: \"{filter}\" is not a condition"), None, Some(hint.to_owned())))
+        }
         _ => Ok(()),
     }
 }
@@ -146,6 +158,7 @@ pub fn only(mut statements: Vec<Statement>) -> Result<Statement, ErrorReport> {
 fn plan(stored: &Stored, statement: &Statement) -> Result<Plan, ErrorReport> {
     let header = Backfill::parse(stored.revision.backfill.as_deref().unwrap_or_default()).map_err(from_core)?;
     let cut = backfill::cut(&stored.revision.upgrade).map_err(from_core)?;
+    refuse_unless_condition(&header)?;
     let table = table_of(&header)?;
     let (key, types) = if cut == Cut::Range { key_of(&header, &table)? } else { (vec![], vec![]) };
     let sql = backfill::with_parameters(&statement_text(&stored.revision.upgrade, statement), &types);
@@ -230,24 +243,27 @@ fn batch(job: &Job, step: &Step, plan: &Plan, progress: &Progress, trouble: &Ref
         format!("revision {} (upgrade), statement 1, line {}, batch {}", step.revision, statement.line, progress.batches + 1);
     let actions = classify_all([&statement.command])?;
     let by = run.refuse_if_needy(&stored, &actions, true)?;
+    let scope = run.permit(&step.revision, actions.clone());
+    let located = |error| Failure::Caught(with_context(error, &place));
     let mut next = progress.clone();
     let (parameters, last) = match plan.cut {
         Cut::Limit => (vec![progress.batch_rows.to_string()], None),
         Cut::Range => match plan.bounds(progress)? {
             Some((first, last)) => (first.into_iter().chain(last.iter().cloned()).collect(), Some(last)),
             None => {
+                // The header's condition may have called something.
+                run.leave(&step.revision)?;
+                drop(scope);
                 drop(pinned);
                 return another_pass(step, plan, next);
             }
         },
     };
-    let scope = run.permit(&step.revision, actions.clone());
-    let located = |error| Failure::Caught(with_context(error, &place));
     let changed = statements::execute(&plan.sql, &parameters).map_err(located)?;
     if progress.batches == 0 && plan.header.repeatable && plan.cut == Cut::Range {
         plan.refuse_unless_repeatable(&parameters, &statement)?;
     }
-    statements::check_constraints().map_err(located)?;
+    run.leave(&step.revision)?;
     run.remember_events(&stored, &actions, &by, false)?;
     drop(scope);
     drop(pinned);
@@ -260,6 +276,10 @@ fn batch(job: &Job, step: &Step, plan: &Plan, progress: &Progress, trouble: &Ref
     next.rows += rows;
     next.pass_rows += rows;
     next.batches += 1;
+    let many = 20 * plan.table.rows.max(10_000);
+    if plan.cut == Cut::Limit && next.rows > many {
+        return Err(endless(step, &format!("It has changed {} rows by now, of about {}.", next.rows, plan.table.rows)));
+    }
     let size = plan.header.next_batch(u64::try_from(progress.batch_rows).unwrap_or(1), start.elapsed());
     next.batch_rows = i64::try_from(size).unwrap_or(i64::MAX);
     backfills::advance(&step.revision, &next, start.elapsed())?;
@@ -273,18 +293,21 @@ fn another_pass(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, F
         return Ok(Batch::End);
     }
     if next.pass >= PASSES {
-        let detail =
-            format!("After {PASSES} passes over table {} there still are rows that meet its condition.", plan.table.name);
-        let hint =
-            "The statement must make its condition false for the rows that it changes; new rows must come with the value.";
-        let message = format!("the backfill of revision \"{}\" does not come to an end", step.revision);
-        return Err(refusal("55000", message, Some(detail), Some(hint.to_owned())).into());
+        let table = &plan.table.name;
+        let detail = format!("After {PASSES} passes over table {table} there still are rows that meet its condition.");
+        return Err(endless(step, &detail));
     }
     next.pass += 1;
     next.pass_rows = 0;
     next.last_key = None;
     backfills::advance(&step.revision, &next, Duration::ZERO)?;
     Ok(Batch::Done(next))
+}
+
+fn endless(step: &Step, detail: &str) -> Failure {
+    let hint = "The statement must make its condition false for the rows that it changes; new rows must come with the value.";
+    let message = format!("the backfill of revision \"{}\" does not come to an end", step.revision);
+    refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned())).into()
 }
 
 impl Plan {
@@ -327,7 +350,8 @@ impl Plan {
     }
 
     fn filter(&self) -> String {
-        self.header.filter.as_ref().map_or_else(|| "true".to_owned(), |filter| format!("({filter})"))
+        // The line break ends a comment that the condition may end with.
+        self.header.filter.as_ref().map_or_else(|| "true".to_owned(), |filter| format!("({filter}\n)"))
     }
 
     /// Runs the first batch again, to be rolled back, and compares the rows of its range.
@@ -346,13 +370,13 @@ impl Plan {
             bounds(1),
             bounds(1 + self.types.len())
         );
-        let before = statements::query(&rows, parameters)?;
+        let before = statements::query_now(&rows, parameters)?;
         let mut same = false;
         // Rolled back whatever comes of it.
         let again = subtransaction::within(|| {
             let changed = statements::execute(&self.sql, parameters)?;
             let inserts = statement.tag == "INSERT" && changed > 0;
-            same = !inserts && statements::query(&rows, parameters)? == before;
+            same = !inserts && statements::query_now(&rows, parameters)? == before;
             Err::<(), Failure>(refusal("RB001", "rolled back", None, None).into())
         });
         if same {

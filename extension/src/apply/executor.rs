@@ -11,8 +11,8 @@ use crate::pg::lock;
 use crate::pg::session::{Pinned, search_path};
 use crate::pg::statements::{self, Statement};
 use crate::session;
-use crate::store::catalog;
 use crate::store::revisions::Stored;
+use crate::store::{catalog, objects};
 use runbook_core::action::Action;
 use runbook_core::command::Command;
 use runbook_core::ledger::{Entry, Kind};
@@ -30,6 +30,14 @@ pub struct Trouble {
     pub statement: usize,
     /// Its line.
     pub line: usize,
+}
+
+/// What running statements has come to.
+pub struct Ran {
+    /// Whose approvals counted.
+    pub approved_by: Vec<String>,
+    /// What was taken away, with how much was in it.
+    pub lost: Vec<String>,
 }
 
 /// Statements of one section, as they follow one another.
@@ -61,10 +69,13 @@ impl Run {
             Part { section: self.direction.as_str(), statements: &parsed, first: 1 },
             Part { section: "verify", statements: &checks, first: 1 },
         ];
-        let approved_by = self.parts(stored, &parts, trouble, entries)?;
+        let ran = self.parts(stored, &parts, trouble, entries)?;
         drop(pinned);
-        let facts = json!({"statements": parsed.len(), "duration_us": micros(start)});
-        entries.push(self.moved_entry(stored, come, &approved_by, facts)?);
+        let mut facts = json!({"statements": parsed.len(), "duration_us": micros(start)});
+        if !ran.lost.is_empty() {
+            facts["lost"] = ran.lost.into();
+        }
+        entries.push(self.moved_entry(stored, come, &ran.approved_by, facts)?);
         Ok(())
     }
 
@@ -102,31 +113,37 @@ impl Run {
         Ok(ledger::entry(kind, facts)?)
     }
 
-    /// Runs statements of one revision in the pinned session that the caller has entered; returns whose approvals count.
+    /// Runs statements of one revision in the pinned session that the caller has entered.
     pub fn parts(
         &self,
         stored: &Stored,
         parts: &[Part],
         trouble: &RefCell<Trouble>,
         entries: &mut Vec<Entry>,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Ran, Failure> {
         let id = stored.revision.revision.as_str();
         let all = || parts.iter().flat_map(|part| part.statements);
         // What was classified at submission looked at another catalog; what counts is what runs now.
         let actions = classify_all(all().map(|statement| &statement.command))?;
         let approved_by = self.refuse_if_needy(stored, &actions, true)?;
+        let lost = objects::losses(&actions)?;
         let scope = self.permit(id, actions.clone());
         self.lock_tables(all(), id)?;
         for part in parts {
             self.run(part, id, trouble, entries)?;
         }
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
-        statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
-        self.refuse_leftovers(id)?;
+        self.leave(id)?;
         let plain = all().all(|statement| is_plain(&statement.command));
         self.remember_events(stored, &actions, &approved_by, plain)?;
         drop(scope);
-        Ok(approved_by)
+        Ok(Ran { approved_by, lost })
+    }
+
+    /// Has everything happen now, as the migration role, that would happen at the commit as somebody else; refuses what can't be had now.
+    pub fn leave(&self, id: &str) -> Result<(), Failure> {
+        statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
+        self.refuse_leftovers(id)
     }
 
     /// Keeps what the permission in force has seen created and moved.

@@ -6,7 +6,7 @@ use crate::apply::{Way, way};
 use crate::error::{internal, refusal};
 use crate::ledger;
 use crate::pg::entry::Failure;
-use crate::pg::identity::{self, database, name_of_role, session_oid, session_role};
+use crate::pg::identity::{self, database, session_oid, session_role};
 use crate::pg::job;
 use crate::pg::lock::Held;
 use crate::pg::transaction::with_snapshot;
@@ -20,7 +20,7 @@ use serde_json::json;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// After so many workers that have ended before they had got anywhere, nobody tries again by himself: what a job does may be what ends them.
+/// After so many workers that were started for a job and have got nowhere, nobody tries again by himself: what a job does may be what ends them.
 pub const IDLE_STARTS: i32 = 10;
 
 /// Stores a job for the steps to `target`; its worker starts when the calling transaction commits.
@@ -69,6 +69,9 @@ thread_local! {
 
 /// How a job has ended: with an error, or without one; `None` while it goes on. `told` is what the client knows of what it waits for.
 pub fn look(number: i64, told: &mut Option<String>) -> store::Result<Option<Option<Report>>> {
+    if identity::in_recovery() {
+        return Err(refusal("25006", "a standby works no jobs off", None, None));
+    }
     let found = with_snapshot(|| jobs::outcome(number))?;
     let Some((state, is_run, error)) = found else { return Err(unknown(number)) };
     let ended = |sqlstate: &str, message: String, hint: String| {
@@ -76,7 +79,7 @@ pub fn look(number: i64, told: &mut Option<String>) -> store::Result<Option<Opti
     };
     match state.as_str() {
         "finished" => Ok(Some(None)),
-        "failed" => Ok(Some(Some(error.unwrap_or_default()))),
+        "failed" => Ok(Some(Some(shown(error.unwrap_or_default())))),
         "cancelled" => ended(
             "57014",
             format!("job {number} was cancelled"),
@@ -99,6 +102,12 @@ pub fn look(number: i64, told: &mut Option<String>) -> store::Result<Option<Opti
     }
 }
 
+/// An error as the session's login may see it: it can hold values of rows.
+pub fn shown(report: Report) -> Report {
+    let may = ["runbook_operator", "runbook_admin", "runbook_auditor"].iter().any(|role| identity::session_is_member(role));
+    if may { report } else { report.reduced() }
+}
+
 /// Says what a job waits for, where that has changed.
 fn tell(number: i64, told: &mut Option<String>) -> store::Result<()> {
     let Some(text) = with_snapshot(|| jobs::note_of(number))? else { return Ok(()) };
@@ -115,7 +124,13 @@ fn unknown(number: i64) -> ErrorReport {
 }
 
 fn existing(number: i64) -> store::Result<Job> {
-    jobs::lock(number)?.ok_or_else(|| unknown(number))
+    let job = jobs::lock(number)?.ok_or_else(|| unknown(number))?;
+    if job.database != database() {
+        let detail = "A dump brought it along; the logins that it names are those of that database.".to_owned();
+        let hint = format!("Ask for it anew: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
+        return Err(refusal("55000", format!("job {number} was asked for in another database"), Some(detail), Some(hint)));
+    }
+    Ok(job)
 }
 
 fn entry(kind: Kind, job: &Job) -> store::Result<()> {
@@ -126,16 +141,17 @@ fn entry(kind: Kind, job: &Job) -> store::Result<()> {
 pub fn cancel(number: i64) -> store::Result<bool> {
     let job = existing(number)?;
     match job.state.as_str() {
-        "queued" | "paused" if job.starts == 0 => jobs::set_state(number, "cancelled", None)?,
-        "queued" | "paused" | "running" | "pausing" => {
+        "queued" | "paused" if job.starts == 0 => {
+            jobs::set_state(number, "cancelled", None)?;
+        }
+        "queued" | "paused" | "running" | "pausing" | "cancelling" => {
             jobs::set_state(number, "cancelling", None)?;
             // The number of a process that is gone may be another's by now.
-            if let Some(pid) = job.worker_pid.filter(|pid| jobs::runner().is_ok_and(|runner| runner == Some(*pid))) {
+            if let Some(pid) = job.worker_pid.filter(|pid| jobs::is_worker(*pid).unwrap_or(false)) {
                 job::interrupt_at_commit(pid);
             }
             job::start_at_commit(number, job.login);
         }
-        "cancelling" => job::start_at_commit(number, job.login),
         _ => return Ok(false),
     }
     entry(Kind::ApplyCancelled, &job)?;
@@ -146,8 +162,8 @@ pub fn cancel(number: i64) -> store::Result<bool> {
 pub fn pause(number: i64) -> store::Result<bool> {
     let job = existing(number)?;
     match job.state.as_str() {
-        "queued" => jobs::set_state(number, "paused", None)?,
-        "running" => jobs::set_state(number, "pausing", None)?,
+        "queued" => drop(jobs::set_state(number, "paused", None)?),
+        "running" => drop(jobs::set_state(number, "pausing", None)?),
         "pausing" | "paused" => return Ok(true),
         _ => return Ok(false),
     }
@@ -155,26 +171,28 @@ pub fn pause(number: i64) -> store::Result<bool> {
     Ok(true)
 }
 
-/// Has a job go on; false if it has finished, or somebody is at work on it.
+/// Has a job go on; false if it has finished, or somebody is at work on it. One that had ended is the job of the login that resumes it: nobody
+/// acts as another by it.
 pub fn resume(number: i64) -> store::Result<bool> {
     let job = existing(number)?;
     let is_stopped = ["paused", "failed", "cancelled"].contains(&job.state.as_str());
     let is_open = ["queued", "running", "pausing", "cancelling"].contains(&job.state.as_str());
     if is_stopped {
-        jobs::requeue(number)?;
+        let login = session_oid();
+        jobs::requeue(number, (login, &session_role()), identity::current_oid())?;
         entry(Kind::ApplyResumed, &job)?;
+        job::start_at_commit(number, login);
     } else if !is_open || (job.state != "queued" && is_at_work()?) {
         return Ok(false);
-    } else {
-        jobs::forgive(number)?;
+    } else if may_start(&job)? {
+        job::start_at_commit(number, job.login);
     }
-    job::start_at_commit(number, job.login);
     Ok(true)
 }
 
 /// Whether a worker is at work in this database.
 fn is_at_work() -> store::Result<bool> {
-    Ok(Held::runner().is_none())
+    Ok(Held::runner().is_none() || jobs::other_worker()?.is_some())
 }
 
 /// Starts a worker for the oldest job that nobody works on.
@@ -183,25 +201,35 @@ pub fn revive() -> store::Result<()> {
     if is_at_work()? {
         return Ok(());
     }
-    if job.idle_starts >= IDLE_STARTS {
-        let error = Report {
-            sqlstate: "58000".to_owned(),
-            message: format!("job {} was given up", job.job),
-            detail: format!("{IDLE_STARTS} workers in a row have ended before they had got anywhere."),
-            hint: format!("Look into the server log; then SELECT runbook.resume({});", job.job),
-            ..Report::default()
-        };
-        jobs::set_state(job.job, "failed", Some(&error))?;
-    } else if name_of_role(job.login).is_none() {
-        let error = Report {
-            sqlstate: "28000".to_owned(),
-            message: format!("job {} can't go on: the login that asked for it is gone", job.job),
-            hint: format!("Ask for it anew: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target),
-            ..Report::default()
-        };
-        jobs::set_state(job.job, "failed", Some(&error))?;
-    } else {
+    if may_start(&job)? {
         job::start(job.job, job.login);
     }
     Ok(())
+}
+
+/// Counts a worker that is to be started for a job that has lost its own, or has never had one: one that does not come counts, too. False if that
+/// is no use any more; the job has failed then.
+fn may_start(job: &Job) -> store::Result<bool> {
+    let (number, login) = (job.job, &job.login_name);
+    let error = if job.idle_starts >= IDLE_STARTS {
+        Report {
+            sqlstate: "58000".to_owned(),
+            message: format!("job {number} was given up"),
+            detail: format!("{IDLE_STARTS} workers were started for it in a row and have got nowhere."),
+            hint: format!("Look into the server log; then SELECT runbook.resume({number});"),
+            ..Report::default()
+        }
+    } else if !jobs::is_login(job.login, login)? {
+        Report {
+            sqlstate: "28000".to_owned(),
+            message: format!("job {number} can't go on: login \"{login}\" is gone or can't log in"),
+            hint: format!("SELECT runbook.resume({number}); makes it the job of whoever resumes it."),
+            ..Report::default()
+        }
+    } else {
+        jobs::revived(number)?;
+        return Ok(true);
+    };
+    jobs::set_state(number, "failed", Some(&error))?;
+    Ok(false)
 }

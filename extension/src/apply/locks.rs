@@ -21,7 +21,7 @@ pub fn take(patience: Duration) -> store::Result<()> {
     let start = Instant::now();
     let mut looked = start;
     let mut told = false;
-    while !lock::try_migrator() {
+    while !lock::try_migrator() || jobs::other_worker()?.is_some() {
         if !told {
             told = true;
             let holder = catalog::migrator()?.map_or_else(String::new, |holder| format!(": {holder}"));

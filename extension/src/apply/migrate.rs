@@ -12,8 +12,8 @@ use crate::pg::entry::Failure;
 use crate::pg::identity::{in_transaction_block, transaction_has_id};
 use crate::pg::subtransaction;
 use crate::pg::waits::Watch;
-use crate::store;
 use crate::store::revisions::{self, Stored};
+use crate::store::{self, pieces};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::graph::{Graph, Node};
 use runbook_core::ledger::{Entry, Kind};
@@ -135,6 +135,7 @@ impl Run {
         let gone: Vec<String> = plan.applied.iter().filter(|id| !after.contains(id)).cloned().collect();
         let come: Vec<String> = after.iter().filter(|id| !plan.applied.contains(id)).cloned().collect();
         self.flush()?;
+        pieces::forget(&plan.ids)?;
         self.move_heads(&gone, &come)
     }
 }

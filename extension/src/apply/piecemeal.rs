@@ -6,7 +6,7 @@
 use crate::apply::executor::{Part, Trouble, is_plain, micros, refuse_switch, statement_entry};
 use crate::apply::run::Run;
 use crate::apply::settings::Settings;
-use crate::apply::worker::{Step, Stepped, done, is_asked, moved, now, planned};
+use crate::apply::worker::{Step, Stepped, done, is_asked, moved, now, planned, set_up};
 use crate::error::refusal;
 use crate::guard::classify_all;
 use crate::pg::alone::{self, Place};
@@ -80,13 +80,13 @@ pub fn finish(
         let checks = run.checks(&stored)?;
         let (mut entries, facts) = facts(&run)?;
         let part = Part { section: "verify", statements: &checks, first: 1 };
-        let mut by = run.parts(&stored, &[part], trouble, &mut entries)?;
+        let mut by = run.parts(&stored, &[part], trouble, &mut entries)?.approved_by;
         drop(pinned);
         by.extend(run.refuse_if_needy(&stored, stored.actions(job.direction), false)?);
         by.sort_unstable();
         by.dedup();
         entries.push(run.moved_entry(&stored, &step.come, &by, facts)?);
-        pieces::forget(&step.revision)?;
+        pieces::forget(std::slice::from_ref(&step.revision))?;
         done(job, step, &run, started, &mut entries)
     })
 }
@@ -168,6 +168,8 @@ impl Piece<'_> {
         let acting = Acting::enter(prepared.role);
         let ran = alone::run(&prepared.sql, Some(place));
         drop(acting);
+        // Whatever it has set is set no more, and the locks are ours still, or another worker is at it by now.
+        transaction(Commit::InOrder, || self.regain())?;
         let line = prepared.statement.line;
         if let Err(mut report) = ran {
             drop(prepared);
@@ -192,6 +194,13 @@ impl Piece<'_> {
             Ok(moved(self.job)?)
         })?;
         Ok(Stepped::Done)
+    }
+
+    /// After a statement that had the session for itself.
+    fn regain(&self) -> Result<(), Failure> {
+        job::reset_parameters();
+        set_up(self.job)?;
+        planned(self.step).map(|_| ())
     }
 
     /// Runs the statement if it can be part of a transaction; otherwise finds out what is to be done.
@@ -353,6 +362,7 @@ struct Found {
 /// Drops indexes that statements of ours have left INVALID.
 fn drop_all(leftovers: &[Index], patience: Option<Duration>) -> Result<(), Report> {
     for one in leftovers {
+        alone::expect_drop(one.oid);
         let timeout = patience.map_or_else(|| "0".to_owned(), |patience| format!("{}ms", patience.as_millis()));
         transaction(Commit::InOrder, || Ok(job::set_parameter("lock_timeout", &timeout)?))?;
         let _own = OwnStatements::enter();

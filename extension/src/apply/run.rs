@@ -6,19 +6,20 @@ use crate::apply::since::Since;
 use crate::apply::stamp;
 use crate::approvals::Approvals;
 use crate::error::{internal, refusal};
-use crate::guard;
 use crate::guard::enforcement::Enforcement;
+use crate::guard::{self, classify_all};
 use crate::ledger::{self, recorder};
 use crate::pg::clock;
 use crate::pg::entry::Failure;
 use crate::pg::session::{Pinned, search_path};
+use crate::pg::statements;
 use crate::session::{self, By, Coverage};
 use crate::store;
 use crate::store::approvals::Given;
 use crate::store::objects::{self, Lasting, Made};
 use crate::store::revisions::{self, Stored};
 use crate::store::{catalog, settings};
-use runbook_core::action::Action;
+use runbook_core::action::{Action, Class};
 use runbook_core::approval;
 use runbook_core::identity::{Address, Events, Identity};
 use runbook_core::ledger::Kind;
@@ -107,7 +108,13 @@ impl Run {
         if need.sqlstate == "42501" && guard::glass::is_broken() {
             return Ok(by);
         }
-        let (detail, hint) = need.explain(stored)?;
+        let (mut detail, hint) = need.explain(stored)?;
+        if need.sqlstate == "42501" {
+            let lost = if bound { objects::losses(actions)? } else { self.losses(stored)? };
+            if !lost.is_empty() {
+                detail = format!("It would lose {}. {detail}", lost.join("; "));
+            }
+        }
         let facts = json!({
             "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
             "verdict": need.verdict, "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
@@ -120,6 +127,30 @@ impl Run {
         let message = format!("revision \"{id}\" ({}) needs {}", self.direction.as_str(), need.text);
         let detail = format!("Nothing was changed. {detail}").trim_end().to_owned();
         Err(refusal(need.sqlstate, message, Some(detail), Some(hint)).into())
+    }
+
+    /// What a revision would take away now, whatever was there when it was submitted.
+    fn losses(&self, stored: &Stored) -> store::Result<Vec<String>> {
+        if !stored.actions(self.direction).iter().any(|action| action.class == Class::Destructive) {
+            return Ok(vec![]);
+        }
+        let look = || {
+            let pinned = Pinned::enter(&self.settings.pinned(), self.settings.migration_role())?;
+            let parsed = statements::parse(&self.text(stored))?;
+            let actions = classify_all(parsed.iter().map(|statement| &statement.command))?;
+            drop(pinned);
+            Ok::<_, Failure>(objects::losses(&actions)?)
+        };
+        // It is only for people: a text that can't be read any more is refused for other reasons.
+        Ok(look().unwrap_or_default())
+    }
+
+    /// The SQL of this way, as the parser takes it.
+    fn text<'a>(&self, stored: &'a Stored) -> std::borrow::Cow<'a, str> {
+        match self.direction {
+            Direction::Upgrade => stored.revision.upgrade_for_parser(),
+            Direction::Downgrade => stored.revision.downgrade.as_deref().unwrap_or_default().into(),
+        }
     }
 
     /// Tells of an approval whether it covers `actions`, on the objects that they mean now.

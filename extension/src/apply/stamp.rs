@@ -7,7 +7,7 @@ use crate::ledger;
 use crate::pg::entry::Failure;
 use crate::pg::session::{Pinned, relation_exists};
 use crate::pg::statements;
-use crate::store::revisions;
+use crate::store::{pieces, revisions};
 use pgrx::spi::quote_literal;
 use runbook_core::ledger::Kind;
 use runbook_core::plan::{Direction, stamp as stamped};
@@ -30,6 +30,8 @@ pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
     revisions::move_heads(&gone, &come)?;
     let before = graph.ancestors(&nodes(&graph, &old).unwrap_or_default(), true);
     let after = graph.ancestors(&heads, true);
+    let changed: Vec<_> = graph.nodes().filter(|node| before.contains(*node) != after.contains(*node)).collect();
+    pieces::forget(&graph.ids(&changed))?;
     for node in graph.nodes() {
         match (before.contains(node), after.contains(node)) {
             (false, true) => drop(revisions::mark(graph.id(node), Direction::Upgrade, None)?),

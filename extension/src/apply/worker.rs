@@ -16,8 +16,9 @@ use crate::pg::waits::{self, Watch};
 use crate::session;
 use crate::store::jobs::{self, Job};
 use crate::store::revisions::{self, Stored};
-use crate::store::{self, catalog};
+use crate::store::{self, catalog, pieces};
 use pgrx::datum::TimestampWithTimeZone;
+use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::plan::{Direction, heads_after};
 use runbook_core::report::Report;
@@ -65,18 +66,26 @@ impl From<Report> for End {
 /// Works a job off; called in its own process.
 pub fn run(number: i64) {
     // Whoever is at work already looks for the next job when it has ended its own.
-    let Ok(Some(runner)) = transaction(Commit::InOrder, || Ok(Held::runner())) else { return };
+    let Ok(Some(runner)) = transaction(Commit::InOrder, || {
+        let runner = Held::runner();
+        Ok(if jobs::other_worker()?.is_some() { None } else { runner })
+    }) else {
+        return;
+    };
     session::set_job(number);
-    let worked = transaction(Commit::InOrder, || Ok(jobs::load(number)?)).and_then(|job| match job {
-        Some(job) if job.login == identity::session_oid() => work(&job),
-        _ => Ok(()),
-    });
+    let job = transaction(Commit::InOrder, || Ok(jobs::load(number)?.filter(is_ours)));
+    let worked = job.and_then(|job| job.map_or(Ok(()), |job| work(&job)));
     if let Err(report) = worked {
         pgrx::log!("pg_runbook job {number}: {}", report.message);
     }
     // First the lock, then the look: a job that came in between finds the lock free, or is found here.
     drop(runner);
     let _ = transaction(Commit::InOrder, || Ok(revive()?));
+}
+
+/// Whether it is this login's and this database's: a dump can bring the jobs of others along.
+fn is_ours(job: &Job) -> bool {
+    job.login == identity::session_oid() && job.login_name == identity::session_role() && job.database == identity::database()
 }
 
 fn work(job: &Job) -> Result<(), Report> {
@@ -100,20 +109,39 @@ fn work(job: &Job) -> Result<(), Report> {
 
 fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
     let way = job.direction.as_str();
+    // Another worker has taken it over, if a statement has given the locks away.
+    if !lock::hold_on() {
+        return Ok(());
+    }
+    let was = jobs::state(job.job)?;
+    let state = match ended {
+        Ok(()) => "finished",
+        Err(End::Paused) => "paused",
+        Err(End::Cancelled) => "cancelled",
+        Err(End::Failed(..)) => "failed",
+    };
+    let error = match ended {
+        Err(End::Failed(report, _)) => Some(&**report),
+        _ => None,
+    };
+    if !jobs::set_state(job.job, state, error)? {
+        return Ok(());
+    }
     match ended {
         Ok(()) => {
             let facts = json!({"direction": way, "target": job.target, "revisions": job.revisions});
-            jobs::set_state(job.job, "finished", None)?;
             ledger::record(Kind::ApplyFinished, facts)
         }
-        Err(End::Paused) => jobs::set_state(job.job, "paused", None),
-        Err(End::Cancelled) => jobs::set_state(job.job, "cancelled", None),
+        Err(End::Cancelled) if was == "running" => {
+            let reason = "the statement of its worker was cancelled";
+            ledger::record(Kind::ApplyCancelled, json!({"direction": way, "target": job.target, "reason": reason}))
+        }
+        Err(End::Paused | End::Cancelled) => Ok(()),
         Err(End::Failed(report, trouble)) => {
             let facts = json!({
                 "direction": way, "target": job.target, "revision": trouble.revision, "statement_number": trouble.statement,
                 "line": trouble.line, "sqlstate": report.sqlstate, "reason": report.message,
             });
-            jobs::set_state(job.job, "failed", Some(report))?;
             ledger::record(Kind::ApplyFailed, facts)
         }
     }
@@ -122,16 +150,24 @@ fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
 fn apply(job: &Job) -> Result<(), End> {
     prepare(job)?;
     let _migrator = wait_for_migrator(job)?;
-    transaction(Commit::InOrder, || {
-        jobs::begin(job.job, job::pid(), &identity::database())?;
+    let begun = transaction(Commit::InOrder, || {
+        if !jobs::begin(job.job, job::pid())? {
+            return Ok(false);
+        }
         if job.starts > 0 {
             let facts =
                 json!({"direction": job.direction.as_str(), "target": job.target, "reason": "a worker has taken it up again"});
             ledger::record(Kind::ApplyResumed, facts)?;
         }
-        Ok(())
+        Ok(true)
     })?;
-    let (steps, settings) = transaction(Commit::InOrder, || Ok((remaining(job)?, Settings::load()?)))?;
+    if !begun {
+        return Err(End::Cancelled);
+    }
+    let (steps, settings) = transaction(Commit::InOrder, || {
+        HAD_PIECES.set(pieces::any()?);
+        Ok((remaining(job)?, Settings::load()?))
+    })?;
     for step in &steps {
         match with_retries(job, step, &settings)? {
             Stepped::Done => {}
@@ -150,8 +186,7 @@ fn prepare(job: &Job) -> Result<(), Report> {
             return Err(refusal("58000", message, None, Some(hint)).into());
         }
         if !session_is_member("runbook_operator") {
-            let message = format!("login \"{}\" is not a member of runbook_operator any more", identity::session_role());
-            return Err(refusal("42501", message, None, None).into());
+            return Err(no_operator().into());
         }
         if job.role != job.login {
             let may = name_of_role(job.role).filter(|role| session_is_member(role));
@@ -160,10 +195,23 @@ fn prepare(job: &Job) -> Result<(), Report> {
                     format!("login \"{}\" can't act as the role any more that it had when it asked", identity::session_role());
                 return Err(refusal("42501", message, None, None).into());
             };
-            job::become_role(job.role);
         }
-        let name = format!("runbook job {}", job.job);
-        let look = Settings::load()?.look().as_millis().to_string();
+        // Its own settings may have the login begin as somebody else.
+        job::become_role(job.role);
+        set_up(job)
+    })
+}
+
+fn no_operator() -> ErrorReport {
+    let message = format!("login \"{}\" is not a member of runbook_operator any more", identity::session_role());
+    refusal("42501", message, None, None)
+}
+
+/// Sets the worker's session up, whatever the login's and the database's settings are.
+pub fn set_up(job: &Job) -> Result<(), Failure> {
+    let name = format!("runbook job {}", job.job);
+    let look = Settings::load()?.look().as_millis().to_string();
+    {
         for (parameter, value) in [
             ("application_name", name.as_str()),
             ("statement_timeout", "0"),
@@ -171,11 +219,14 @@ fn prepare(job: &Job) -> Result<(), Report> {
             ("idle_in_transaction_session_timeout", "0"),
             ("log_lock_waits", "on"),
             ("deadlock_timeout", look.as_str()),
+            ("default_transaction_read_only", "off"),
+            ("default_transaction_isolation", "read committed"),
+            ("default_transaction_deferrable", "off"),
         ] {
             job::set_parameter(parameter, value)?;
         }
         Ok(())
-    })
+    }
 }
 
 /// Tries and polls, holding neither snapshot nor transaction while it waits.
@@ -207,9 +258,9 @@ fn wait_for_migrator(job: &Job) -> Result<Held, End> {
             return Err(End::Cancelled);
         }
         match transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?.as_str() {
-            "cancelling" => return Err(End::Cancelled),
-            "pausing" => return Err(End::Paused),
-            _ => {}
+            "queued" | "running" => {}
+            "pausing" | "paused" => return Err(End::Paused),
+            _ => return Err(End::Cancelled),
         }
     }
 }
@@ -262,6 +313,10 @@ fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, 
     let _watch = Watch::enter(settings.terminate_idle_blockers());
     let mut noted = false;
     loop {
+        // A worker must not outlive its server, however busy it is.
+        if job::sleep(Duration::ZERO) {
+            return Ok(Stepped::Asked);
+        }
         let trouble = RefCell::new(Trouble { revision: step.revision.clone(), ..Trouble::default() });
         let mut report = match attempt(job, step, &trouble) {
             Ok(stepped) => {
@@ -270,8 +325,8 @@ fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, 
                 }
                 return Ok(stepped);
             }
-            // Whoever cancels the worker's statement means the job.
-            Err(report) if report.sqlstate == "57014" => return Ok(Stepped::Asked),
+            // Whoever cancels the worker's statement means the job; an author can raise that SQLSTATE, too.
+            Err(report) if report.sqlstate == "57014" && is_cancellation(job, &report)? => return Ok(Stepped::Asked),
             Err(report) => report,
         };
         let trouble = trouble.into_inner();
@@ -304,6 +359,12 @@ fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, 
     }
 }
 
+/// Whether an error is somebody's wish: the job's state says so, or it is PostgreSQL's own answer to a signal.
+fn is_cancellation(job: &Job, report: &Report) -> Result<bool, Report> {
+    let signalled = report.routine == "ProcessInterrupts" && report.message.ends_with("due to user request");
+    Ok(signalled || transaction(Commit::InOrder, || Ok(jobs::state(job.job)? != "running"))?)
+}
+
 /// How often it is looked whether somebody wants the job to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -313,13 +374,13 @@ pub fn is_asked(job: &Job) -> store::Result<bool> {
         return Ok(false);
     }
     LOOKED.set(Some(Instant::now()));
-    Ok(["pausing", "cancelling"].contains(&jobs::state(job.job)?.as_str()))
+    Ok(jobs::state(job.job)? != "running")
 }
 
 /// What somebody wants who wants the job to stop; what a cancelled one has begun is cleaned up.
 fn asked(job: &Job, step: &Step) -> Result<End, Report> {
     let state = transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?;
-    if state == "pausing" {
+    if ["pausing", "paused"].contains(&state.as_str()) {
         return Ok(End::Paused);
     }
     piecemeal::clean_up(&step.revision, job.direction, Some(Duration::from_secs(10)));
@@ -336,6 +397,14 @@ fn attempt(job: &Job, step: &Step, trouble: &RefCell<Trouble>) -> Result<Stepped
     let left = transaction(Commit::InOrder, || {
         if is_asked(job)? {
             return Ok(Left::Nothing(Stepped::Asked));
+        }
+        // What the revision before has left in the session.
+        job::forget_session();
+        if !job::is_acting_as(job.login, job.role) {
+            return Err(internal("the session of a job is not the one that it began with").into());
+        }
+        if !session_is_member("runbook_operator") {
+            return Err(no_operator().into());
         }
         let started = now();
         let stored = planned(step)?;
@@ -384,6 +453,9 @@ pub fn done(
     entries: &mut Vec<Entry>,
 ) -> Result<(), Failure> {
     run.flush()?;
+    if HAD_PIECES.get() {
+        pieces::forget(std::slice::from_ref(&step.revision))?;
+    }
     // Most often one head gives way to another.
     let (gone, come) = (step.gone.split_first(), step.come.split_first());
     let others = |head: Option<(&String, &'_ [String])>| head.map_or(vec![], |(_, others)| others.to_vec());
@@ -414,6 +486,8 @@ pub fn done(
 
 thread_local! {
     static HAS_MOVED: Cell<bool> = const { Cell::new(false) };
+    /// Whether some revision had been done in part when the job began.
+    static HAD_PIECES: Cell<bool> = const { Cell::new(true) };
     static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 

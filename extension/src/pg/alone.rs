@@ -114,6 +114,8 @@ pub struct Place {
 }
 
 thread_local! {
+    /// The only relation that may be dropped, while our own statement drops what was left behind.
+    static EXPECTED: Cell<u32> = const { Cell::new(0) };
     static CONTEXT: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
     static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
 }
@@ -131,6 +133,11 @@ pub fn install() {
     }
 }
 
+/// Has the next statement fail if it drops any other relation: a name may mean another one by the time that its lock is there.
+pub fn expect_drop(relation: u32) {
+    EXPECTED.set(relation);
+}
+
 unsafe extern "C-unwind" fn on_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
@@ -143,6 +150,17 @@ unsafe extern "C-unwind" fn on_access(
     unsafe {
         if let Some(Some(previous)) = PREVIOUS.get() {
             previous(access, class, created, part, argument);
+        }
+        let expected = EXPECTED.get();
+        if access == pg_sys::ObjectAccessType::OAT_DROP
+            && class == pg_sys::RelationRelationId
+            && expected != 0
+            && created.to_u32() != expected
+        {
+            pg_sys::panic::pgrx_extern_c_guard(|| {
+                let message = "the name of what an interrupted statement has left means something else by now";
+                crate::error::refusal("55000", message, None, None).report(pgrx::PgLogLevel::ERROR);
+            });
         }
         if access == pg_sys::ObjectAccessType::OAT_POST_CREATE
             && class == pg_sys::RelationRelationId
@@ -177,6 +195,7 @@ pub fn run(sql: &str, place: Option<Place>) -> Result<(), runbook_core::report::
     // SAFETY: `execute` is plain C from here on, and the text outlives it.
     let result: Result<(), Caught> = trap(|| unsafe { execute(pointer, context) });
     PLACE.set(None);
+    EXPECTED.set(0);
     result.map_err(|mut error| {
         error.locate(sql);
         let report = error.report();

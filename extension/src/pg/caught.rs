@@ -82,6 +82,7 @@ impl Caught {
                 column: text(data.column_name),
                 data_type: text(data.datatype_name),
                 constraint: text(data.constraint_name),
+                routine: text(data.funcname),
                 query: text(data.internalquery),
                 position: data.internalpos.max(data.cursorpos),
             }

@@ -3,6 +3,7 @@
 use crate::pg::caught::Caught;
 use crate::pg::entry::{self, Failure};
 use crate::pg::identity::set_local;
+use crate::pg::session::has_open_cursors;
 use crate::pg::{alone, shared};
 use pgrx::PgLogLevel;
 use pgrx::PgTryBuilder;
@@ -18,7 +19,8 @@ use std::time::Duration;
 thread_local! {
     /// Jobs whose workers start when the transaction at hand commits: job, and OID of the login.
     static ASKED: RefCell<Vec<(i64, u32)>> = const { RefCell::new(Vec::new()) };
-    static INTERRUPTED: Cell<i32> = const { Cell::new(0) };
+    /// Workers whose statements are cancelled then, each with the subtransaction that asked for it.
+    static INTERRUPTED: RefCell<Vec<(u32, i32)>> = const { RefCell::new(Vec::new()) };
     static DATABASE: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -30,14 +32,25 @@ pub fn start_at_commit(job: i64, login: u32) {
 
 /// Has a worker's statement cancelled when the transaction commits.
 pub fn interrupt_at_commit(pid: i32) {
-    crate::pg::transaction::current();
-    INTERRUPTED.set(pid);
+    let at = crate::pg::transaction::current();
+    INTERRUPTED.with_borrow_mut(|interrupted| interrupted.push((at, pid)));
+}
+
+/// A subtransaction has been rolled back.
+pub fn rolled_back(own: u32) {
+    INTERRUPTED.with_borrow_mut(|interrupted| interrupted.retain(|(at, _)| *at != own));
+}
+
+/// A subtransaction is part of its parent now.
+pub fn merged(own: u32, parent: u32) {
+    INTERRUPTED.with_borrow_mut(|interrupted| {
+        interrupted.iter_mut().filter(|(at, _)| *at == own).for_each(|(at, _)| *at = parent);
+    });
 }
 
 /// The transaction has ended.
 pub fn over(committed: bool) {
-    let pid = INTERRUPTED.replace(0);
-    if committed && pid > 0 {
+    for (_, pid) in INTERRUPTED.take().into_iter().filter(|_| committed) {
         // SAFETY: SIGINT to a backend of this server, if there still is one of that number, cancels its statement.
         unsafe {
             if !pg_sys::BackendPidGetProc(pid).is_null() {
@@ -139,6 +152,15 @@ pub fn transaction<T>(commit: Commit, body: impl FnOnce() -> Result<T, Failure>)
             }
         };
         if done.is_ok() {
+            // A cursor WITH HOLD would run its query during the commit, as the login.
+            if has_open_cursors() {
+                return Err(Report {
+                    sqlstate: "0A000".to_owned(),
+                    message: "a revision leaves a cursor WITH HOLD open".to_owned(),
+                    hint: "Declare it WITHOUT HOLD, or CLOSE it in the revision.".to_owned(),
+                    ..Report::default()
+                });
+            }
             // SAFETY: pushed above; what was started above ends here.
             unsafe {
                 if pg_sys::ActiveSnapshotSet() {
@@ -158,6 +180,7 @@ pub fn transaction<T>(commit: Commit, body: impl FnOnce() -> Result<T, Failure>)
             message: report.message().to_owned(),
             detail: report.detail().unwrap_or_default().to_owned(),
             hint: report.hint().unwrap_or_default().to_owned(),
+            routine: report.function_name().unwrap_or_default().to_owned(),
             ..Report::default()
         })
     })
@@ -224,6 +247,27 @@ pub fn set_parameter(name: &str, value: &str) -> Result<(), Caught> {
     })
 }
 
+/// Takes back every parameter that a statement at top level may have set. Inside a transaction.
+pub fn reset_parameters() {
+    // SAFETY: what RESET ALL does.
+    unsafe { pg_sys::ResetAllOptions() };
+}
+
+/// Forgets what a revision may have left in the session: prepared statements and temporary tables. Inside a transaction.
+pub fn forget_session() {
+    // SAFETY: what DISCARD does; nothing of ours is among it.
+    unsafe {
+        pg_sys::DropAllPreparedStatements();
+        pg_sys::ResetTempTableNamespace();
+    }
+}
+
+/// Whether the session still is that login's, and acts as that role outside of revisions.
+pub fn is_acting_as(login: u32, role: u32) -> bool {
+    // SAFETY: reads statics of miscinit.c.
+    unsafe { pg_sys::GetSessionUserId().to_u32() == login && pg_sys::GetOuterUserId().to_u32() == role }
+}
+
 /// Makes a role the one in force, as SET ROLE does.
 pub fn become_role(role: u32) {
     let role = pg_sys::Oid::from(role);
@@ -244,7 +288,9 @@ impl Acting {
         // SAFETY: restored on drop. A statement that fails is aborted into the identity that its transaction began with, which is this one.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
-            pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(role), context);
+            // The switch that SQL can't undo, as in [`crate::pg::session::Pinned`].
+            let restricted = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as c_int;
+            pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(role), restricted);
         }
         Self { role: before, context }
     }

@@ -31,32 +31,20 @@ fn state_table() -> pg_sys::Oid {
 
 /// Takes the migrator's lock until the end of the transaction, if it is free, or this session's already.
 pub fn try_migrator() -> bool {
-    let tag = tag(MIGRATOR);
-    // SAFETY: an exclusive lock, released with the transaction; it does not wait.
-    let got = unsafe { pg_sys::LockAcquire(&raw const tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false, true) };
-    got != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    take(MIGRATOR, false)
 }
 
 /// Has the worker hold both of its locks as long as the transaction, and the session; false if somebody else has got one. A statement can give
-/// locks of the session up (`pg_advisory_unlock_all`), but none of the transaction.
+/// locks of the session up, but none of the transaction.
 pub fn hold_on() -> bool {
-    let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
-    [RUNNER, MIGRATOR].into_iter().all(|sub_object| {
-        let tag = tag(sub_object);
-        // SAFETY: a lock of the session that is held already is counted once more, and once less again; nothing waits.
-        unsafe {
-            match pg_sys::LockAcquire(&raw const tag, mode, true, true) {
-                pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL => return false,
-                pg_sys::LockAcquireResult::LOCKACQUIRE_OK => {}
-                _ => drop(pg_sys::LockRelease(&raw const tag, mode, true)),
-            }
-            pg_sys::LockAcquire(&raw const tag, mode, false, true) != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
-        }
-    })
+    [RUNNER, MIGRATOR]
+        .into_iter()
+        .all(|sub_object| (is_mine(&tag(sub_object)) || take(sub_object, true)) && take(sub_object, false))
 }
 
-/// A lock on a sub-object of `runbook.state`, of the kind that advisory locks are: one of the other kind that a session holds would go with
-/// the first transaction that is aborted. No SQL can take it, since advisory locks have tags of another type.
+/// The lock on a sub-object of `runbook.state`, of the kind that advisory locks are: one of the other kind that a session holds goes with the
+/// first transaction that is aborted, and outlasts a process that ends outside of one. No SQL can take it, since advisory locks have tags of
+/// another type; but `pg_advisory_unlock_all` gives it up, so it is not all that keeps workers apart (`store::jobs::other_worker`).
 fn tag(sub_object: u16) -> pg_sys::LOCKTAG {
     // SAFETY: reads a static that is set before any SQL runs.
     let database = unsafe { pg_sys::MyDatabaseId };
@@ -69,6 +57,25 @@ fn tag(sub_object: u16) -> pg_sys::LOCKTAG {
         locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
         locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
     }
+}
+
+const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+
+/// Takes a lock for the session or for the transaction, if it is free; does not wait.
+fn take(sub_object: u16, for_session: bool) -> bool {
+    let tag = tag(sub_object);
+    // SAFETY: as pg_try_advisory_lock takes one.
+    let got = unsafe { pg_sys::LockAcquire(&raw const tag, MODE, for_session, true) };
+    got != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+fn is_mine(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: looks into this process's own table of locks.
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    return unsafe { pg_sys::LockHeldByMe(tag, MODE) };
+    // SAFETY: as above.
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    return unsafe { pg_sys::LockHeldByMe(tag, MODE, false) };
 }
 
 /// Takes the sealer's lock until the end of the transaction; waits for it. What others have sealed is visible to a snapshot taken
@@ -90,10 +97,7 @@ pub struct Held(pg_sys::LOCKTAG);
 
 impl Held {
     fn take(sub_object: u16) -> Option<Self> {
-        let tag = tag(sub_object);
-        // SAFETY: a lock of the session, as pg_try_advisory_lock takes one; it does not wait.
-        let got = unsafe { pg_sys::LockAcquire(&raw const tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, true, true) };
-        (got != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then(|| Self(tag))
+        take(sub_object, true).then(|| Self(tag(sub_object)))
     }
 
     /// The migrator's lock, if it is free. Called inside a transaction.
@@ -109,8 +113,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // SAFETY: taken by `take`; releasing it needs no transaction.
-        unsafe { pg_sys::LockRelease(&raw const self.0, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, true) };
+        if is_mine(&self.0) {
+            // SAFETY: this session's; releasing it needs no transaction.
+            unsafe { pg_sys::LockRelease(&raw const self.0, MODE, true) };
+        }
     }
 }
 

@@ -100,6 +100,41 @@ fn split(sql: &str) -> Result<Vec<(NodePtr, String, usize)>, Caught> {
     Ok(statements)
 }
 
+/// Whether a text is one expression and nothing else.
+pub fn is_expression(text: &str) -> bool {
+    // The line break ends a comment that it may end with.
+    let source = CString::new(format!("SELECT ({text}\n)")).unwrap_or_default();
+    let source = source.as_ptr();
+    let _quiet = Quiet::enter();
+    // SAFETY: a NUL-terminated string that outlives the parse; the trees live in the current memory context.
+    let Ok(trees) = trap(|| unsafe { raw::pg_parse_query(source) }) else { return false };
+    let [one] = nodes::items(trees)[..] else { return false };
+    // SAFETY: pg_parse_query returns a list of RawStmt; the tag says what the statement is.
+    unsafe {
+        let tree = (*one.cast::<pg_sys::RawStmt>()).stmt;
+        if nodes::tag(tree) != pg_sys::NodeTag::T_SelectStmt {
+            return false;
+        }
+        let select = &*tree.cast::<pg_sys::SelectStmt>();
+        let clauses = [
+            select.distinctClause,
+            select.fromClause,
+            select.groupClause,
+            select.windowClause,
+            select.valuesLists,
+            select.sortClause,
+            select.lockingClause,
+        ];
+        let more = [select.whereClause, select.havingClause, select.limitOffset, select.limitCount];
+        nodes::items(select.targetList).len() == 1
+            && clauses.iter().all(|clause| clause.is_null())
+            && more.iter().all(|clause| clause.is_null())
+            && select.intoClause.is_null()
+            && select.withClause.is_null()
+            && select.op == pg_sys::SetOperation::SETOP_NONE
+    }
+}
+
 /// Runs one statement as the role in force.
 ///
 /// # Errors
@@ -128,32 +163,47 @@ pub fn run(sql: &str) -> Result<u64, Caught> {
 /// # Errors
 /// PostgreSQL's own, complete; located in `sql`.
 pub fn execute(sql: &str, parameters: &[String]) -> Result<u64, Caught> {
-    with_arguments(sql, parameters, |_| ()).map(|(processed, ())| processed)
+    with_arguments(sql, parameters, false, |_| ()).map(|(processed, ())| processed)
 }
 
-/// Reads rows of text columns, none of which is NULL, as the role in force.
+/// Reads rows of text columns, none of which is NULL, as the role in force; a text that would write is refused.
 ///
 /// # Errors
 /// PostgreSQL's own, complete; located in `sql`.
 pub fn query(sql: &str, parameters: &[String]) -> Result<Vec<Vec<String>>, Caught> {
-    let read = |processed: u64| {
-        // SAFETY: right after SPI_execute_with_args, SPI's own result table; values are copied as text.
-        unsafe {
-            let table = pg_sys::SPI_tuptable;
-            if table.is_null() {
-                return vec![];
-            }
-            let (rows, descriptor) = ((*table).vals, (*table).tupdesc);
-            let columns = (*descriptor).natts;
-            let value = |row: usize, column: i32| text(pg_sys::SPI_getvalue(*rows.add(row), descriptor, column));
-            let row = |row: usize| (1..=columns).map(|column| value(row, column)).collect();
-            (0..usize::try_from(processed).unwrap_or(0)).map(row).collect()
-        }
-    };
-    with_arguments(sql, parameters, read).map(|(_, rows)| rows)
+    with_arguments(sql, parameters, true, rows).map(|(_, rows)| rows)
 }
 
-fn with_arguments<T>(sql: &str, parameters: &[String], read: impl FnOnce(u64) -> T) -> Result<(u64, T), Caught> {
+/// The same, with what the transaction has done so far.
+///
+/// # Errors
+/// As [`query`].
+pub fn query_now(sql: &str, parameters: &[String]) -> Result<Vec<Vec<String>>, Caught> {
+    with_arguments(sql, parameters, false, rows).map(|(_, rows)| rows)
+}
+
+/// The rows that SPI has just found.
+fn rows(processed: u64) -> Vec<Vec<String>> {
+    // SAFETY: right after SPI_execute_with_args, SPI's own result table; values are copied as text.
+    unsafe {
+        let table = pg_sys::SPI_tuptable;
+        if table.is_null() {
+            return vec![];
+        }
+        let (rows, descriptor) = ((*table).vals, (*table).tupdesc);
+        let columns = (*descriptor).natts;
+        let value = |row: usize, column: i32| text(pg_sys::SPI_getvalue(*rows.add(row), descriptor, column));
+        let row = |row: usize| (1..=columns).map(|column| value(row, column)).collect();
+        (0..usize::try_from(processed).unwrap_or(0)).map(row).collect()
+    }
+}
+
+fn with_arguments<T>(
+    sql: &str,
+    parameters: &[String],
+    read_only: bool,
+    read: impl FnOnce(u64) -> T,
+) -> Result<(u64, T), Caught> {
     let source = CString::new(sql).unwrap_or_default();
     let mut types = vec![pg_sys::TEXTOID; parameters.len()];
     let mut values: Vec<pg_sys::Datum> =
@@ -164,7 +214,7 @@ fn with_arguments<T>(sql: &str, parameters: &[String], read: impl FnOnce(u64) ->
     // (sub)transaction's abort.
     let code = trap(|| unsafe {
         raw::SPI_connect();
-        raw::SPI_execute_with_args(source, count, types, values, std::ptr::null(), false, 0)
+        raw::SPI_execute_with_args(source, count, types, values, std::ptr::null(), read_only, 0)
     })
     .map_err(|mut error| {
         error.locate(sql);

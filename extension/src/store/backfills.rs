@@ -70,11 +70,6 @@ pub fn advance(revision: &str, progress: &Progress, busy: Duration) -> Result<()
     )
 }
 
-/// Forgets a backfill that is done.
-pub fn close(revision: &str) -> Result<()> {
-    execute("DELETE FROM runbook.backfill AS b WHERE b.revision OPERATOR(pg_catalog.=) $1", &[revision.into()])
-}
-
 /// A table, as a backfill needs it.
 #[derive(Clone, Debug)]
 pub struct Table {

@@ -33,8 +33,12 @@ pub struct Job {
     pub worker_pid: Option<i32>,
     /// How many workers have taken it up.
     pub starts: i32,
-    /// How many of the last ones have ended before they had got anywhere.
+    /// How many of the last ones were started for nothing.
     pub idle_starts: i32,
+    /// The login's name when it asked.
+    pub login_name: String,
+    /// The database that it was asked for in.
+    pub database: Database,
 }
 
 /// A job that is about to be stored.
@@ -99,6 +103,8 @@ fn job(row: &Row) -> Result<Job> {
         worker_pid: row.maybe(9)?,
         starts: row.get(10)?,
         idle_starts: row.get(11)?,
+        login_name: row.get(12)?,
+        database: Database { system_identifier: row.get(13)?, oid: row.get::<Oid>(14)?.to_u32() },
     })
 }
 
@@ -106,7 +112,7 @@ macro_rules! select_jobs {
     ($condition:literal) => {
         concat!(
             "SELECT j.job, j.direction, j.target, j.revisions, j.digests, j.state, j.login, j.role, j.worker_pid, j.starts, \
-                 j.idle_starts FROM runbook.job AS j WHERE ",
+                 j.idle_starts, j.login_name, j.system_identifier, j.database_oid FROM runbook.job AS j WHERE ",
             $condition
         )
     };
@@ -146,15 +152,25 @@ pub fn state(number: i64) -> Result<String> {
     Ok(rows.into_iter().next().unwrap_or_default())
 }
 
-/// Notes that a worker has taken a job up.
-pub fn begin(number: i64, pid: i32, database: &Database) -> Result<()> {
-    execute(
+/// Notes that a worker has taken a job up; false if it has ended meanwhile.
+pub fn begin(number: i64, pid: i32) -> Result<bool> {
+    let rows = write(
         "UPDATE runbook.job AS j SET state = CASE WHEN j.state OPERATOR(pg_catalog.=) 'queued' THEN 'running' ELSE j.state END, \
-             worker_pid = $2, starts = j.starts OPERATOR(pg_catalog.+) 1, idle_starts = j.idle_starts OPERATOR(pg_catalog.+) 1, \
-             started_at = COALESCE(j.started_at, pg_catalog.clock_timestamp()), finished_at = NULL, note = NULL, error = NULL, \
-             system_identifier = $3, database_oid = $4 \
-         WHERE j.job OPERATOR(pg_catalog.=) $1",
-        &[number.into(), pid.into(), database.system_identifier.as_str().into(), Oid::from(database.oid).into()],
+             worker_pid = $2, starts = j.starts OPERATOR(pg_catalog.+) 1, \
+             started_at = COALESCE(j.started_at, pg_catalog.clock_timestamp()), finished_at = NULL, note = NULL, error = NULL \
+         WHERE j.job OPERATOR(pg_catalog.=) $1 \
+             AND j.state OPERATOR(pg_catalog.=) ANY ('{queued,running,pausing,cancelling}') RETURNING 1",
+        &[number.into(), pid.into()],
+        |row| row.get::<i32>(1),
+    )?;
+    Ok(!rows.is_empty())
+}
+
+/// Counts a worker that is started for a job that has lost its own.
+pub fn revived(number: i64) -> Result<()> {
+    execute(
+        "UPDATE runbook.job AS j SET idle_starts = j.idle_starts OPERATOR(pg_catalog.+) 1 WHERE j.job OPERATOR(pg_catalog.=) $1",
+        &[number.into()],
     )
 }
 
@@ -166,13 +182,25 @@ pub fn note(number: i64, text: Option<&str>) -> Result<()> {
     )
 }
 
-/// The process that works jobs off in this database.
-pub fn runner() -> Result<Option<i32>> {
+/// Whether a process is a worker of jobs in this database.
+pub fn is_worker(pid: i32) -> Result<bool> {
     let rows = read(
-        "SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE l.granted AND l.locktype OPERATOR(pg_catalog.=) 'object' \
-             AND l.classid OPERATOR(pg_catalog.=) 1259 AND l.objsubid OPERATOR(pg_catalog.=) 4244 \
-             AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d \
-                 WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())",
+        "SELECT true FROM pg_catalog.pg_stat_activity AS a WHERE a.pid OPERATOR(pg_catalog.=) $1 \
+             AND a.backend_type OPERATOR(pg_catalog.=) 'pg_runbook job' \
+             AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()",
+        &[pid.into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!rows.is_empty())
+}
+
+/// Another process that works on an open job of this database, whatever has become of its locks.
+pub fn other_worker() -> Result<Option<i32>> {
+    let rows = write(
+        "SELECT j.worker_pid FROM runbook.job AS j JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) j.worker_pid \
+         WHERE j.state OPERATOR(pg_catalog.=) ANY ('{queued,running,pausing,cancelling}') \
+             AND a.backend_type OPERATOR(pg_catalog.=) 'pg_runbook job' AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() \
+             AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() LIMIT 1",
         &[],
         |row| row.get::<i32>(1),
     )?;
@@ -187,18 +215,13 @@ pub fn note_of(number: i64) -> Result<Option<String>> {
     Ok(rows.into_iter().flatten().next())
 }
 
-/// Puts a job that has stopped into the queue again.
-pub fn requeue(number: i64) -> Result<()> {
+/// Puts a job that has stopped into the queue again; from now on it is the job of the login that asks.
+pub fn requeue(number: i64, (login, name): (u32, &str), role: u32) -> Result<()> {
     execute(
-        "UPDATE runbook.job AS j SET state = 'queued', idle_starts = 0, finished_at = NULL, note = NULL, error = NULL \
-         WHERE j.job OPERATOR(pg_catalog.=) $1",
-        &[number.into()],
+        "UPDATE runbook.job AS j SET state = 'queued', idle_starts = 0, finished_at = NULL, note = NULL, error = NULL, \
+             login = $2, login_name = $3, role = $4 WHERE j.job OPERATOR(pg_catalog.=) $1",
+        &[number.into(), Oid::from(login).into(), name.into(), Oid::from(role).into()],
     )
-}
-
-/// Forgets how many workers have got nowhere.
-pub fn forgive(number: i64) -> Result<()> {
-    execute("UPDATE runbook.job AS j SET idle_starts = 0 WHERE j.job OPERATOR(pg_catalog.=) $1", &[number.into()])
 }
 
 /// Notes that a worker has got somewhere.
@@ -209,15 +232,17 @@ pub fn moved(number: i64) -> Result<()> {
     )
 }
 
-/// Sets a job's state; those that end it, with the time.
-pub fn set_state(number: i64, state: &str, error: Option<&Report>) -> Result<()> {
-    let error = error.map(|error| JsonB(serde_json::to_value(error).unwrap_or_default()));
-    execute(
+/// Sets the state of a job that has not ended; of those that end it, with the time. False if it had.
+pub fn set_state(number: i64, state: &str, error: Option<&Report>) -> Result<bool> {
+    let error = error.map(|error| JsonB(serde_json::to_value(error.clone().bounded()).unwrap_or_default()));
+    let rows = write(
         "UPDATE runbook.job AS j SET state = $2, error = COALESCE($3, j.error), note = NULL, finished_at = \
              CASE WHEN $2 OPERATOR(pg_catalog.=) ANY ('{finished,failed,cancelled}') THEN pg_catalog.clock_timestamp() END \
-         WHERE j.job OPERATOR(pg_catalog.=) $1",
+         WHERE j.job OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.<>) ALL ('{finished,failed,cancelled}') RETURNING 1",
         &[number.into(), state.into(), error.into()],
-    )
+        |row| row.get::<i32>(1),
+    )?;
+    Ok(!rows.is_empty())
 }
 
 /// A step of a job that is done.
@@ -274,9 +299,9 @@ pub fn step(done: &Done) -> Result<bool> {
 /// How a job ended, for whoever waits: its state, whether a worker is at it, and its error.
 pub fn outcome(number: i64) -> Result<Option<(String, bool, Option<Report>)>> {
     let rows = read(
-        "SELECT j.state, EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.granted AND l.locktype OPERATOR(pg_catalog.=) 'object' \
-                 AND l.classid OPERATOR(pg_catalog.=) 1259 AND l.objsubid OPERATOR(pg_catalog.=) 4244 \
-                 AND l.database OPERATOR(pg_catalog.=) j.database_oid), \
+        "SELECT j.state, EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a \
+                 WHERE a.backend_type OPERATOR(pg_catalog.=) 'pg_runbook job' \
+                 AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), \
              j.error::pg_catalog.text \
          FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1",
         &[number.into()],
@@ -317,11 +342,7 @@ pub struct Line {
 /// All jobs, or one, oldest first, with what can be seen of those that are at work.
 pub fn lines(only: Option<i64>) -> Result<Vec<Line>> {
     read(
-        "WITH runner AS MATERIALIZED (SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE l.granted \
-                 AND l.locktype OPERATOR(pg_catalog.=) 'object' AND l.classid OPERATOR(pg_catalog.=) 1259 \
-                 AND l.objsubid OPERATOR(pg_catalog.=) 4244 AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid \
-                     FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) \
-         SELECT j.job, CASE WHEN o.open AND a.pid IS NULL THEN 'interrupted' ELSE j.state END, j.direction, j.target, \
+        "SELECT j.job, CASE WHEN o.open AND a.pid IS NULL THEN 'interrupted' ELSE j.state END, j.direction, j.target, \
              j.revisions[n.done OPERATOR(pg_catalog.+) 1], n.done, pg_catalog.cardinality(j.revisions), a.query, \
              COALESCE(c.command, v.command, w.command, x.command, CASE WHEN b.revision IS NOT NULL THEN 'backfill' END, ''), \
              COALESCE(c.phase, v.phase, w.phase, x.phase, ''), \
@@ -346,8 +367,9 @@ pub fn lines(only: Option<i64>) -> Result<Vec<Line>> {
              j.note, j.error \
          FROM runbook.job AS j \
          CROSS JOIN LATERAL (SELECT j.state OPERATOR(pg_catalog.=) ANY ('{running,pausing,cancelling}')) AS o (open) \
-         LEFT JOIN (runner AS r JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) r.pid) \
-             ON o.open AND a.pid OPERATOR(pg_catalog.=) j.worker_pid \
+         LEFT JOIN pg_catalog.pg_stat_activity AS a ON o.open AND a.pid OPERATOR(pg_catalog.=) j.worker_pid \
+             AND a.backend_type OPERATOR(pg_catalog.=) 'pg_runbook job' \
+             AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
          CROSS JOIN LATERAL (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM runbook.job_step AS s \
              WHERE s.job OPERATOR(pg_catalog.=) j.job) AS n (done) \
          LEFT JOIN pg_catalog.pg_stat_progress_create_index AS c ON c.pid OPERATOR(pg_catalog.=) a.pid \
@@ -402,6 +424,17 @@ pub fn describe(pids: &[i32]) -> Result<Vec<String>> {
     )?;
     let name = |pid: &i32| known.iter().find(|one| one.0 == *pid).map_or_else(|| format!("pid {pid}"), |one| one.1.clone());
     Ok(pids.iter().map(name).collect())
+}
+
+/// Whether a login of that OID still has that name and may log in.
+pub fn is_login(login: u32, name: &str) -> Result<bool> {
+    let rows = write(
+        "SELECT true FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) $1 \
+             AND r.rolname OPERATOR(pg_catalog.=) $2::pg_catalog.name AND r.rolcanlogin",
+        &[Oid::from(login).into(), name.into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!rows.is_empty())
 }
 
 /// Whether somebody waits for the transaction of this session to end: a concurrent index build, most likely.

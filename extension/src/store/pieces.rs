@@ -52,10 +52,21 @@ pub fn note(revision: &str, direction: &str, one: &Progress) -> Result<()> {
     )
 }
 
-/// Forgets the statements of a revision that is applied or reverted.
-pub fn forget(revision: &str) -> Result<()> {
-    execute("DELETE FROM runbook.statement_progress AS p WHERE p.revision OPERATOR(pg_catalog.=) $1", &[revision.into()])?;
-    execute("DELETE FROM runbook.built AS b WHERE b.revision OPERATOR(pg_catalog.=) $1", &[revision.into()])
+/// Forgets what revisions that are applied or reverted had done in part.
+pub fn forget(revisions: &[String]) -> Result<()> {
+    let all = || revisions.to_vec().into();
+    execute("DELETE FROM runbook.statement_progress AS p WHERE p.revision OPERATOR(pg_catalog.=) ANY ($1)", &[all()])?;
+    execute("DELETE FROM runbook.built AS b WHERE b.revision OPERATOR(pg_catalog.=) ANY ($1)", &[all()])?;
+    execute("DELETE FROM runbook.backfill AS b WHERE b.revision OPERATOR(pg_catalog.=) ANY ($1)", &[all()])
+}
+
+/// Whether any revision has been done in part.
+pub fn any() -> Result<bool> {
+    let rows =
+        write("SELECT EXISTS (SELECT FROM runbook.statement_progress) OR EXISTS (SELECT FROM runbook.backfill)", &[], |row| {
+            row.get::<bool>(1)
+        })?;
+    Ok(rows.into_iter().next().unwrap_or(true))
 }
 
 /// An index, as the catalog has it.
@@ -142,7 +153,7 @@ pub fn indexes_of(relations: &[u32]) -> Result<Vec<u32>> {
         "WITH RECURSIVE part (oid) AS (SELECT r.oid FROM pg_catalog.unnest($1) AS r (oid) \
              UNION SELECT i.inhrelid FROM part AS p JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) p.oid) \
          SELECT i.indexrelid FROM pg_catalog.pg_index AS i JOIN part AS p \
-             ON p.oid OPERATOR(pg_catalog.=) i.indexrelid OR p.oid OPERATOR(pg_catalog.=) i.indrelid",
+             ON p.oid OPERATOR(pg_catalog.=) i.indexrelid OR p.oid OPERATOR(pg_catalog.=) i.indrelid WHERE i.indisvalid",
         &[oids(relations).into()],
         |row| row.get::<Oid>(1),
     )?;
