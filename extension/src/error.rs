@@ -27,9 +27,11 @@ pub fn internal(problem: impl Into<String>) -> ErrorReport {
     refusal("XX000", problem, None, Some(hint.to_owned()))
 }
 
-/// Five characters packed as elog.h's MAKE_SQLSTATE does.
 fn code(sqlstate: &str) -> PgSqlErrorCode {
-    let packed =
-        sqlstate.bytes().take(5).enumerate().map(|(place, byte)| (i32::from(byte.wrapping_sub(b'0')) & 0x3f) << (6 * place));
-    PgSqlErrorCode::from(packed.sum::<i32>())
+    PgSqlErrorCode::from(packed(sqlstate))
+}
+
+/// Five characters packed as elog.h's MAKE_SQLSTATE does.
+pub fn packed(sqlstate: &str) -> i32 {
+    sqlstate.bytes().take(5).enumerate().map(|(place, byte)| (i32::from(byte.wrapping_sub(b'0')) & 0x3f) << (6 * place)).sum()
 }

@@ -15,6 +15,8 @@ mod run;
 pub mod settings;
 mod since;
 mod stamp;
+mod step;
+mod throttle;
 pub mod worker;
 
 pub use migrate::migrate;

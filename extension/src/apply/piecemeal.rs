@@ -6,7 +6,8 @@
 use crate::apply::executor::{Part, Trouble, is_plain, micros, refuse_switch, statement_entry};
 use crate::apply::run::Run;
 use crate::apply::settings::Settings;
-use crate::apply::worker::{Step, Stepped, done, is_asked, moved, now, planned, set_up};
+use crate::apply::step::{Step, Stepped, done, moved, now, planned};
+use crate::apply::worker::{is_asked, set_up};
 use crate::error::refusal;
 use crate::guard::classify_all;
 use crate::pg::alone::{self, Place};

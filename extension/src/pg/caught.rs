@@ -4,6 +4,7 @@
 //! table, column or constraint names. A migration's author needs all of them, so the calls that run an author's SQL are
 //! trapped here, with `sigsetjmp`, as `PG_TRY` does (src/include/utils/elog.h), and re-thrown by [`crate::pg::entry`].
 
+use crate::error::packed;
 use cee_scape::{SigJmpBufFields, call_with_sigsetjmp};
 use pgrx::pg_sys;
 use runbook_core::report::Report;
@@ -55,8 +56,7 @@ impl Caught {
     /// The five characters of the SQLSTATE.
     pub fn sqlstate(&self) -> String {
         // SAFETY: self.0 is a live ErrorData.
-        let code = unsafe { (*self.0).sqlerrcode };
-        (0..5).map(|place| char::from((((code >> (6 * place)) & 0x3f) as u8) + b'0')).collect()
+        unpacked(unsafe { (*self.0).sqlerrcode })
     }
 
     /// One-based character position inside the statement, if the error has one.
@@ -97,13 +97,7 @@ impl Caught {
             let optional = |text: &str| if text.is_empty() { std::ptr::null_mut() } else { keep(text) };
             let mut data = pg_sys::ErrorData {
                 elevel: pgrx::PgLogLevel::ERROR as i32,
-                sqlerrcode: report
-                    .sqlstate
-                    .bytes()
-                    .take(5)
-                    .enumerate()
-                    .map(|(place, byte)| (i32::from(byte.wrapping_sub(b'0')) & 0x3f) << (6 * place))
-                    .sum(),
+                sqlerrcode: packed(&report.sqlstate),
                 message: keep(&report.message),
                 detail: optional(&report.detail),
                 hint: optional(&report.hint),
@@ -130,6 +124,11 @@ impl Caught {
     pub fn into_raw(self) -> *mut pg_sys::ErrorData {
         self.0
     }
+}
+
+/// The five characters of a SQLSTATE from its packed form (MAKE_SQLSTATE in elog.h).
+pub fn unpacked(code: i32) -> String {
+    (0..5).map(|place| char::from((((code >> (6 * place)) & 0x3f) as u8) + b'0')).collect()
 }
 
 /// Runs `call`, which must be a plain call into C with nothing on its stack that wants dropping, and catches the error

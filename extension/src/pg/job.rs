@@ -1,9 +1,9 @@
 //! Workers of jobs: started when the transaction commits that asks for them, connected as the login that asked.
 
-use crate::pg::caught::Caught;
+use crate::pg::caught::{Caught, unpacked};
 use crate::pg::entry::{self, Failure};
 use crate::pg::identity::set_local;
-use crate::pg::session::has_open_cursors;
+use crate::pg::session::{self, has_open_cursors};
 use crate::pg::{alone, shared};
 use pgrx::PgLogLevel;
 use pgrx::PgTryBuilder;
@@ -176,7 +176,7 @@ pub fn transaction<T>(commit: Commit, body: impl FnOnce() -> Result<T, Failure>)
         | CaughtError::ErrorReport(report)
         | CaughtError::RustPanic { ereport: report, .. }) = &caught;
         Err(Report {
-            sqlstate: sqlstate(report.sql_error_code() as i32),
+            sqlstate: unpacked(report.sql_error_code() as i32),
             message: report.message().to_owned(),
             detail: report.detail().unwrap_or_default().to_owned(),
             hint: report.hint().unwrap_or_default().to_owned(),
@@ -192,10 +192,6 @@ pub fn transaction<T>(commit: Commit, body: impl FnOnce() -> Result<T, Failure>)
         }
     }
     done
-}
-
-fn sqlstate(code: i32) -> String {
-    (0..5).map(|place| char::from((((code >> (6 * place)) & 0x3f) as u8) + b'0')).collect()
 }
 
 /// Sleeps until the time is up or somebody knocks; whether the worker's statement is to be cancelled. Outside of any transaction.
@@ -234,7 +230,7 @@ pub fn set_parameter(name: &str, value: &str) -> Result<(), Caught> {
     let (name, value) = (name.as_ptr(), value.as_ptr());
     // SAFETY: both strings are NUL-terminated and outlive the call; an error jumps to `trap`.
     crate::pg::caught::trap(|| unsafe {
-        raw::set_config_option(
+        session::raw::set_config_option(
             name,
             value,
             pg_sys::GucContext::PGC_SUSET,
@@ -310,20 +306,9 @@ pub fn pid() -> i32 {
 }
 
 mod raw {
-    use pgrx::pg_sys;
-    use std::ffi::{c_char, c_int};
+    use std::ffi::c_int;
     unsafe extern "C-unwind" {
         pub fn die(signal: c_int);
         pub fn kill(pid: c_int, signal: c_int) -> c_int;
-        pub fn set_config_option(
-            name: *const c_char,
-            value: *const c_char,
-            context: pg_sys::GucContext::Type,
-            source: pg_sys::GucSource::Type,
-            action: pg_sys::GucAction::Type,
-            change: bool,
-            level: c_int,
-            is_reload: bool,
-        ) -> c_int;
     }
 }

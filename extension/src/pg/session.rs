@@ -103,7 +103,8 @@ pub fn relation_exists(name: &CStr) -> bool {
     unsafe { pg_sys::RelnameGetRelid(name.as_ptr()) != pg_sys::InvalidOid }
 }
 
-mod raw {
+/// PostgreSQL's own functions, unguarded, for calls under [`trap`].
+pub(super) mod raw {
     use pgrx::pg_sys;
     use std::ffi::{c_char, c_int};
     unsafe extern "C-unwind" {

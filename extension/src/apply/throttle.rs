@@ -1,0 +1,77 @@
+//! What a backfill weighs on the server, and when it rests.
+
+use crate::apply::settings::Settings;
+use crate::apply::step::Stepped;
+use crate::apply::worker::is_asked;
+use crate::pg::job::{self, Commit, transaction};
+use crate::store::backfills::{self, Load};
+use crate::store::jobs::{self, Job};
+use runbook_core::report::Report;
+use std::time::{Duration, Instant};
+
+/// How often the server is asked what the backfill weighs on it.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long it rests before it looks again.
+const REST: Duration = Duration::from_secs(1);
+/// Looks at what the backfill weighs on the server, and rests where it is too much.
+#[derive(Default)]
+pub struct Throttle {
+    looked: Option<Instant>,
+    /// Where the write-ahead log was, and when.
+    wal: Option<(Instant, i64)>,
+}
+
+impl Throttle {
+    /// Looks whether it is time, and rests as long as it is too much.
+    pub fn hold(&mut self, job: &Job, settings: &Settings, table: u32) -> Result<Stepped, Report> {
+        // A rate is kept to from batch to batch.
+        let rate = settings.backfill_max_wal().is_some();
+        if !rate && self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Ok(Stepped::Done);
+        }
+        let mut noted = false;
+        loop {
+            self.looked = Some(Instant::now());
+            let (load, asked) = transaction(Commit::InOrder, || Ok((backfills::load(table)?, is_asked(job)?)))?;
+            let reason = self.reason(settings, &load);
+            if asked {
+                return Ok(Stepped::Asked);
+            }
+            let Some((reason, pause)) = reason else {
+                if noted {
+                    transaction(Commit::InOrder, || Ok(jobs::note(job.job, None)?))?;
+                }
+                return Ok(Stepped::Done);
+            };
+            transaction(Commit::InOrder, || Ok(jobs::note(job.job, Some(&reason))?))?;
+            noted = true;
+            if job::sleep(pause) {
+                return Ok(Stepped::Asked);
+            }
+        }
+    }
+
+    /// Why to rest, and for how long.
+    fn reason(&mut self, settings: &Settings, load: &Load) -> Option<(String, Duration)> {
+        if let (Some(most), Some((standby, seconds))) = (settings.backfill_max_lag(), &load.lag)
+            && *seconds > most.as_secs_f64()
+        {
+            return Some((format!("rests: standby {standby} is {seconds:.0} s behind"), REST));
+        }
+        if let (Some(most), Some(dead)) = (settings.backfill_max_dead(), load.dead)
+            && dead > f64::from(most)
+        {
+            return Some((format!("rests: {dead:.0} % of the table's rows are dead, and a vacuum is under way"), REST));
+        }
+        let now = Instant::now();
+        let (since, from) = self.wal.replace((now, load.wal))?;
+        let most = settings.backfill_max_wal()?;
+        #[allow(clippy::cast_precision_loss, reason = "megabytes per second")]
+        let (written, allowed) = ((load.wal - from) as f64, most as f64);
+        let rest = written / allowed - now.duration_since(since).as_secs_f64();
+        (rest > 0.01).then(|| {
+            let rate = written / now.duration_since(since).as_secs_f64().max(0.001) / 1_048_576.0;
+            (format!("rests: {rate:.0} MB of write-ahead log per second"), Duration::from_secs_f64(rest.min(10.0)))
+        })
+    }
+}
