@@ -277,7 +277,6 @@ CREATE TABLE runbook.backfill (
     digest text NOT NULL,
     last_key text[],
     pass integer NOT NULL,
-    pass_rows bigint NOT NULL,
     rows_done bigint NOT NULL,
     batches bigint NOT NULL,
     batch_rows bigint NOT NULL,

@@ -139,15 +139,10 @@ pub fn only(mut statements: Vec<Statement>) -> Result<Statement, ErrorReport> {
         Err(refusal("22023", format!("the upgrade of a backfill {problem}"), None, Some(hint.to_owned())))
     };
     match (statements.len(), statements.pop()) {
-        (1, Some(one)) => {
-            let changes = match &one.command {
-                Command::Change { .. } | Command::Delete { .. } => true,
-                // WITH … SELECT may hold an UPDATE.
-                Command::Data { .. } => true,
-                _ => false,
-            };
-            if changes { Ok(one) } else { wrong(&format!("is {}, which changes no rows", one.tag)) }
+        (1, Some(one)) if matches!(one.command, Command::Change { .. } | Command::Delete { .. } | Command::Data { .. }) => {
+            Ok(one)
         }
+        (1, Some(one)) => wrong(&format!("is {}, which changes no rows", one.tag)),
         (count, _) => wrong(&format!("has {count} statements")),
     }
 }
@@ -272,7 +267,6 @@ fn batch(job: &Job, step: &Step, plan: &Plan, progress: &Progress, trouble: &Ref
     let rows = i64::try_from(changed).unwrap_or(i64::MAX);
     next.last_key = last;
     next.rows += rows;
-    next.pass_rows += rows;
     next.batches += 1;
     let many = 20 * plan.table.rows.max(10_000);
     if plan.cut == Cut::Limit && next.rows > many {
@@ -296,7 +290,6 @@ fn another_pass(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, F
         return Err(endless(step, &detail));
     }
     next.pass += 1;
-    next.pass_rows = 0;
     next.last_key = None;
     backfills::advance(&step.revision, &next, Duration::ZERO)?;
     Ok(Batch::Done(next))

@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// After so many workers that were started for a job and have got nowhere, nobody tries again by himself: what a job does may be what ends them.
-pub const IDLE_STARTS: i32 = 10;
+const IDLE_STARTS: i32 = 10;
 
 /// Stores a job for the steps to `target`; its worker starts when the calling transaction commits.
 ///

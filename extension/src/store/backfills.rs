@@ -13,8 +13,6 @@ pub struct Progress {
     pub last_key: Option<Vec<String>>,
     /// How often it has begun at the first key.
     pub pass: i32,
-    /// Rows changed in this pass.
-    pub pass_rows: i64,
     /// Rows changed in all.
     pub rows: i64,
     /// Batches committed.
@@ -30,22 +28,21 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
         &[revision.into(), digest.into()],
     )?;
     execute(
-        "INSERT INTO runbook.backfill (revision, digest, pass, pass_rows, rows_done, batches, batch_rows, estimated_rows, started_at, busy) \
-         VALUES ($1, $2, 1, 0, 0, 0, $3, $4, pg_catalog.clock_timestamp(), '0') ON CONFLICT (revision) DO NOTHING",
+        "INSERT INTO runbook.backfill (revision, digest, pass, rows_done, batches, batch_rows, estimated_rows, started_at, busy) \
+         VALUES ($1, $2, 1, 0, 0, $3, $4, pg_catalog.clock_timestamp(), '0') ON CONFLICT (revision) DO NOTHING",
         &[revision.into(), digest.into(), i64::try_from(first_batch).unwrap_or(i64::MAX).into(), estimated.into()],
     )?;
     let rows = write(
-        "SELECT b.last_key, b.pass, b.pass_rows, b.rows_done, b.batches, b.batch_rows FROM runbook.backfill AS b \
+        "SELECT b.last_key, b.pass, b.rows_done, b.batches, b.batch_rows FROM runbook.backfill AS b \
          WHERE b.revision OPERATOR(pg_catalog.=) $1",
         &[revision.into()],
         |row| {
             Ok(Progress {
                 last_key: row.maybe(1)?,
                 pass: row.get(2)?,
-                pass_rows: row.get(3)?,
-                rows: row.get(4)?,
-                batches: row.get(5)?,
-                batch_rows: row.get(6)?,
+                rows: row.get(3)?,
+                batches: row.get(4)?,
+                batch_rows: row.get(5)?,
             })
         },
     )?;
@@ -55,13 +52,12 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
 /// Notes where a backfill stands, in the transaction of its batch, which took `busy`.
 pub fn advance(revision: &str, progress: &Progress, busy: Duration) -> Result<()> {
     execute(
-        "UPDATE runbook.backfill AS b SET last_key = $2, pass = $3, pass_rows = $4, rows_done = $5, batches = $6, batch_rows = $7, \
-             busy = b.busy OPERATOR(pg_catalog.+) $8 WHERE b.revision OPERATOR(pg_catalog.=) $1",
+        "UPDATE runbook.backfill AS b SET last_key = $2, pass = $3, rows_done = $4, batches = $5, batch_rows = $6, \
+             busy = b.busy OPERATOR(pg_catalog.+) $7 WHERE b.revision OPERATOR(pg_catalog.=) $1",
         &[
             revision.into(),
             progress.last_key.clone().into(),
             progress.pass.into(),
-            progress.pass_rows.into(),
             progress.rows.into(),
             progress.batches.into(),
             progress.batch_rows.into(),
