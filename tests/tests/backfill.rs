@@ -157,6 +157,23 @@ fn a_statement_that_is_not_repeatable_is_found_out_by_its_first_batch() {
 }
 
 #[test]
+fn what_others_write_meanwhile_does_not_make_it_unrepeatable() {
+    let server = Server::start();
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$";
+    let trigger = "CREATE TRIGGER slow AFTER UPDATE ON t FOR EACH STATEMENT EXECUTE FUNCTION slow()";
+    let (mut admin, mut alice, mut app) = scene(&server, "meanwhile", &format!("{TABLE}; {slow}; {trigger}"));
+    let sql = "UPDATE t SET w = v WHERE id BETWEEN :from AND :to AND w IS NULL";
+    submit(&mut alice, &backfill("a001", &[], "table t; where w IS NULL; batch 10000", sql)).unwrap();
+    let job = start(&mut app, "head").unwrap();
+    // Between the batch and its second run: rows of its range that it has not seen.
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    wait_until(30, "the batch has run", || number(&mut admin, sleeps) == 1);
+    admin.batch_execute("INSERT INTO t SELECT i * 3 + 1, i FROM generate_series(1, 100) i").unwrap();
+    wait(&mut app, job).unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = v"), 10_100);
+}
+
+#[test]
 fn a_backfill_is_paused_resumed_and_goes_on_with_the_next_key() {
     let server = Server::start();
     let (mut admin, mut alice, mut app) = scene(&server, "paused", TABLE);

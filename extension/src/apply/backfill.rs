@@ -14,7 +14,7 @@ use crate::pg::identity::set_local;
 use crate::pg::job::{self, Commit, transaction};
 use crate::pg::nodes;
 use crate::pg::session::Pinned;
-use crate::pg::statements::{self, Statement};
+use crate::pg::statements::{self, Statement, View};
 use crate::pg::subtransaction;
 use crate::store::backfills::{self, Progress, Table};
 use crate::store::jobs::Job;
@@ -252,10 +252,15 @@ fn batch(job: &Job, step: &Step, plan: &Plan, progress: &Progress, trouble: &Ref
             }
         },
     };
-    let changed = statements::execute(&plan.sql, &parameters).map_err(located)?;
-    if progress.batches == 0 && plan.header.repeatable && plan.cut == Cut::Range {
-        plan.refuse_unless_repeatable(&parameters, &statement)?;
-    }
+    let changed = if progress.batches == 0 && plan.header.repeatable && plan.cut == Cut::Range {
+        // What others write meanwhile is no work of the statement's.
+        let view = View::now();
+        let changed = statements::execute_under(&view, &plan.sql, &parameters).map_err(located)?;
+        plan.refuse_unless_repeatable(&view, &parameters, &statement)?;
+        changed
+    } else {
+        statements::execute(&plan.sql, &parameters).map_err(located)?
+    };
     run.leave(&step.revision)?;
     run.remember_events(&stored, &actions, &by, false)?;
     drop(scope);
@@ -346,28 +351,27 @@ impl Plan {
     }
 
     /// Runs the first batch again, to be rolled back, and compares the rows of its range.
-    fn refuse_unless_repeatable(&self, parameters: &[String], statement: &Statement) -> Result<(), Failure> {
+    fn refuse_unless_repeatable(&self, view: &View, parameters: &[String], statement: &Statement) -> Result<(), Failure> {
         let columns = self.columns();
-        let order = columns.join(", ");
         let bounds = |first: usize| {
             let one = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", first + at);
             self.row(&self.types.iter().enumerate().map(one).collect::<Vec<_>>())
         };
         let rows = format!(
-            "SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.md5(backfilled::pg_catalog.text), '' ORDER BY {order})) \
-             FROM {} AS backfilled WHERE {} BETWEEN {} AND {}",
+            "SELECT pg_catalog.md5(pg_catalog.string_agg(sum, '' ORDER BY sum)) FROM (SELECT \
+             pg_catalog.md5(backfilled::pg_catalog.text) FROM {} AS backfilled WHERE {} BETWEEN {} AND {}) AS found (sum)",
             self.table.name,
             self.row(&columns),
             bounds(1),
             bounds(1 + self.types.len())
         );
-        let before = statements::query_now(&rows, parameters)?;
+        let before = statements::query_under(view, &rows, parameters)?;
         let mut same = false;
         // Rolled back whatever comes of it.
         let again = subtransaction::within(|| {
-            let changed = statements::execute(&self.sql, parameters)?;
+            let changed = statements::execute_under(view, &self.sql, parameters)?;
             let inserts = statement.tag == "INSERT" && changed > 0;
-            same = !inserts && statements::query_now(&rows, parameters)? == before;
+            same = !inserts && statements::query_under(view, &rows, parameters)? == before;
             Err::<(), Failure>(refusal("RB001", "rolled back", None, None).into())
         });
         if same {

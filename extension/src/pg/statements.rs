@@ -163,7 +163,42 @@ pub fn run(sql: &str) -> Result<u64, Caught> {
 /// # Errors
 /// PostgreSQL's own, complete; located in `sql`.
 pub fn execute(sql: &str, parameters: &[String]) -> Result<u64, Caught> {
-    with_arguments(sql, parameters, false, |_| ()).map(|(processed, ())| processed)
+    with_arguments(sql, parameters, Sees::Latest, |_| ()).map(|(processed, ())| processed)
+}
+
+/// The rows that a transaction sees, whatever others commit meanwhile, with what it has done itself.
+pub struct View(pg_sys::Snapshot);
+
+impl View {
+    /// What is committed now.
+    pub fn now() -> Self {
+        // SAFETY: a snapshot may be taken in any transaction. It belongs to the whole transaction and not to the resource owner in force,
+        // which is another one when it is given back.
+        Self(unsafe { pg_sys::RegisterSnapshotOnOwner(pg_sys::GetTransactionSnapshot(), pg_sys::TopTransactionResourceOwner) })
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: registered in `now`, with this owner.
+        unsafe { pg_sys::UnregisterSnapshotFromOwner(self.0, pg_sys::TopTransactionResourceOwner) }
+    }
+}
+
+/// [`execute`], under a view taken before.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_under(view: &View, sql: &str, parameters: &[String]) -> Result<u64, Caught> {
+    with_arguments(sql, parameters, Sees::View(view), |_| ()).map(|(processed, ())| processed)
+}
+
+/// Reads rows under a view taken before, and what the transaction has done so far.
+///
+/// # Errors
+/// As [`query`].
+pub fn query_under(view: &View, sql: &str, parameters: &[String]) -> Result<Vec<Vec<String>>, Caught> {
+    with_arguments(sql, parameters, Sees::View(view), rows).map(|(_, rows)| rows)
 }
 
 /// Reads rows of text columns, none of which is NULL, as the role in force; a text that would write is refused.
@@ -171,15 +206,7 @@ pub fn execute(sql: &str, parameters: &[String]) -> Result<u64, Caught> {
 /// # Errors
 /// PostgreSQL's own, complete; located in `sql`.
 pub fn query(sql: &str, parameters: &[String]) -> Result<Vec<Vec<String>>, Caught> {
-    with_arguments(sql, parameters, true, rows).map(|(_, rows)| rows)
-}
-
-/// The same, with what the transaction has done so far.
-///
-/// # Errors
-/// As [`query`].
-pub fn query_now(sql: &str, parameters: &[String]) -> Result<Vec<Vec<String>>, Caught> {
-    with_arguments(sql, parameters, false, rows).map(|(_, rows)| rows)
+    with_arguments(sql, parameters, Sees::Active, rows).map(|(_, rows)| rows)
 }
 
 /// The rows that SPI has just found.
@@ -198,12 +225,17 @@ fn rows(processed: u64) -> Vec<Vec<String>> {
     }
 }
 
-fn with_arguments<T>(
-    sql: &str,
-    parameters: &[String],
-    read_only: bool,
-    read: impl FnOnce(u64) -> T,
-) -> Result<(u64, T), Caught> {
+/// What a statement sees of others.
+#[derive(Clone, Copy)]
+enum Sees<'a> {
+    /// What is committed when it starts.
+    Latest,
+    /// What the caller sees; it may not write.
+    Active,
+    View(&'a View),
+}
+
+fn with_arguments<T>(sql: &str, parameters: &[String], sees: Sees, read: impl FnOnce(u64) -> T) -> Result<(u64, T), Caught> {
     let source = CString::new(sql).unwrap_or_default();
     let mut types = vec![pg_sys::TEXTOID; parameters.len()];
     let mut values: Vec<pg_sys::Datum> =
@@ -214,7 +246,19 @@ fn with_arguments<T>(
     // (sub)transaction's abort.
     let code = trap(|| unsafe {
         raw::SPI_connect();
-        raw::SPI_execute_with_args(source, count, types, values, std::ptr::null(), read_only, 0)
+        let View(snapshot) = match sees {
+            Sees::View(view) => view,
+            Sees::Latest | Sees::Active => {
+                let read_only = matches!(sees, Sees::Active);
+                return raw::SPI_execute_with_args(source, count, types, values, std::ptr::null(), read_only, 0);
+            }
+        };
+        let plan = raw::SPI_prepare(source, count, types);
+        if plan.is_null() {
+            return pg_sys::SPI_result;
+        }
+        let none = std::ptr::null_mut();
+        raw::SPI_execute_snapshot(plan, values, std::ptr::null(), *snapshot, none, false, true, 0)
     })
     .map_err(|mut error| {
         error.locate(sql);
@@ -301,6 +345,17 @@ mod raw {
             values: *mut pg_sys::Datum,
             nulls: *const c_char,
             read_only: bool,
+            most: c_long,
+        ) -> c_int;
+        pub fn SPI_prepare(source: *const c_char, count: c_int, types: *mut pg_sys::Oid) -> pg_sys::SPIPlanPtr;
+        pub fn SPI_execute_snapshot(
+            plan: pg_sys::SPIPlanPtr,
+            values: *mut pg_sys::Datum,
+            nulls: *const c_char,
+            snapshot: pg_sys::Snapshot,
+            check: pg_sys::Snapshot,
+            read_only: bool,
+            fire_triggers: bool,
             most: c_long,
         ) -> c_int;
         pub fn SPI_finish() -> c_int;
