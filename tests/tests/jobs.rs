@@ -178,6 +178,28 @@ fn a_job_is_cancelled_in_the_middle_of_a_statement() {
 }
 
 #[test]
+fn a_request_that_is_not_committed_does_not_stop_the_work() {
+    let server = Server::start();
+    let chain = [
+        revision("a001", &[], "SELECT pg_sleep(1)", ""),
+        revision("a002", &["a001"], "CREATE TABLE t ()", "DROP TABLE t"),
+        piecemeal("a003", &["a002"], "CREATE TABLE u (); VACUUM u", "DROP TABLE u"),
+    ];
+    let (mut admin, mut app) = submitted(&server, "open", &chain);
+    let job = start(&mut app, "head").unwrap();
+    wait_until(20, "it sleeps", || column(&mut app, job, "statement").contains("pg_sleep"));
+    let mut other = server.connect("open", "app");
+    let mut open = other.transaction().unwrap();
+    open.query_one("SELECT runbook.pause($1)", &[&job]).unwrap();
+    let steps = |admin: &mut Client| -> i64 { admin.query_one("SELECT count(*) FROM runbook.job_steps", &[]).unwrap().get(0) };
+    wait_until(20, "all is done", || steps(&mut admin) == 3);
+    // Its end is not: that waits for what becomes of the request.
+    assert_eq!(column(&mut app, job, "state"), "running");
+    open.rollback().unwrap();
+    wait(&mut app, job).unwrap();
+}
+
+#[test]
 fn a_job_that_is_paused_goes_on_where_it_stopped() {
     let server = Server::start();
     let statements = "CREATE TABLE a (); SELECT pg_sleep(0.5); CREATE TABLE b ()";

@@ -145,7 +145,10 @@ thread_local! {
 
 /// Notes, once in a worker, that it has got somewhere.
 pub fn moved(job: &Job) -> store::Result<()> {
-    if HAS_MOVED.replace(true) { Ok(()) } else { jobs::moved(job.job) }
+    if !HAS_MOVED.get() {
+        HAS_MOVED.set(jobs::moved(job.job)?);
+    }
+    Ok(())
 }
 
 /// Now, by the wall clock.

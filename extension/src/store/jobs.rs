@@ -126,7 +126,7 @@ pub fn load(number: i64) -> Result<Option<Job>> {
 
 /// A job, locked against others who want to change it.
 pub fn lock(number: i64) -> Result<Option<Job>> {
-    let rows = write(select_jobs!("j.job OPERATOR(pg_catalog.=) $1 FOR UPDATE"), &[number.into()], job)?;
+    let rows = write(select_jobs!("j.job OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE"), &[number.into()], job)?;
     Ok(rows.into_iter().next())
 }
 
@@ -174,10 +174,13 @@ pub fn revived(number: i64) -> Result<()> {
     )
 }
 
-/// Says what a job is about, for people; `None` clears it.
+/// Says what a job is about, for people; `None` clears it. Whoever asks for something in a transaction that stays open has locked the job: the
+/// work goes on without the note then.
 pub fn note(number: i64, text: Option<&str>) -> Result<()> {
     execute(
-        "UPDATE runbook.job AS j SET note = $2 WHERE j.job OPERATOR(pg_catalog.=) $1 AND j.note IS DISTINCT FROM $2",
+        "UPDATE runbook.job AS j SET note = $2 FROM (SELECT o.job FROM runbook.job AS o WHERE o.job OPERATOR(pg_catalog.=) $1 \
+             FOR NO KEY UPDATE SKIP LOCKED) AS free \
+         WHERE j.job OPERATOR(pg_catalog.=) free.job AND j.note IS DISTINCT FROM $2",
         &[number.into(), text.map(str::to_owned).into()],
     )
 }
@@ -224,12 +227,18 @@ pub fn requeue(number: i64, (login, name): (u32, &str), role: u32) -> Result<()>
     )
 }
 
-/// Notes that a worker has got somewhere.
-pub fn moved(number: i64) -> Result<()> {
-    execute(
-        "UPDATE runbook.job AS j SET idle_starts = 0 WHERE j.job OPERATOR(pg_catalog.=) $1 AND j.idle_starts OPERATOR(pg_catalog.<>) 0",
+/// Notes that a worker has got somewhere; false if that could not be noted now.
+pub fn moved(number: i64) -> Result<bool> {
+    let rows = write(
+        "WITH free AS (SELECT j.job, j.idle_starts FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1 \
+             FOR NO KEY UPDATE SKIP LOCKED), \
+         noted AS (UPDATE runbook.job AS j SET idle_starts = 0 FROM free AS f \
+             WHERE j.job OPERATOR(pg_catalog.=) f.job AND f.idle_starts OPERATOR(pg_catalog.<>) 0) \
+         SELECT 1 FROM free AS f",
         &[number.into()],
-    )
+        |row| row.get::<i32>(1),
+    )?;
+    Ok(!rows.is_empty())
 }
 
 /// Sets the state of a job that has not ended; of those that end it, with the time. False if it had.
