@@ -37,6 +37,10 @@ pub struct Backfill {
 pub const TARGET: Duration = Duration::from_millis(500);
 /// Rows of the first batch where the header does not say.
 pub const FIRST_BATCH: u64 = 1000;
+/// A batch that hardly anybody minds: up to here they grow fast, and they are not made smaller because others wait for them.
+const SHORT: Duration = Duration::from_millis(20);
+/// How long longer batches take to get twice as large.
+const RECOVERY: Duration = Duration::from_secs(30);
 /// The largest batch.
 const LARGEST_BATCH: u64 = 1_000_000;
 
@@ -121,19 +125,35 @@ impl Backfill {
     pub fn first_batch(&self) -> u64 {
         self.batch.unwrap_or(FIRST_BATCH)
     }
+}
 
-    /// The size of the next batch, after one of `rows` rows that took `took`.
-    pub fn next_batch(&self, rows: u64, took: Duration) -> u64 {
-        let Some(target) = self.target else { return self.first_batch() };
-        let factor = (target.as_secs_f64() / took.as_secs_f64().max(1e-6)).clamp(0.5, 2.0);
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a few thousand"
-        )]
-        let next = (rows as f64 * factor).round() as u64;
-        next.clamp(1, LARGEST_BATCH)
+/// How many rows the batches of a backfill have: so many that one takes the target's time; fewer where others wait for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace(f64);
+
+impl Pace {
+    /// Begins with batches of so many rows.
+    #[allow(clippy::cast_precision_loss, reason = "at most a million, or it is cut to that")]
+    pub fn new(rows: i64) -> Self {
+        Self(rows as f64)
+    }
+
+    /// The size of the next batch, after one that took `took`, and for which others waited or not when it was about to commit.
+    ///
+    /// It is halved where others waited. Longer batches than [`SHORT`] double in [`RECOVERY`] at best, so that others wait about as often as
+    /// that, whatever their number is.
+    pub fn next(&mut self, header: &Backfill, took: Duration, waited: bool) -> i64 {
+        let seconds = took.as_secs_f64().max(1e-6);
+        let to = |target: Duration| (target.as_secs_f64() / seconds).clamp(0.5, 2.0);
+        self.0 *= match header.target {
+            None => 1.0,
+            Some(target) if waited => to(target.min(SHORT)).min(1.0),
+            Some(target) => to(target).min(to(SHORT).max((seconds / RECOVERY.as_secs_f64()).exp2())),
+        };
+        self.0 = self.0.clamp(1.0, LARGEST_BATCH as f64);
+        #[allow(clippy::cast_possible_truncation, reason = "at most a million")]
+        let rows = self.0.round() as i64;
+        rows
     }
 }
 
@@ -293,12 +313,36 @@ mod tests {
 
     #[test]
     fn batches_follow_the_target() {
-        let one = Backfill::parse("table t; target 500ms").unwrap();
-        assert_eq!(one.next_batch(1000, Duration::from_millis(250)), 2000);
-        assert_eq!(one.next_batch(1000, Duration::from_millis(1)), 2000);
-        assert_eq!(one.next_batch(1000, Duration::from_secs(1)), 500);
-        assert_eq!(one.next_batch(1, Duration::from_secs(60)), 1);
-        assert_eq!(Backfill::parse("table t; batch 7").unwrap().next_batch(7, Duration::from_secs(60)), 7);
+        let header = Backfill::parse("table t; target 500ms").unwrap();
+        let next = |rows, took| Pace::new(rows).next(&header, Duration::from_millis(took), false);
+        assert_eq!([next(1000, 10), next(1000, 1), next(1000, 1000), next(1, 60_000)], [2000, 2000, 500, 1]);
+        assert_eq!([next(1000, 16), next(100_000, 300)], [1250, 100_696]);
+        let fixed = Backfill::parse("table t; batch 7").unwrap();
+        assert_eq!(Pace::new(7).next(&fixed, Duration::from_secs(60), true), 7);
+    }
+
+    #[test]
+    fn batches_that_others_wait_for_get_smaller_and_recover_slowly() {
+        let header = Backfill::parse("table t").unwrap();
+        let mut pace = Pace::new(80_000);
+        // A row takes 5 µs.
+        let took = |rows: i64| Duration::from_micros(rows as u64 * 5);
+        assert_eq!(pace.next(&header, took(80_000), true), 40_000);
+        let mut rows = 40_000;
+        let mut busy = Duration::ZERO;
+        while rows < 80_000 {
+            busy += took(rows);
+            rows = pace.next(&header, took(rows), false);
+        }
+        assert!((busy.as_secs_f64() - RECOVERY.as_secs_f64()).abs() < 2.0, "{busy:?}");
+        for _ in 0..1000 {
+            rows = pace.next(&header, took(rows), true);
+        }
+        assert_eq!(took(rows), SHORT);
+        for _ in 0..20_000 {
+            rows = pace.next(&header, took(rows), false);
+        }
+        assert_eq!(rows, 100_000);
     }
 
     #[test]

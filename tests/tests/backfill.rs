@@ -174,6 +174,26 @@ fn what_others_write_meanwhile_does_not_make_it_unrepeatable() {
 }
 
 #[test]
+fn a_batch_that_others_wait_for_is_followed_by_smaller_ones() {
+    let server = Server::start();
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END $$";
+    let trigger = "CREATE TRIGGER slow AFTER UPDATE OF w ON t FOR EACH STATEMENT EXECUTE FUNCTION slow()";
+    let (mut admin, mut alice, mut app) = scene(&server, "polite", &format!("{TABLE}; {slow}; {trigger}"));
+    let sql = "UPDATE t SET w = v WHERE id BETWEEN :from AND :to";
+    submit(&mut alice, &backfill("a001", &[], "table t; batch 1000; target 500ms; repeatable no", sql)).unwrap();
+    let job = start(&mut app, "head").unwrap();
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    wait_until(30, "a batch is under way", || number(&mut admin, sleeps) == 1);
+    // This row is of the first batch: the writer waits until it has committed.
+    admin.batch_execute("UPDATE t SET v = v WHERE id = 3").unwrap();
+    let rows = "SELECT coalesce(max(batch_rows), 0) FROM runbook.backfill WHERE batches > 0";
+    wait_until(30, "it is noted", || number(&mut admin, rows) > 0);
+    let rows = number(&mut admin, rows);
+    assert!((500..600).contains(&rows), "{rows}");
+    wait(&mut app, job).unwrap();
+}
+
+#[test]
 fn a_backfill_is_paused_resumed_and_goes_on_with_the_next_key() {
     let server = Server::start();
     let (mut admin, mut alice, mut app) = scene(&server, "paused", TABLE);

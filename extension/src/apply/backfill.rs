@@ -12,17 +12,17 @@ use crate::guard::classify_all;
 use crate::pg::entry::Failure;
 use crate::pg::identity::set_local;
 use crate::pg::job::{self, Commit, transaction};
-use crate::pg::nodes;
 use crate::pg::session::Pinned;
 use crate::pg::statements::{self, Statement, View};
 use crate::pg::subtransaction;
+use crate::pg::{lock, nodes};
 use crate::store::backfills::{self, Progress, Table};
 use crate::store::jobs::Job;
 use crate::store::revisions::Stored;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::Revision;
 use runbook_core::action::quote;
-use runbook_core::backfill::{self, Backfill, Cut};
+use runbook_core::backfill::{self, Backfill, Cut, Pace};
 use runbook_core::command::Command;
 use runbook_core::identity::Identity;
 use runbook_core::report::Report;
@@ -58,13 +58,14 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>
         Ok((plan, progress, run.settings, now()))
     })?;
     let start = Instant::now();
+    let mut pace = Pace::new(progress.batch_rows);
     let mut throttle = Throttle::default();
     if throttle.hold(job, &settings, plan.table.oid)? == Stepped::Asked {
         return Ok(Stepped::Asked);
     }
     loop {
         settings.show(&step.revision, "upgrade", 1, &stored.revision.upgrade);
-        let batch = transaction(Commit::InOrder, || batch(job, step, &plan, &progress, trouble))?;
+        let batch = transaction(Commit::InOrder, || batch(job, step, &plan, &progress, &mut pace, trouble))?;
         match batch {
             Batch::Asked => return Ok(Stepped::Asked),
             Batch::End => break,
@@ -222,7 +223,14 @@ enum Batch {
 }
 
 /// One batch, with the note of where the next one begins.
-fn batch(job: &Job, step: &Step, plan: &Plan, progress: &Progress, trouble: &RefCell<Trouble>) -> Result<Batch, Failure> {
+fn batch(
+    job: &Job,
+    step: &Step,
+    plan: &Plan,
+    progress: &Progress,
+    pace: &mut Pace,
+    trouble: &RefCell<Trouble>,
+) -> Result<Batch, Failure> {
     if is_asked(job)? {
         return Ok(Batch::Asked);
     }
@@ -277,8 +285,7 @@ fn batch(job: &Job, step: &Step, plan: &Plan, progress: &Progress, trouble: &Ref
     if plan.cut == Cut::Limit && next.rows > many {
         return Err(endless(step, &format!("It has changed {} rows by now, of about {}.", next.rows, plan.table.rows)));
     }
-    let size = plan.header.next_batch(u64::try_from(progress.batch_rows).unwrap_or(1), start.elapsed());
-    next.batch_rows = i64::try_from(size).unwrap_or(i64::MAX);
+    next.batch_rows = pace.next(&plan.header, start.elapsed(), lock::others_wait());
     backfills::advance(&step.revision, &next, start.elapsed())?;
     moved(job)?;
     Ok(Batch::Done(next))

@@ -42,6 +42,23 @@ pub fn hold_on() -> bool {
         .all(|sub_object| (is_mine(&tag(sub_object)) || take(sub_object, true)) && take(sub_object, false))
 }
 
+/// Whether somebody waits for the transaction at hand to end: for a row that it has changed.
+pub fn others_wait() -> bool {
+    // SAFETY: looks at the lock that a transaction with an XID holds on it; what SET_LOCKTAG_TRANSACTION does (storage/lock.h).
+    unsafe {
+        let xid = pg_sys::GetTopTransactionIdIfAny();
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: xid.into_inner(),
+            locktag_field2: 0,
+            locktag_field3: 0,
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_TRANSACTION as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        xid != pg_sys::InvalidTransactionId && pg_sys::LockHasWaiters(&raw const tag, MODE, false)
+    }
+}
+
 /// The lock on a sub-object of `runbook.state`, of the kind that advisory locks are: one of the other kind that a session holds goes with the
 /// first transaction that is aborted, and outlasts a process that ends outside of one. No SQL can take it, since advisory locks have tags of
 /// another type; but `pg_advisory_unlock_all` gives it up, so it is not all that keeps workers apart (`store::jobs::other_worker`).
