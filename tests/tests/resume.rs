@@ -145,7 +145,7 @@ fn index_builds(preloaded: bool, blows: u64, rows: u64) {
     let script = server.directory().join("writers.sql");
     let mut chance = Chance(0x5eed_0000 + blows + u64::from(preloaded));
     let mut counts = [0u64; BLOWS.len()];
-    let longest = if rows > 100_000 { 3_000 } else { 900 };
+    let longest = if rows > 100_000 { 10_000 } else { 900 };
     let mut run = 0;
     // Some have ended before the blow comes.
     while counts.iter().sum::<u64>() < blows && run < 4 * blows {
@@ -203,7 +203,7 @@ fn index_builds(preloaded: bool, blows: u64, rows: u64) {
             if !preloaded && state == "interrupted" {
                 let _ = connect(&server, "app", "app").query_one("SELECT runbook.resume($1)", &[&job]);
             }
-            assert!(begun.elapsed() < Duration::from_secs(120), "run {run}: {state} since {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(600), "run {run}: {state} since {:?}", begun.elapsed());
             std::thread::sleep(Duration::from_millis(50));
         }
         if let Some(mut waiting) = waiting {
@@ -243,12 +243,12 @@ fn index_builds(preloaded: bool, blows: u64, rows: u64) {
 
 #[test]
 fn index_builds_go_on_by_themselves_after_any_blow() {
-    index_builds(true, if is_soak() { 70 } else { 4 }, if is_soak() { 300_000 } else { 20_000 });
+    index_builds(true, if is_soak() { 70 } else { 4 }, if is_soak() { 5_000_000 } else { 20_000 });
 }
 
 #[test]
 fn index_builds_go_on_when_somebody_resumes_them() {
-    index_builds(false, if is_soak() { 40 } else { 3 }, if is_soak() { 300_000 } else { 20_000 });
+    index_builds(false, if is_soak() { 40 } else { 3 }, if is_soak() { 5_000_000 } else { 20_000 });
 }
 
 /// A backfill that adds one to every row, under load, killed and resumed again and again.

@@ -4,11 +4,12 @@ use crate::apply::executor::{Trouble, micros, statement_entry, with_context};
 use crate::apply::piecemeal::finish;
 use crate::apply::run::Run;
 use crate::apply::settings::Settings;
-use crate::apply::step::{Step, Stepped, moved, now, planned};
+use crate::apply::step::{Step, Stepped, moved, planned};
 use crate::apply::throttle::Throttle;
 use crate::apply::worker::is_asked;
 use crate::error::{from_core, refusal};
 use crate::guard::classify_all;
+use crate::pg::clock;
 use crate::pg::entry::Failure;
 use crate::pg::identity::set_local;
 use crate::pg::job::{self, Commit, transaction};
@@ -55,7 +56,7 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>
         let plan = plan(stored, &statement)?;
         drop(pinned);
         let progress = backfills::open(&step.revision, &step.digest, plan.header.first_batch(), plan.table.rows)?;
-        Ok((plan, progress, run.settings, now()))
+        Ok((plan, progress, run.settings, clock::micros()))
     })?;
     let start = Instant::now();
     let mut pace = Pace::new(progress.batch_rows);

@@ -6,11 +6,12 @@
 use crate::apply::executor::{Part, Trouble, is_plain, micros, refuse_switch, statement_entry};
 use crate::apply::run::Run;
 use crate::apply::settings::Settings;
-use crate::apply::step::{Step, Stepped, done, moved, now, planned};
+use crate::apply::step::{Step, Stepped, done, moved, planned};
 use crate::apply::worker::{is_asked, set_up};
 use crate::error::refusal;
 use crate::guard::classify_all;
 use crate::pg::alone::{self, Place};
+use crate::pg::clock;
 use crate::pg::entry::Failure;
 use crate::pg::identity::{self, OwnStatements};
 use crate::pg::job::{self, Acting, Commit, transaction};
@@ -21,7 +22,6 @@ use crate::store::jobs::Job;
 use crate::store::pieces::{self, Index, Progress};
 use crate::store::revisions::Stored;
 use crate::store::{self};
-use pgrx::datum::TimestampWithTimeZone;
 use runbook_core::action::Action;
 use runbook_core::alone::Alone;
 use runbook_core::command::Name;
@@ -51,7 +51,7 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>
         let left = classify_all(parsed[first..].iter().map(|one| &one.command))?;
         run.refuse_if_needy(stored, &left, true)?;
         drop(pinned);
-        Ok((texts, known, now()))
+        Ok((texts, known, clock::micros()))
     })?;
     let start = Instant::now();
     for (at, text) in texts.iter().enumerate().skip(finished(&texts, &known)) {
@@ -71,7 +71,7 @@ pub fn finish(
     job: &Job,
     step: &Step,
     trouble: &RefCell<Trouble>,
-    started: TimestampWithTimeZone,
+    started: i64,
     facts: impl FnOnce(&Run) -> Result<(Vec<Entry>, Value), Failure>,
 ) -> Result<(), Report> {
     transaction(Commit::InOrder, || {

@@ -9,7 +9,6 @@ use crate::pg::{lock, waits};
 use crate::store::jobs::{self, Job};
 use crate::store::revisions::{self, Stored};
 use crate::store::{self, catalog, pieces};
-use pgrx::datum::TimestampWithTimeZone;
 use runbook_core::ledger::Entry;
 use runbook_core::plan::{Direction, heads_after};
 use std::cell::Cell;
@@ -98,13 +97,7 @@ pub fn planned(step: &Step) -> Result<Stored, Failure> {
 }
 
 /// Notes that a step is done, in the transaction that does it.
-pub fn done(
-    job: &Job,
-    step: &Step,
-    run: &Run,
-    started: TimestampWithTimeZone,
-    entries: &mut Vec<Entry>,
-) -> Result<(), Failure> {
+pub fn done(job: &Job, step: &Step, run: &Run, started: i64, entries: &mut Vec<Entry>) -> Result<(), Failure> {
     run.flush()?;
     if HAD_PIECES.get() {
         pieces::forget(std::slice::from_ref(&step.revision))?;
@@ -121,6 +114,7 @@ pub fn done(
         gone: gone.map(|(head, _)| head.as_str()),
         come: come.map(|(head, _)| head.as_str()),
         started,
+        is_again: job.starts > 0,
     })?;
     if !marked {
         return Err(migrate::resubmitted(&step.revision).into());
@@ -149,9 +143,4 @@ pub fn moved(job: &Job) -> store::Result<()> {
         HAS_MOVED.set(jobs::moved(job.job)?);
     }
     Ok(())
-}
-
-/// Now, by the wall clock.
-pub fn now() -> TimestampWithTimeZone {
-    pgrx::datum::clock_timestamp()
 }

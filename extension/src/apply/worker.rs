@@ -5,10 +5,11 @@ use crate::apply::jobs::revive;
 use crate::apply::locks::{Place, Retries};
 use crate::apply::run::Run;
 use crate::apply::settings::Settings;
-use crate::apply::step::{Step, Stepped, done, now, planned, remaining};
+use crate::apply::step::{Step, Stepped, done, planned, remaining};
 use crate::apply::{backfill, piecemeal};
 use crate::error::{internal, refusal};
 use crate::ledger;
+use crate::pg::clock;
 use crate::pg::entry::Failure;
 use crate::pg::identity::{self, name_of_role, session_is_member};
 use crate::pg::job::{self, Commit, transaction};
@@ -108,6 +109,7 @@ fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
     if !jobs::set_state(job.job, state, error)? {
         return Ok(());
     }
+    jobs::tell(job.job, state)?;
     match ended {
         Ok(()) => {
             let facts = json!({"direction": way, "target": job.target, "revisions": job.revisions});
@@ -339,7 +341,7 @@ fn attempt(job: &Job, step: &Step, trouble: &RefCell<Trouble>) -> Result<Stepped
         if !session_is_member("runbook_operator") {
             return Err(no_operator().into());
         }
-        let started = now();
+        let started = clock::micros();
         let stored = planned(step)?;
         if stored.revision.backfill.is_some() && job.direction == Direction::Upgrade {
             return Ok(Left::Batches(stored));

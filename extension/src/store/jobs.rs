@@ -3,6 +3,7 @@
 use super::{Result, Row, execute, read, write};
 use crate::error::internal;
 use crate::pg::identity::Database;
+use crate::pg::{append, clock};
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::Oid;
@@ -254,6 +255,16 @@ pub fn set_state(number: i64, state: &str, error: Option<&Report>) -> Result<boo
     Ok(!rows.is_empty())
 }
 
+/// Tells whoever listens that nobody works on a job any more.
+pub fn tell(number: i64, state: &str) -> Result<()> {
+    read(
+        "SELECT pg_catalog.pg_notify('runbook_jobs', pg_catalog.json_build_object('job', $1, 'state', $2)::pg_catalog.text)::pg_catalog.text",
+        &[number.into(), state.into()],
+        |_| Ok(()),
+    )
+    .map(|_| ())
+}
+
 /// A step of a job that is done.
 #[derive(Debug)]
 pub struct Done<'a> {
@@ -271,11 +282,13 @@ pub struct Done<'a> {
     pub gone: Option<&'a str>,
     /// The head that comes.
     pub come: Option<&'a str>,
-    /// When the step began.
-    pub started: TimestampWithTimeZone,
+    /// When the step began, in microseconds since 1970.
+    pub started: i64,
+    /// Whether the job may have done it before: it has had other workers.
+    pub is_again: bool,
 }
 
-/// Notes that a job has applied or reverted a revision: marks it, moves at most one head, and keeps the times, in one statement. False if the
+/// Notes that a job has applied or reverted a revision: marks it, moves at most one head, and keeps the times. False if the
 /// revision has another content by now.
 pub fn step(done: &Done) -> Result<bool> {
     let rows = write(
@@ -285,10 +298,7 @@ pub fn step(done: &Done) -> Result<bool> {
              WHERE r.revision OPERATOR(pg_catalog.=) $2 AND r.digest OPERATOR(pg_catalog.=) $3 RETURNING 1), \
          moved AS (UPDATE runbook.applied_head AS h SET revision = $5 WHERE $5 IS NOT NULL AND h.revision OPERATOR(pg_catalog.=) $4), \
          gone AS (DELETE FROM runbook.applied_head AS h WHERE $5 IS NULL AND h.revision OPERATOR(pg_catalog.=) $4), \
-         come AS (INSERT INTO runbook.applied_head (revision) SELECT $5 WHERE $4 IS NULL AND $5 IS NOT NULL), \
-         noted AS (INSERT INTO runbook.job_step (job, step, revision, started_at, finished_at) \
-             VALUES ($6, $7, $2, $8, pg_catalog.clock_timestamp()) ON CONFLICT (job, step) DO UPDATE \
-             SET started_at = excluded.started_at, finished_at = excluded.finished_at) \
+         come AS (INSERT INTO runbook.applied_head (revision) SELECT $5 WHERE $4 IS NULL AND $5 IS NOT NULL) \
          SELECT 1 FROM marked AS m",
         &[
             (done.direction == Direction::Upgrade).into(),
@@ -296,12 +306,23 @@ pub fn step(done: &Done) -> Result<bool> {
             done.digest.into(),
             done.gone.map(str::to_owned).into(),
             done.come.map(str::to_owned).into(),
-            done.job.into(),
-            done.step.into(),
-            done.started.into(),
         ],
         |row| row.get::<i32>(1),
     )?;
+    if done.is_again {
+        execute(
+            "DELETE FROM runbook.job_step AS s WHERE s.job OPERATOR(pg_catalog.=) $1 AND s.step OPERATOR(pg_catalog.=) $2",
+            &[done.job.into(), done.step.into()],
+        )?;
+    }
+    let row = [
+        append::value(done.job),
+        append::value(done.step),
+        append::text(done.revision),
+        append::moment(done.started),
+        append::moment(clock::micros()),
+    ];
+    super::append(c"job_step", &mut [row])?;
     Ok(!rows.is_empty())
 }
 

@@ -23,12 +23,14 @@ use crate::error::internal;
 use crate::pg;
 use crate::pg::entry::Parameter;
 use crate::pg::identity::AsOwner;
+use pgrx::pg_sys::Datum;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::spi::{OwnedPreparedStatement, SpiHeapTupleData};
 use pgrx::{FromDatum, IntoDatum, PgOid};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::rc::Rc;
 
 thread_local! {
@@ -72,6 +74,15 @@ fn latest(sql: &'static str) -> Option<String> {
 /// Writes and returns nothing.
 fn execute(sql: &'static str, parameters: &[Parameter]) -> Result<()> {
     write(sql, parameters, |_| Ok(())).map(|_| ())
+}
+
+/// Appends rows to a table of ours without a statement.
+fn append<const COLUMNS: usize>(table: &CStr, rows: &mut [[Datum; COLUMNS]]) -> Result<()> {
+    if pg::append::rows(table, rows) {
+        Ok(())
+    } else {
+        Err(internal(format!("runbook.{} is not as the extension has made it", table.to_string_lossy())))
+    }
 }
 
 fn run<T>(

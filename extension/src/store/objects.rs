@@ -3,9 +3,9 @@
 //! Owns table `made`.
 
 use super::catalog::{address, path_of};
-use super::{Result, execute, read};
+use super::{Result, read};
 use crate::pg::identity::{current_role, session_role};
-use crate::pg::{objects, srf};
+use crate::pg::{append, clock, objects, srf};
 use pgrx::pg_sys::Oid;
 use runbook_core::action::{Action, Class};
 use runbook_core::identity::{Address, Events, Identity, RELATIONS};
@@ -378,51 +378,24 @@ fn lasting_relation(object: Address, created: bool, path: &[String]) -> Vec<Last
     [itself].into_iter().chain(columns).collect()
 }
 
-/// So few are stored one by one, by a plan without a join.
-const FEW: usize = 4;
-
 /// Remembers what revisions have done.
 pub fn remember_made(made: &[Made]) -> Result<()> {
-    if made.len() <= FEW {
-        for one in made {
-            execute(
-                "INSERT INTO runbook.made (classid, objid, objsubid, revision, direction, path, approved, created, tied, made_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp())",
-                &[
-                    Oid::from(one.object.class).into(),
-                    Oid::from(one.object.object).into(),
-                    one.object.part.into(),
-                    one.revision.as_str().into(),
-                    one.direction.as_str().into(),
-                    one.path.clone().into(),
-                    one.approved.into(),
-                    one.created.into(),
-                    one.tied.into(),
-                ],
-            )?;
-        }
+    if made.is_empty() {
         return Ok(());
     }
-    // An array of paths would have to be rectangular: they travel as JSON.
-    let paths = made.iter().map(|one| serde_json::to_string(&one.path).unwrap_or_default());
-    execute(
-        "INSERT INTO runbook.made (classid, objid, objsubid, revision, direction, path, approved, created, tied, made_at) \
-         SELECT m.classid, m.objid, m.objsubid, m.revision, m.direction, \
-             ARRAY(SELECT pg_catalog.jsonb_array_elements_text(m.path::pg_catalog.jsonb)), m.approved, m.created, m.tied, \
-             pg_catalog.clock_timestamp() \
-         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
-              pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9)) \
-              AS m (classid, objid, objsubid, revision, direction, path, approved, created, tied)",
-        &[
-            made.iter().map(|one| Oid::from(one.object.class)).collect::<Vec<_>>().into(),
-            made.iter().map(|one| Oid::from(one.object.object)).collect::<Vec<_>>().into(),
-            made.iter().map(|one| one.object.part).collect::<Vec<_>>().into(),
-            made.iter().map(|one| one.revision.clone()).collect::<Vec<_>>().into(),
-            made.iter().map(|one| one.direction.as_str().to_owned()).collect::<Vec<_>>().into(),
-            paths.collect::<Vec<_>>().into(),
-            made.iter().map(|one| one.approved).collect::<Vec<_>>().into(),
-            made.iter().map(|one| one.created).collect::<Vec<_>>().into(),
-            made.iter().map(|one| one.tied).collect::<Vec<_>>().into(),
-        ],
-    )
+    let row = |one: &Made| {
+        [
+            append::value(Oid::from(one.object.class)),
+            append::value(Oid::from(one.object.object)),
+            append::value(one.object.part),
+            append::text(&one.revision),
+            append::text(one.direction.as_str()),
+            append::value(one.path.clone()),
+            append::value(one.created),
+            append::value(one.tied),
+            append::value(one.approved),
+            append::moment(clock::micros()),
+        ]
+    };
+    super::append(c"made", &mut made.iter().map(row).collect::<Vec<_>>())
 }
