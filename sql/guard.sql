@@ -126,3 +126,33 @@ ALTER TABLE runbook.unsealed ENABLE ALWAYS TRIGGER a_runbook_own;
 CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.unsealed
     FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.unsealed ENABLE ALWAYS TRIGGER a_runbook_own_row;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.backfill
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.backfill ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.backfill
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.backfill ENABLE ALWAYS TRIGGER a_runbook_own_row;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.built
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.built ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.built
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.built ENABLE ALWAYS TRIGGER a_runbook_own_row;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.job
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.job ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.job
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.job ENABLE ALWAYS TRIGGER a_runbook_own_row;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.job_step
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.job_step ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.job_step
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.job_step ENABLE ALWAYS TRIGGER a_runbook_own_row;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.statement_progress
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.statement_progress ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.statement_progress
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.statement_progress ENABLE ALWAYS TRIGGER a_runbook_own_row;

@@ -270,6 +270,8 @@ CREATE TABLE runbook.built (
     statement integer NOT NULL,
     object oid NOT NULL
 );
+-- It has no key, and a publication of all tables must not keep us from deleting.
+ALTER TABLE runbook.built REPLICA IDENTITY FULL;
 COMMENT ON TABLE runbook.built IS 'Relations that statements of revisions with "transaction: off" have created: what one that was interrupted leaves behind is known by them.';
 
 CREATE TABLE runbook.backfill (

@@ -16,7 +16,7 @@ pub fn connect(url: Option<&str>) -> Result<Client> {
     if config.get_application_name().is_none() {
         config.application_name("runbook");
     }
-    let mode = tls.get("sslmode").map_or("prefer", String::as_str);
+    let mode = mode_of(&tls);
     config.ssl_mode(match mode {
         "disable" => postgres::config::SslMode::Disable,
         "allow" | "prefer" => postgres::config::SslMode::Prefer,
@@ -28,6 +28,16 @@ pub fn connect(url: Option<&str>) -> Result<Client> {
     });
     tracing::debug!(?mode, "connecting");
     Ok(config.connect(connector(mode, &tls)?)?)
+}
+
+/// How connections are encrypted that a cancellation needs.
+pub fn tls(url: Option<&str>) -> Result<MakeTlsConnector> {
+    let (_, tls) = configure(url)?;
+    connector(mode_of(&tls), &tls)
+}
+
+fn mode_of(tls: &BTreeMap<String, String>) -> &str {
+    tls.get("sslmode").map_or("prefer", String::as_str)
 }
 
 fn connector(mode: &str, tls: &BTreeMap<String, String>) -> Result<MakeTlsConnector> {

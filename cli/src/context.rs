@@ -6,6 +6,7 @@ use crate::connect;
 use crate::error::{Error, Result};
 use postgres::Client;
 use postgres::types::ToSql;
+use postgres_openssl::MakeTlsConnector;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
@@ -57,6 +58,11 @@ impl Context {
         let mut client = self.connect()?;
         client.batch_execute("SET search_path = pg_catalog, pg_temp")?;
         Ok(client)
+    }
+
+    /// How its connections are encrypted.
+    pub fn tls(&self) -> Result<MakeTlsConnector> {
+        connect::tls(self.url()?.as_deref())
     }
 
     /// A connection.

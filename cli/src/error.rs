@@ -92,11 +92,14 @@ impl Error {
         let code = db.code().code();
         let from_revision = db.where_().is_some_and(|context| context.contains("revision "));
         let kind = match code {
+            // Somebody else's lock, whosever statement waited for it; and somebody's wish, or a limit of time.
+            "55P03" => Kind::Timeout,
+            "57014" if db.message().ends_with("timeout") => Kind::Timeout,
+            "57014" => Kind::Failed,
             _ if running && from_revision => Kind::Sql,
             "42501" => Kind::Refused,
             // The ledger is damaged.
             "XX001" => Kind::Check,
-            "55P03" | "57014" => Kind::Timeout,
             "42P08" | "42704" => Kind::Target,
             "22007" | "22023" | "42601" | "42710" | "42P17" | "54000" => Kind::Input,
             _ if code.starts_with("08") || code.starts_with("28") || code.starts_with("3D") => Kind::Connection,

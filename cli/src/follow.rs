@@ -3,13 +3,13 @@
 use crate::args::Format;
 use crate::context::{Context, Row, rows};
 use crate::error::{Error, Kind, Result};
+use crate::interrupt;
 use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often the job is looked at: often while it is young. The server tells when it ends; but not through every proxy.
@@ -18,8 +18,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a job may be without a worker before one is asked for.
 const GRACE: Duration = Duration::from_millis(500);
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// A revision that the job has done, with the milliseconds that it took.
 pub struct Done {
@@ -37,8 +35,7 @@ pub enum End {
 
 /// Follows a job to its end; `verb` begins the line of each revision.
 pub fn follow(client: &mut Client, context: &Context, job: i64, verb: &str) -> Result<End> {
-    // A second handler in one process is an error, and means the same.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    interrupt::install();
     let mut view = View::new(context, verb);
     let started = Instant::now();
     let mut done = vec![];
@@ -74,7 +71,7 @@ pub fn follow(client: &mut Client, context: &Context, job: i64, verb: &str) -> R
             _ => {}
         }
         view.show(&state, started.elapsed());
-        if INTERRUPTED.swap(false, Ordering::Relaxed) {
+        if interrupt::taken() {
             match view.ask()? {
                 Wish::GoOn => {}
                 Wish::Detach => {

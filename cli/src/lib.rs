@@ -14,6 +14,7 @@ mod context;
 mod error;
 mod files;
 mod follow;
+mod interrupt;
 mod key;
 mod output;
 

@@ -38,6 +38,10 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     refuse_alone(&verify, &id, "verify", true)?;
     refuse_alone(&upgrade, &id, "upgrade", revision.transaction || revision.backfill.is_some())?;
     refuse_alone(&downgrade, &id, "downgrade", revision.transaction)?;
+    if !revision.transaction {
+        refuse_parameters(&upgrade, &id, "upgrade")?;
+        refuse_parameters(&downgrade, &id, "downgrade")?;
+    }
     if revision.backfill.is_some() {
         backfill::check(&revision, &upgrade)?;
     }
@@ -143,6 +147,22 @@ pub fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failu
         return Err(refused("submit", "0A000", message, Some(detail), Some(why.to_owned())).into());
     }
     Ok(statements)
+}
+
+/// Refuses what would be forgotten before the next statement.
+fn refuse_parameters(statements: &[Statement], id: &str, section: &str) -> Result<(), ErrorReport> {
+    let Some((at, statement)) = statements.iter().enumerate().find(|(_, one)| ["SET", "RESET"].contains(&one.tag.as_str()))
+    else {
+        return Ok(());
+    };
+    let message = format!("{} has no effect in a revision with transaction: off", statement.tag);
+    let detail = format!(
+        "Revision {id} ({section}), statement {}, line {}: parameters are set back after each statement.",
+        at + 1,
+        statement.line
+    );
+    let hint = "Set it for the login that applies the revision: ALTER ROLE … SET maintenance_work_mem = '1GB';";
+    Err(refused("submit", "0A000", message, Some(detail), Some(hint.to_owned())))
 }
 
 /// Refuses what can't be part of a transaction, where everything is.

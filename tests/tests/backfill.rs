@@ -174,6 +174,41 @@ fn what_others_write_meanwhile_does_not_make_it_unrepeatable() {
 }
 
 #[test]
+fn what_runs_after_its_own_rows_comes_to_an_end_and_a_table_without_statistics_does_too() {
+    let server = Server::start();
+    let big = "CREATE TABLE big (v int, w int) WITH (autovacuum_enabled = off); INSERT INTO big SELECT i FROM generate_series(1, 250000) i";
+    let (mut admin, mut alice, mut app) = scene(&server, "ends", TABLE);
+    admin.batch_execute(&format!("SET ROLE app_owner; {big}; RESET ROLE")).unwrap();
+    let limited = "UPDATE big SET w = 1 WHERE ctid = ANY (ARRAY(SELECT ctid FROM big WHERE w IS NULL LIMIT :limit))";
+    submit(&mut alice, &backfill("a001", &[], "table big; batch 50000", limited)).unwrap();
+    apply(&mut app, "a001").unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM big WHERE w = 1"), 250_000);
+    let chase = "UPDATE t SET id = id + 1000000 WHERE id BETWEEN :from AND :to";
+    submit(&mut alice, &backfill("b001", &[], "table t; batch 10000; repeatable no", chase)).unwrap();
+    let error = apply(&mut app, "b001").unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("does not come to an end"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_compared_otherwise_than_it_is_ordered_is_refused() {
+    let server = Server::start();
+    let (mut admin, mut alice, mut app) = scene(&server, "citext", "SELECT 1");
+    admin
+        .batch_execute(
+            "CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions; GRANT USAGE ON SCHEMA extensions TO app_owner; \
+             SET ROLE app_owner; CREATE TABLE names (name extensions.citext PRIMARY KEY, w int); \
+             INSERT INTO names VALUES ('apple'), ('Banana'), ('cherry'); RESET ROLE",
+        )
+        .unwrap();
+    let one = backfill("a001", &[], "table names; batch 2", "UPDATE names SET w = 1 WHERE name BETWEEN :from AND :to");
+    assert_eq!(sqlstate(submit(&mut alice, &one)), "42P16");
+    admin.batch_execute("SELECT runbook.configure('search_path', 'public, extensions')").unwrap();
+    submit(&mut alice, &one).unwrap();
+    apply(&mut app, "head").unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM names WHERE w = 1"), 3);
+}
+
+#[test]
 fn a_batch_that_others_wait_for_is_followed_by_smaller_ones() {
     let server = Server::start();
     let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END $$";

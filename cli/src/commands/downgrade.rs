@@ -4,6 +4,7 @@ use crate::args::{Downgrade, Format};
 use crate::commands::{job, sql};
 use crate::context::{Context, rows};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::output;
 use postgres::error::SqlState;
 use runbook_core::plan::Direction;
@@ -16,7 +17,10 @@ pub fn run(args: &Downgrade, context: &Context) -> Result<()> {
     }
     let mut client = context.connect()?;
     let plan = rows(&mut client, "SELECT * FROM runbook.plan($1, 'downgrade')", &[&args.target])?;
-    let row = match client.query_one("SELECT runbook.downgrade($1)", &[&args.target]) {
+    let called = interrupt::cancelling(&mut client, context, |client| {
+        client.query_one("SELECT runbook.downgrade($1)", &[&args.target])
+    })?;
+    let row = match called {
         // A revision of it runs outside of transactions: a worker does it, one by one.
         Err(error) if error.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION) => {
             let row = client

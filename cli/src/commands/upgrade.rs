@@ -4,6 +4,7 @@ use crate::args::Migrate;
 use crate::commands::{job, sql};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::output;
 use runbook_core::plan::Direction;
 use serde_json::json;
@@ -14,9 +15,10 @@ pub fn run(args: &Migrate, context: &Context) -> Result<()> {
     }
     let mut client = context.connect()?;
     if args.atomic {
-        let row = client
-            .query_one("SELECT runbook.upgrade($1)", &[&args.target])
-            .map_err(|error| Error::from_server(&error, true))?;
+        let row = interrupt::cancelling(&mut client, context, |client| {
+            client.query_one("SELECT runbook.upgrade($1)", &[&args.target])
+        })?
+        .map_err(|error| Error::from_server(&error, true))?;
         let ids: Vec<String> = row.get(0);
         let steps: Vec<_> = ids.iter().map(|id| json!({"revision": id, "milliseconds": null})).collect();
         let line = match ids.len() {

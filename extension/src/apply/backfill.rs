@@ -34,6 +34,9 @@ use std::time::{Duration, Instant};
 /// A backfill whose condition its statement does not change would never come to an end.
 const PASSES: i32 = 20;
 
+/// Bytes that a row takes at least: its header, and its place in the page.
+const SMALLEST_ROW: i64 = 28;
+
 /// What all batches share.
 struct Plan {
     header: Backfill,
@@ -61,7 +64,7 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>
     let start = Instant::now();
     let mut pace = Pace::new(progress.batch_rows);
     let mut throttle = Throttle::default();
-    if throttle.hold(job, &settings, plan.table.oid)? == Stepped::Asked {
+    if throttle.hold(job, plan.table.oid)? == Stepped::Asked {
         return Ok(Stepped::Asked);
     }
     loop {
@@ -76,7 +79,7 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>
         if job::sleep(plan.header.pause) {
             return Ok(Stepped::Asked);
         }
-        if throttle.hold(job, &settings, plan.table.oid)? == Stepped::Asked {
+        if throttle.hold(job, plan.table.oid)? == Stepped::Asked {
             return Ok(Stepped::Asked);
         }
     }
@@ -203,8 +206,19 @@ fn key_types(table: &Table, key: &[String]) -> Result<Vec<String>, ErrorReport> 
     for (name, found) in key.iter().zip(backfills::columns(table.oid, key)?) {
         match found {
             None => return advice(format!("table {} has no column \"{name}\"", table.name)),
-            Some((_, false)) => return advice(format!("column \"{name}\" of table {} may be NULL", table.name)),
-            Some((data_type, true)) => types.push(data_type),
+            Some(column) if !column.is_filled => {
+                return advice(format!("column \"{name}\" of table {} may be NULL", table.name));
+            }
+            Some(column) if !nodes::is_compared_as_ordered(column.data_type) => {
+                let message = format!("column \"{name}\" of table {} is compared otherwise than it is ordered", table.name);
+                let detail = format!(
+                    "The operators of type {} are not in the search path, or others stand before them.",
+                    column.spelled
+                );
+                let hint = "Put their schema into it: SELECT runbook.configure('search_path', 'public, …');";
+                return Err(refusal("42P16", message, Some(detail), Some(hint.to_owned())));
+            }
+            Some(column) => types.push(column.spelled),
         }
     }
     if !backfills::has_index(table.oid, key)? {
@@ -282,9 +296,10 @@ fn batch(
     next.last_key = last;
     next.rows += rows;
     next.batches += 1;
-    let many = 20 * plan.table.rows.max(10_000);
-    if plan.cut == Cut::Limit && next.rows > many {
-        return Err(endless(step, &format!("It has changed {} rows by now, of about {}.", next.rows, plan.table.rows)));
+    // The table may never have been analysed; of the smallest rows, it can't hold more than these.
+    let most = plan.table.rows.max(plan.table.bytes / SMALLEST_ROW).max(10_000);
+    if next.rows > 20 * most {
+        return Err(endless(step, &format!("It has changed {} rows by now, of at most {most}.", next.rows)));
     }
     next.batch_rows = pace.next(&plan.header, start.elapsed(), lock::others_wait());
     backfills::advance(&step.revision, &next, start.elapsed())?;

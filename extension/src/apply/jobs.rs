@@ -182,10 +182,11 @@ pub fn resume(number: i64) -> store::Result<bool> {
         jobs::requeue(number, (login, &session_role()), identity::current_oid())?;
         entry(Kind::ApplyResumed, &job)?;
         job::start_at_commit(number, login);
-    } else if !is_open || (job.state != "queued" && is_at_work()?) {
+    } else if !is_open || is_at_work()? {
+        // Whoever is at work takes up what is queued.
         return Ok(false);
-    } else if may_start(&job)? {
-        job::start_at_commit(number, job.login);
+    } else {
+        start_anew(&job)?;
     }
     Ok(true)
 }
@@ -201,15 +202,12 @@ pub fn revive() -> store::Result<()> {
     if is_at_work()? {
         return Ok(());
     }
-    if may_start(&job)? {
-        job::start(job.job, job.login);
-    }
-    Ok(())
+    start_anew(&job)
 }
 
-/// Counts a worker that is to be started for a job that has lost its own, or has never had one: one that does not come counts, too. False if that
-/// is no use any more; the job has failed then.
-fn may_start(job: &Job) -> store::Result<bool> {
+/// Starts a worker for a job that has lost its own, or has never had one, and counts it: one that does not come counts, too. Where that is no
+/// use any more, the job fails.
+fn start_anew(job: &Job) -> store::Result<()> {
     let (number, login) = (job.job, &job.login_name);
     let error = if job.idle_starts >= IDLE_STARTS {
         Report {
@@ -227,9 +225,8 @@ fn may_start(job: &Job) -> store::Result<bool> {
             ..Report::default()
         }
     } else {
-        jobs::revived(number)?;
-        return Ok(true);
+        // Without a slot it stays in the queue.
+        return if job::start(number, job.login) { jobs::revived(number) } else { Ok(()) };
     };
-    jobs::set_state(number, "failed", Some(&error))?;
-    Ok(false)
+    jobs::set_state(number, "failed", Some(&error)).map(|_| ())
 }

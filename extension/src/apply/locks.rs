@@ -29,6 +29,7 @@ pub fn take(patience: Duration) -> store::Result<()> {
         }
         if looked.elapsed() >= Duration::from_millis(200) {
             looked = Instant::now();
+            catalog::look_anew()?;
             give_way()?;
         }
         if start.elapsed() >= patience {
@@ -63,7 +64,8 @@ fn give_way() -> store::Result<()> {
 /// Trying again, until the time for it is spent.
 pub struct Retries {
     budget: Duration,
-    start: Instant,
+    /// When the first attempt failed.
+    since: Option<Instant>,
     attempts: u32,
 }
 
@@ -78,9 +80,14 @@ pub struct Retry {
 }
 
 impl Retries {
-    /// Starts the clock.
+    /// The clock starts with the first failure.
     pub fn new(budget: Duration) -> Self {
-        Self { budget, start: Instant::now(), attempts: 0 }
+        Self { budget, since: None, attempts: 0 }
+    }
+
+    /// What comes now has not been tried yet.
+    pub fn begin_anew(&mut self) {
+        (self.since, self.attempts) = (None, 0);
     }
 
     /// What comes after an attempt that failed with `sqlstate`; `None` if trying again is no use, or the time is spent. `place` says where.
@@ -88,9 +95,11 @@ impl Retries {
         let seen = waits::take();
         self.attempts += 1;
         let pause = patience::pause(self.attempts, chance());
-        if !patience::is_about_locks(sqlstate) || self.start.elapsed() + pause >= self.budget {
+        let spent = self.since.get_or_insert_with(Instant::now).elapsed();
+        if !patience::is_about_locks(sqlstate) || spent + pause >= self.budget {
             return Ok(None);
         }
+        catalog::look_anew()?;
         let blockers = jobs::describe(&seen.blockers)?;
         let mut entries = terminated(&seen, place)?;
         entries.push(ledger::entry(
@@ -114,8 +123,12 @@ impl Retries {
 
     /// What to add to the last error's DETAIL.
     pub fn spent(&self) -> Option<String> {
-        (self.attempts > 1)
-            .then(|| format!("It was tried {} times in {:.0} s.", self.attempts, self.start.elapsed().as_secs_f64()))
+        let since = self.since.filter(|_| self.attempts > 1)?;
+        Some(format!(
+            "It was tried {} times, the last time {:.0} s after the first.",
+            self.attempts,
+            since.elapsed().as_secs_f64()
+        ))
     }
 }
 

@@ -173,8 +173,10 @@ impl Piece<'_> {
         transaction(Commit::InOrder, || self.regain())?;
         let line = prepared.statement.line;
         if let Err(mut report) = ran {
+            // Whoever has cancelled it does not wait for what it waited for.
+            let patience = if report.sqlstate == "57014" { CLEAN_UP } else { prepared.run.settings.lock_budget() };
             drop(prepared);
-            clean_up(&self.step.revision, self.job.direction, None);
+            clean_up(&self.step.revision, self.job.direction, patience);
             let place = format!("revision {} ({}), statement {}, line {line}", self.step.revision, self.way(), self.at + 1);
             report.context = if report.context.is_empty() { place } else { format!("{}\n{place}", report.context) };
             return Err(report);
@@ -244,10 +246,7 @@ impl Piece<'_> {
             moved(self.job)?;
             return Ok(Next::Done);
         }
-        // At top level the session itself is pinned: transactions come and go.
-        for (name, value) in run.settings.pinned() {
-            job::set_parameter(&name.to_string_lossy(), &value.to_string_lossy())?;
-        }
+        pin(&run.settings)?;
         job::set_parameter("lock_timeout", &timeout.to_string_lossy())?;
         pieces::note(id, self.way(), &self.progress(false, &found.before))?;
         let sql = found.instead.unwrap_or_else(|| statement.sql.clone());
@@ -292,8 +291,10 @@ impl Piece<'_> {
             Alone::Reindex { relation } => {
                 let mut leftovers = pieces::put_aside(&found.before)?;
                 leftovers.extend(built.into_iter().filter(|one| !one.valid));
-                found.leftovers = leftovers;
                 found.before = pieces::indexes_of(&oid(relation).into_iter().collect::<Vec<_>>())?;
+                // They are known by this alone until they are dropped.
+                found.before.extend(leftovers.iter().map(|one| one.oid));
+                found.leftovers = leftovers;
             }
             Alone::Detach { partition, .. } => {
                 found.before = before.unwrap_or_else(|| oid(partition).into_iter().collect());
@@ -360,14 +361,29 @@ struct Found {
     foreign: Vec<String>,
 }
 
-/// Drops indexes that statements of ours have left INVALID.
+/// Pins the session itself, for statements at top level: transactions come and go.
+fn pin(settings: &Settings) -> Result<(), Failure> {
+    for (name, value) in settings.pinned() {
+        job::set_parameter(&name.to_string_lossy(), &value.to_string_lossy())?;
+    }
+    Ok(())
+}
+
+/// How long dropping what a cancelled statement has left may wait for locks.
+pub const CLEAN_UP: Duration = Duration::from_secs(10);
+
+/// Drops indexes that statements of ours have left INVALID, as those whose tables they are, in the session that revisions have: somebody's
+/// event triggers may fire.
 fn drop_all(leftovers: &[Index], patience: Option<Duration>) -> Result<(), Report> {
     for one in leftovers {
         alone::expect_drop(one.oid);
         let timeout = patience.map_or_else(|| "0".to_owned(), |patience| format!("{}ms", patience.as_millis()));
-        transaction(Commit::InOrder, || Ok(job::set_parameter("lock_timeout", &timeout)?))?;
+        transaction(Commit::InOrder, || {
+            pin(&Settings::load()?)?;
+            Ok(job::set_parameter("lock_timeout", &timeout)?)
+        })?;
         let _own = OwnStatements::enter();
-        let _acting = Acting::enter(pgrx::pg_sys::BOOTSTRAP_SUPERUSERID);
+        let _acting = Acting::enter(one.owner);
         let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", one.name);
         job::show(&format!("/* runbook: left by an interrupted statement */ {sql}"));
         alone::run(&sql, None)?;
@@ -377,7 +393,7 @@ fn drop_all(leftovers: &[Index], patience: Option<Duration>) -> Result<(), Repor
 
 /// Drops what the statements of a revision have left INVALID, waiting for locks no longer than `patience`. What can't be dropped now is
 /// dropped when the revision is applied again.
-pub fn clean_up(revision: &str, direction: Direction, patience: Option<Duration>) {
+pub fn clean_up(revision: &str, direction: Direction, patience: Duration) {
     let way = direction.as_str();
     let left = transaction(Commit::InOrder, || {
         let mut left = vec![];
@@ -387,7 +403,7 @@ pub fn clean_up(revision: &str, direction: Direction, patience: Option<Duration>
         }
         Ok(left)
     });
-    if let Err(report) = left.and_then(|left| drop_all(&left, patience)) {
+    if let Err(report) = left.and_then(|left| drop_all(&left, Some(patience))) {
         pgrx::log!("pg_runbook: an INVALID index of revision {revision} stays for now: {}", report.message);
     }
 }

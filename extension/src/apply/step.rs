@@ -132,13 +132,20 @@ pub fn done(job: &Job, step: &Step, run: &Run, started: i64, entries: &mut Vec<E
 }
 
 thread_local! {
+    static MOVES: Cell<u64> = const { Cell::new(0) };
     static HAS_MOVED: Cell<bool> = const { Cell::new(false) };
     /// Whether some revision had been done in part when the job began.
     static HAD_PIECES: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Notes, once in a worker, that it has got somewhere.
+/// How often this worker has got somewhere.
+pub fn moves() -> u64 {
+    MOVES.get()
+}
+
+/// Notes that a worker has got somewhere; once in its life in the job.
 pub fn moved(job: &Job) -> store::Result<()> {
+    MOVES.set(MOVES.get() + 1);
     if !HAS_MOVED.get() {
         HAS_MOVED.set(jobs::moved(job.job)?);
     }

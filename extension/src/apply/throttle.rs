@@ -23,17 +23,17 @@ pub struct Throttle {
 
 impl Throttle {
     /// Looks whether it is time, and rests as long as it is too much.
-    pub fn hold(&mut self, job: &Job, settings: &Settings, table: u32) -> Result<Stepped, Report> {
+    pub fn hold(&mut self, job: &Job, table: u32) -> Result<Stepped, Report> {
         // A rate is kept to from batch to batch.
-        let rate = settings.backfill_max_wal().is_some();
-        if !rate && self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+        if self.wal.is_none() && self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             return Ok(Stepped::Done);
         }
         let mut noted = false;
         loop {
             self.looked = Some(Instant::now());
-            let (load, asked) = transaction(Commit::InOrder, || Ok((backfills::load(table)?, is_asked(job)?)))?;
-            let reason = self.reason(settings, &load);
+            let (load, settings, asked) =
+                transaction(Commit::InOrder, || Ok((backfills::load(table)?, Settings::load()?, is_asked(job)?)))?;
+            let reason = self.reason(&settings, &load);
             if asked {
                 return Ok(Stepped::Asked);
             }
@@ -64,11 +64,18 @@ impl Throttle {
             return Some((format!("rests: {dead:.0} % of the table's rows are dead, and a vacuum is under way"), REST));
         }
         let now = Instant::now();
-        let (since, from) = self.wal.replace((now, load.wal))?;
-        let most = settings.backfill_max_wal()?;
+        let Some(most) = settings.backfill_max_wal() else {
+            self.wal = None;
+            return None;
+        };
+        // What was written too fast is made up for, however long that takes; time without work is not saved up.
+        let (since, from) = *self.wal.get_or_insert((now, load.wal));
         #[allow(clippy::cast_precision_loss, reason = "megabytes per second")]
         let (written, allowed) = ((load.wal - from) as f64, most as f64);
         let rest = written / allowed - now.duration_since(since).as_secs_f64();
+        if rest <= 0.01 {
+            self.wal = Some((now, load.wal));
+        }
         (rest > 0.01).then(|| {
             let rate = written / now.duration_since(since).as_secs_f64().max(0.001) / 1_048_576.0;
             (format!("rests: {rate:.0} MB of write-ahead log per second"), Duration::from_secs_f64(rest.min(10.0)))

@@ -5,7 +5,7 @@ use crate::apply::jobs::revive;
 use crate::apply::locks::{Place, Retries};
 use crate::apply::run::Run;
 use crate::apply::settings::Settings;
-use crate::apply::step::{Step, Stepped, done, planned, remaining};
+use crate::apply::step::{self, Step, Stepped, done, planned, remaining};
 use crate::apply::{backfill, piecemeal};
 use crate::error::{internal, refusal};
 use crate::ledger;
@@ -69,7 +69,9 @@ fn work(job: &Job) -> Result<(), Report> {
     if !["queued", "running", "pausing", "cancelling"].contains(&job.state.as_str()) {
         return Ok(());
     }
-    let ended = apply(job);
+    // Kept until it is noted how the job has ended: nobody applies anything in between.
+    let mut migrator = None;
+    let ended = apply(job, &mut migrator);
     if let Err(End::Failed(report, trouble)) = &ended {
         pgrx::log!("pg_runbook job {}, revision {}: {}", job.job, trouble.revision, report.message);
     }
@@ -87,7 +89,7 @@ fn work(job: &Job) -> Result<(), Report> {
 fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
     let way = job.direction.as_str();
     // Another worker has taken it over, if a statement has given the locks away.
-    if !lock::hold_on() {
+    if !lock::hold_runner() || jobs::other_worker()?.is_some() {
         return Ok(());
     }
     let was = jobs::state(job.job)?;
@@ -130,9 +132,9 @@ fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
     }
 }
 
-fn apply(job: &Job) -> Result<(), End> {
+fn apply(job: &Job, migrator: &mut Option<Held>) -> Result<(), End> {
     prepare(job)?;
-    let _migrator = wait_for_migrator(job)?;
+    *migrator = Some(wait_for_migrator(job)?);
     let begun = transaction(Commit::InOrder, || {
         if !jobs::begin(job.job, job::pid())? {
             return Ok(false);
@@ -145,7 +147,8 @@ fn apply(job: &Job) -> Result<(), End> {
         Ok(true)
     })?;
     if !begun {
-        return Err(End::Cancelled);
+        let state = transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?;
+        return Err(if state == "paused" { End::Paused } else { End::Cancelled });
     }
     let (steps, settings) = transaction(Commit::InOrder, || Ok((remaining(job)?, Settings::load()?)))?;
     for step in &steps {
@@ -243,6 +246,7 @@ fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, 
     let mut retries = Retries::new(settings.lock_budget());
     let _watch = Watch::enter(settings.terminate_idle_blockers());
     let mut noted = false;
+    let mut moves = step::moves();
     loop {
         // A worker must not outlive its server, however busy it is.
         if job::sleep(Duration::ZERO) {
@@ -267,6 +271,10 @@ fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, 
             statement: trouble.statement,
             line: trouble.line,
         };
+        // A statement or a batch that has got through has the next one begin with all its time.
+        if std::mem::replace(&mut moves, step::moves()) != moves {
+            retries.begin_anew();
+        }
         let retry = transaction(Commit::InOrder, || {
             let retry = retries.after(&report.sqlstate, &report.message, &place)?;
             if let Some(retry) = &retry {
@@ -318,7 +326,7 @@ fn asked(job: &Job, step: &Step) -> Result<End, Report> {
     if ["pausing", "paused"].contains(&state.as_str()) {
         return Ok(End::Paused);
     }
-    piecemeal::clean_up(&step.revision, job.direction, Some(Duration::from_secs(10)));
+    piecemeal::clean_up(&step.revision, job.direction, piecemeal::CLEAN_UP);
     Ok(End::Cancelled)
 }
 

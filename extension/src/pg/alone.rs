@@ -7,6 +7,8 @@ use crate::pg::nodes::{NodePtr, items, object, relation, tag};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::alone::Alone;
+use runbook_core::command::Name;
+use runbook_core::identity::Identity;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::OnceLock;
@@ -34,7 +36,8 @@ pub fn read(tree: NodePtr) -> Option<Alone> {
             NodeTag::T_ReindexStmt => {
                 let statement = &*tree.cast::<pg_sys::ReindexStmt>();
                 let whole = ![pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX, pg_sys::ReindexObjectType::REINDEX_OBJECT_TABLE]
-                    .contains(&statement.kind);
+                    .contains(&statement.kind)
+                    || is_partitioned(&relation(statement.relation));
                 if items(statement.params).into_iter().any(|option| is_on(option, "concurrently")) {
                     Alone::Reindex { relation: relation(statement.relation) }
                 } else if whole {
@@ -69,14 +72,7 @@ pub fn read(tree: NodePtr) -> Option<Alone> {
             NodeTag::T_CreateSubscriptionStmt => {
                 let statement = &*tree.cast::<pg_sys::CreateSubscriptionStmt>();
                 // Without a slot to create it may be part of a transaction.
-                let off = |name: &str| {
-                    items(statement.options).into_iter().any(|option| {
-                        tag(option) == NodeTag::T_DefElem
-                            && text((*option.cast::<pg_sys::DefElem>()).defname) == name
-                            && !is_on(option, name)
-                    })
-                };
-                if off("connect") || off("create_slot") {
+                if is_off(statement.options, "connect") || is_off(statement.options, "create_slot") {
                     return None;
                 }
                 Alone::Create { kind: "subscription", name: text(statement.subname) }
@@ -95,11 +91,56 @@ pub fn read(tree: NodePtr) -> Option<Alone> {
                 Alone::Repeatable
             }
             NodeTag::T_VacuumStmt if (*tree.cast::<pg_sys::VacuumStmt>()).is_vacuumcmd => Alone::Repeatable,
-            NodeTag::T_ClusterStmt if (*tree.cast::<pg_sys::ClusterStmt>()).relation.is_null() => Alone::Repeatable,
+            NodeTag::T_ClusterStmt => {
+                let table = (*tree.cast::<pg_sys::ClusterStmt>()).relation;
+                if !table.is_null() && !is_partitioned(&relation(table)) {
+                    return None;
+                }
+                Alone::Repeatable
+            }
+            NodeTag::T_AlterSubscriptionStmt => {
+                use pg_sys::AlterSubscriptionType as Kind;
+                let statement = &*tree.cast::<pg_sys::AlterSubscriptionStmt>();
+                let changes = [
+                    Kind::ALTER_SUBSCRIPTION_SET_PUBLICATION,
+                    Kind::ALTER_SUBSCRIPTION_ADD_PUBLICATION,
+                    Kind::ALTER_SUBSCRIPTION_DROP_PUBLICATION,
+                ];
+                // Without a refresh it may be part of a transaction.
+                let refreshes = statement.kind == Kind::ALTER_SUBSCRIPTION_REFRESH
+                    || changes.contains(&statement.kind) && !is_off(statement.options, "refresh");
+                if !refreshes {
+                    return None;
+                }
+                Alone::Repeatable
+            }
             NodeTag::T_AlterSystemStmt => Alone::Repeatable,
             _ => return None,
         })
     }
+}
+
+/// Whether a list of options has one of that name, and it is off.
+///
+/// # Safety
+/// A list of the parser's, or null.
+unsafe fn is_off(options: *mut pg_sys::List, name: &str) -> bool {
+    // SAFETY: as above; each member is cast to what its tag names.
+    unsafe {
+        items(options).into_iter().any(|option| {
+            tag(option) == NodeTag::T_DefElem
+                && text((*option.cast::<pg_sys::DefElem>()).defname) == name
+                && !is_on(option, name)
+        })
+    }
+}
+
+/// Whether a name is that of a partitioned table or index.
+fn is_partitioned(name: &Name) -> bool {
+    let Identity::Is(found) = name.identity else { return false };
+    // SAFETY: a look-up in the catalog's cache; 0 for what is not there.
+    let kind = unsafe { pg_sys::get_rel_relkind(pg_sys::Oid::from(found.object)) };
+    [b'p', b'I'].contains(&(kind as u8))
 }
 
 /// Which statement is being run, for the record of what it builds.

@@ -59,25 +59,28 @@ pub fn over(committed: bool) {
         }
     }
     for (job, login) in ASKED.take() {
-        if committed && !start(job, login) {
-            // Whoever seals here next looks for it.
-            shared::mark_unsealed(None);
+        if committed {
+            start(job, login);
         }
     }
 }
 
-/// Starts a worker; false if no slot is free.
+/// Starts a worker; false if no slot is free: whoever seals here next looks for the job then.
 pub fn start(job: i64, login: u32) -> bool {
     // SAFETY: set before any SQL runs.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    BackgroundWorkerBuilder::new(&format!("pg_runbook job {job}"))
+    let started = BackgroundWorkerBuilder::new(&format!("pg_runbook job {job}"))
         .set_type("pg_runbook job")
         .set_library("pg_runbook")
         .set_function("runbook_job_main")
         .enable_spi_access()
         .set_extra(&format!("{job} {database} {login}"))
         .load_dynamic()
-        .is_ok()
+        .is_ok();
+    if !started {
+        shared::mark_unsealed(None);
+    }
+    started
 }
 
 /// The main function of a job's worker.
@@ -98,7 +101,7 @@ pub unsafe extern "C-unwind" fn runbook_job_main(_argument: pg_sys::Datum) {
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(pg_sys::Oid::from(database), pg_sys::Oid::from(login), 0);
         DATABASE.set(database);
-        pg_sys::before_shmem_exit(Some(ends), pg_sys::Datum::from(0));
+        pg_sys::on_shmem_exit(Some(ends), pg_sys::Datum::from(0));
     }
     alone::install();
     entry::work(job);
@@ -106,7 +109,8 @@ pub unsafe extern "C-unwind" fn runbook_job_main(_argument: pg_sys::Datum) {
     DATABASE.set(0);
 }
 
-/// A worker that ends before its time leaves a job that somebody must take up: whoever seals looks for it.
+/// A worker that ends before its time leaves a job that somebody must take up: whoever seals looks for it. Its transaction is rolled back by now, and
+/// its locks are free.
 unsafe extern "C-unwind" fn ends(_code: c_int, _argument: pg_sys::Datum) {
     let database = DATABASE.get();
     if database != 0 {

@@ -37,9 +37,16 @@ pub fn try_migrator() -> bool {
 /// Has the worker hold both of its locks as long as the transaction, and the session; false if somebody else has got one. A statement can give
 /// locks of the session up, but none of the transaction.
 pub fn hold_on() -> bool {
-    [RUNNER, MIGRATOR]
-        .into_iter()
-        .all(|sub_object| (is_mine(&tag(sub_object)) || take(sub_object, true)) && take(sub_object, false))
+    hold_runner() && hold(MIGRATOR)
+}
+
+/// The same for the lock that keeps workers apart alone.
+pub fn hold_runner() -> bool {
+    hold(RUNNER)
+}
+
+fn hold(sub_object: u16) -> bool {
+    (is_mine(&tag(sub_object)) || take(sub_object, true)) && take(sub_object, false)
 }
 
 /// Whether somebody waits for the transaction at hand to end: for a row that it has changed.

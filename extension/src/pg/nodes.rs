@@ -376,3 +376,12 @@ pub fn parts(node: NodePtr) -> Vec<String> {
         _ => vec![],
     }
 }
+
+/// Whether `>` between values of a type means, under the search path in force, what its B-tree order does.
+pub fn is_compared_as_ordered(data_type: u32) -> bool {
+    // SAFETY: look-ups in the catalog's caches inside a transaction; a type that is gone is an error, which unwinds as a panic.
+    unsafe {
+        let greater = (*pg_sys::lookup_type_cache(pg_sys::Oid::from(data_type), pg_sys::TYPECACHE_GT_OPR as i32)).gt_opr;
+        greater != pg_sys::InvalidOid && pg_sys::OperatorIsVisible(greater)
+    }
+}

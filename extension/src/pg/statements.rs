@@ -102,8 +102,13 @@ fn split(sql: &str) -> Result<Vec<(NodePtr, String, usize)>, Caught> {
 
 /// Whether a text is one expression and nothing else.
 pub fn is_expression(text: &str) -> bool {
-    // The line break ends a comment that it may end with.
-    let source = CString::new(format!("SELECT ({text}\n)")).unwrap_or_default();
+    // In brackets, as it will stand, and without: "true) OR (true" is one only with ours. The line break ends a comment that it may end with.
+    is_one_column(&format!("SELECT ({text}\n)")) && is_one_column(&format!("SELECT {text}\n"))
+}
+
+/// Whether a text is a SELECT of one column and nothing else.
+fn is_one_column(sql: &str) -> bool {
+    let source = CString::new(sql).unwrap_or_default();
     let source = source.as_ptr();
     let _quiet = Quiet::enter();
     // SAFETY: a NUL-terminated string that outlives the parse; the trees live in the current memory context.

@@ -79,6 +79,8 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// About how many rows it has.
     pub rows: i64,
+    /// How many bytes it has, with partitions and heirs.
+    pub bytes: i64,
 }
 
 /// A table by its name, as the search path in force finds it.
@@ -93,7 +95,10 @@ pub fn table(oid: u32) -> Result<Option<Table>> {
              (SELECT COALESCE(pg_catalog.sum(GREATEST(l.reltuples, 0)), 0)::pg_catalog.int8 FROM pg_catalog.pg_class AS l \
                  WHERE l.oid OPERATOR(pg_catalog.=) c.oid AND c.relkind OPERATOR(pg_catalog.<>) 'p' \
                      OR c.relkind OPERATOR(pg_catalog.=) 'p' AND l.relkind OPERATOR(pg_catalog.=) 'r' AND l.oid OPERATOR(pg_catalog.=) ANY \
-                         (ARRAY(SELECT t.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(c.oid) AS t))) \
+                         (ARRAY(SELECT t.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(c.oid) AS t))), \
+             (WITH RECURSIVE part (oid) AS (SELECT c.oid UNION \
+                     SELECT i.inhrelid FROM part AS p JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) p.oid) \
+                 SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_relation_size(p.oid)), 0)::pg_catalog.int8 FROM part AS p) \
          FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          WHERE c.oid OPERATOR(pg_catalog.=) $1",
         &[Oid::from(oid).into()],
@@ -104,20 +109,35 @@ pub fn table(oid: u32) -> Result<Option<Table>> {
                 kind: row.get(3)?,
                 primary_key: row.get(4)?,
                 rows: row.get(5)?,
+                bytes: row.get(6)?,
             })
         },
     )?;
     Ok(rows.into_iter().next())
 }
 
-/// The types of columns, as SQL spells them, with whether each is NOT NULL; `None` for one that is not there.
-pub fn columns(table: u32, names: &[String]) -> Result<Vec<Option<(String, bool)>>> {
+/// A column of a key.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its type, as SQL spells it.
+    pub spelled: String,
+    /// OID of its type.
+    pub data_type: u32,
+    /// Whether it is NOT NULL.
+    pub is_filled: bool,
+}
+
+/// Columns of a table; `None` for one that is not there.
+pub fn columns(table: u32, names: &[String]) -> Result<Vec<Option<Column>>> {
     let rows = read(
-        "SELECT a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull \
+        "SELECT a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.attnotnull \
          FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) $1 \
              AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($2) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped",
         &[Oid::from(table).into(), names.to_vec().into()],
-        |row| Ok((row.get::<String>(1)?, (row.get::<String>(2)?, row.get::<bool>(3)?))),
+        |row| {
+            let data_type = row.get::<Oid>(3)?.to_u32();
+            Ok((row.get::<String>(1)?, Column { spelled: row.get(2)?, data_type, is_filled: row.get(4)? }))
+        },
     )?;
     Ok(names.iter().map(|name| rows.iter().find(|row| row.0 == *name).map(|row| row.1.clone())).collect())
 }

@@ -172,6 +172,11 @@ pub fn holdable_cursors() -> Result<Vec<String>> {
     )
 }
 
+/// Forgets what this transaction has seen of others' sessions: it would see no more of them than at first.
+pub fn look_anew() -> Result<()> {
+    read("SELECT pg_catalog.pg_stat_clear_snapshot()::pg_catalog.text", &[], |_| Ok(())).map(|_| ())
+}
+
 /// Who holds the migrator's lock, for a message: `pid 123 (alice, psql), for 00:00:12`.
 pub fn migrator() -> Result<Option<String>> {
     let rows = read(

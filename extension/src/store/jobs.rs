@@ -373,7 +373,7 @@ pub struct Line {
 pub fn lines(only: Option<i64>) -> Result<Vec<Line>> {
     read(
         "SELECT j.job, CASE WHEN o.open AND a.pid IS NULL THEN 'interrupted' ELSE j.state END, j.direction, j.target, \
-             j.revisions[n.done OPERATOR(pg_catalog.+) 1], n.done, pg_catalog.cardinality(j.revisions), a.query, \
+             j.revisions[n.done OPERATOR(pg_catalog.+) 1], n.done, n.steps, a.query, \
              COALESCE(c.command, v.command, w.command, x.command, CASE WHEN b.revision IS NOT NULL THEN 'backfill' END, ''), \
              COALESCE(c.phase, v.phase, w.phase, x.phase, ''), \
              COALESCE(CASE WHEN c.blocks_total OPERATOR(pg_catalog.>) 0 THEN c.blocks_done \
@@ -400,8 +400,14 @@ pub fn lines(only: Option<i64>) -> Result<Vec<Line>> {
          LEFT JOIN pg_catalog.pg_stat_activity AS a ON o.open AND a.pid OPERATOR(pg_catalog.=) j.worker_pid \
              AND a.backend_type OPERATOR(pg_catalog.=) 'pg_runbook job' \
              AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
-         CROSS JOIN LATERAL (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM runbook.job_step AS s \
-             WHERE s.job OPERATOR(pg_catalog.=) j.job) AS n (done) \
+         CROSS JOIN LATERAL (SELECT pg_catalog.cardinality(j.revisions), CASE j.state WHEN 'finished' THEN pg_catalog.cardinality(j.revisions) \
+             ELSE COALESCE((SELECT p.place::pg_catalog.int4 OPERATOR(pg_catalog.-) 1 \
+                 FROM pg_catalog.unnest(j.revisions) WITH ORDINALITY AS p (id, place) \
+                 WHERE NOT EXISTS (SELECT FROM runbook.job_step AS s WHERE s.job OPERATOR(pg_catalog.=) j.job \
+                         AND s.step OPERATOR(pg_catalog.=) p.place::pg_catalog.int4) \
+                     AND (j.finished_at IS NOT NULL OR EXISTS (SELECT FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) p.id \
+                         AND (r.status OPERATOR(pg_catalog.=) 'applied') OPERATOR(pg_catalog.=) (j.direction OPERATOR(pg_catalog.=) 'downgrade'))) \
+                 ORDER BY p.place USING OPERATOR(pg_catalog.<) LIMIT 1), pg_catalog.cardinality(j.revisions)) END) AS n (steps, done) \
          LEFT JOIN pg_catalog.pg_stat_progress_create_index AS c ON c.pid OPERATOR(pg_catalog.=) a.pid \
          LEFT JOIN (SELECT p.pid, 'VACUUM', p.phase, p.heap_blks_scanned, p.heap_blks_total FROM pg_catalog.pg_stat_progress_vacuum AS p) \
              AS v (pid, command, phase, heap_blks_scanned, heap_blks_total) ON v.pid OPERATOR(pg_catalog.=) a.pid \

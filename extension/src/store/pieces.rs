@@ -78,12 +78,14 @@ pub struct Index {
     pub name: String,
     /// Whether it can be used and is kept up to date.
     pub valid: bool,
+    /// OID of its table's owner.
+    pub owner: u32,
 }
 
 /// The indexes that a statement of a revision has built and that are still there.
 pub fn built(revision: &str, direction: &str, statement: i32) -> Result<Vec<Index>> {
     write(
-        "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.indisvalid AND i.indisready AND i.indislive \
+        "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.indisvalid AND i.indisready AND i.indislive, c.relowner \
          FROM runbook.built AS b JOIN pg_catalog.pg_index AS i ON i.indexrelid OPERATOR(pg_catalog.=) b.object \
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
@@ -97,7 +99,7 @@ pub fn built(revision: &str, direction: &str, statement: i32) -> Result<Vec<Inde
 /// Invalid indexes among these that REINDEX has put aside.
 pub fn put_aside(among: &[u32]) -> Result<Vec<Index>> {
     write(
-        "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), false \
+        "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), false, c.relowner \
          FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          WHERE i.indexrelid OPERATOR(pg_catalog.=) ANY ($1) AND NOT i.indisvalid \
@@ -108,13 +110,14 @@ pub fn put_aside(among: &[u32]) -> Result<Vec<Index>> {
 }
 
 fn index(row: &super::Row) -> Result<Index> {
-    Ok(Index { oid: row.get::<Oid>(1)?.to_u32(), name: row.get(2)?, valid: row.get(3)? })
+    let oid = |at: usize| row.get::<Oid>(at).map(Oid::to_u32);
+    Ok(Index { oid: oid(1)?, name: row.get(2)?, valid: row.get(3)?, owner: oid(4)? })
 }
 
 /// Indexes of a table that are not valid: OID and name.
 pub fn invalid_indexes(table: u32) -> Result<Vec<Index>> {
     read(
-        "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), false \
+        "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), false, c.relowner \
          FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND NOT i.indisvalid AND c.relkind OPERATOR(pg_catalog.=) 'i'",
@@ -136,7 +139,7 @@ pub fn is_built_by_us(oid: u32) -> Result<bool> {
 /// The index of that name in the schema of a table, where PostgreSQL would make it.
 pub fn index_beside(table: u32, name: &str) -> Result<Option<Index>> {
     let rows = read(
-        "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.indisvalid \
+        "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.indisvalid, c.relowner \
          FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.relnamespace \
          JOIN pg_catalog.pg_class AS c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid \
          JOIN pg_catalog.pg_index AS i ON i.indexrelid OPERATOR(pg_catalog.=) c.oid \
