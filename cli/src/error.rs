@@ -1,5 +1,6 @@
 //! Errors: a kind that decides the exit code, and a text that names the next step.
 
+use crate::interrupt;
 use runbook_core::error::Kind as CoreKind;
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -94,8 +95,8 @@ impl Error {
         let kind = match code {
             // Somebody else's lock, whosever statement waited for it; and somebody's wish, or a limit of time.
             "55P03" => Kind::Timeout,
-            "57014" if db.message().ends_with("timeout") => Kind::Timeout,
-            "57014" => Kind::Failed,
+            "57014" if interrupt::has_cancelled() || db.message().starts_with("job ") => Kind::Failed,
+            "57014" => Kind::Timeout,
             _ if running && from_revision => Kind::Sql,
             "42501" => Kind::Refused,
             // The ledger is damaged.

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 type Cancel = Box<dyn Fn() + Send>;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static HAS_CANCELLED: AtomicBool = AtomicBool::new(false);
 static CANCEL: Mutex<Option<Cancel>> = Mutex::new(None);
 
 /// Ctrl-C no longer ends the process.
@@ -25,14 +26,27 @@ pub fn taken() -> bool {
     INTERRUPTED.swap(false, Ordering::Relaxed)
 }
 
+/// Whether a call was cancelled by it.
+pub fn has_cancelled() -> bool {
+    HAS_CANCELLED.load(Ordering::Relaxed)
+}
+
 /// Makes a call that Ctrl-C has the server cancel: without that the server would go on, and commit, with nobody there to read what it says. A second
 /// one leaves it alone.
 pub fn cancelling<T>(client: &mut Client, context: &Context, call: impl FnOnce(&mut Client) -> T) -> Result<T> {
     let (token, tls, asked) = (client.cancel_token(), context.tls()?, AtomicBool::new(false));
     let cancel = move || {
-        if asked.swap(true, Ordering::Relaxed) || token.cancel_query(tls.clone()).is_err() {
+        if asked.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
+        HAS_CANCELLED.store(true, Ordering::Relaxed);
+        let (token, tls) = (token.clone(), tls.clone());
+        // The server may not answer.
+        std::thread::spawn(move || {
+            if token.cancel_query(tls).is_err() {
+                std::process::exit(130);
+            }
+        });
     };
     let set = |cancel| *CANCEL.lock().unwrap_or_else(PoisonError::into_inner) = cancel;
     set(Some(Box::new(cancel) as Cancel));

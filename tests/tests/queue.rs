@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use postgres::Client;
+use postgres::fallible_iterator::FallibleIterator;
 use runbook_tests::jobs::{apply, backfill, column, entries, piecemeal, start, wait, wait_for_state};
 use runbook_tests::{Server, revision, sqlstate, submit, upgrade, wait_until};
 use std::process::Stdio;
@@ -42,12 +43,14 @@ fn a_job_waits_in_the_queue_however_often_somebody_asks() {
     let server = Server::start();
     let (_admin, mut alice, mut app) = scene(&server, "queue");
     submit(&mut alice, &revision("a001", &[], "CREATE TABLE u (); SELECT pg_sleep(3)", "DROP TABLE u")).unwrap();
+    let mut listener = server.connect("queue", "dave");
+    listener.batch_execute("LISTEN runbook_jobs").unwrap();
     let first = start(&mut app, "head").unwrap();
     submit(&mut alice, &revision("a002", &["a001"], "CREATE TABLE w ()", "DROP TABLE w")).unwrap();
     let second = start(&mut app, "head").unwrap();
     wait_until(20, "it sleeps", || column(&mut app, first, "statement").contains("pg_sleep"));
     for _ in 0..20 {
-        assert!(!app.query_one("SELECT runbook.resume($1)", &[&second]).unwrap().get::<_, bool>(0));
+        assert!(app.query_one("SELECT runbook.resume($1)", &[&second]).unwrap().get::<_, bool>(0));
         assert_eq!(column(&mut app, second, "state"), "queued");
     }
     wait(&mut app, second).unwrap();
@@ -55,6 +58,14 @@ fn a_job_waits_in_the_queue_however_often_somebody_asks() {
     // It had two revisions in its plan, the first of which the other job has applied.
     let shown = ["step", "steps"].map(|name| column(&mut app, second, name));
     assert_eq!(shown, ["2", "2"]);
+    let told: Vec<String> = listener
+        .notifications()
+        .timeout_iter(Duration::from_secs(10))
+        .take(2)
+        .map(|told| Ok(told.payload().to_owned()))
+        .collect()
+        .unwrap();
+    assert_eq!(told, [first, second].map(|job| format!("{{\"job\" : {job}, \"state\" : \"finished\"}}")));
 }
 
 #[test]

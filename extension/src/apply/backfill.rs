@@ -298,7 +298,7 @@ fn batch(
     next.batches += 1;
     // The table may never have been analysed; of the smallest rows, it can't hold more than these.
     let most = plan.table.rows.max(plan.table.bytes / SMALLEST_ROW).max(10_000);
-    if next.rows > 20 * most {
+    if (plan.cut == Cut::Limit || plan.updates(&statement)) && next.rows > 20 * most {
         return Err(endless(step, &format!("It has changed {} rows by now, of at most {most}.", next.rows)));
     }
     next.batch_rows = pace.next(&plan.header, start.elapsed(), lock::others_wait());
@@ -330,6 +330,12 @@ fn endless(step: &Step, detail: &str) -> Failure {
 }
 
 impl Plan {
+    /// Whether the statement changes the very rows whose keys cut the batches.
+    fn updates(&self, statement: &Statement) -> bool {
+        matches!(&statement.command, Command::Change { name } if statement.tag == "UPDATE"
+            && matches!(name.identity, Identity::Is(found) if found.object == self.table.oid))
+    }
+
     /// The first and the last key of the next batch.
     fn bounds(&self, progress: &Progress) -> Result<Option<(Key, Key)>, Failure> {
         // Qualified throughout: ORDER BY takes a bare name for an output column first, and those are texts here.

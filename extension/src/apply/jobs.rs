@@ -182,9 +182,11 @@ pub fn resume(number: i64) -> store::Result<bool> {
         jobs::requeue(number, (login, &session_role()), identity::current_oid())?;
         entry(Kind::ApplyResumed, &job)?;
         job::start_at_commit(number, login);
-    } else if !is_open || is_at_work()? {
-        // Whoever is at work takes up what is queued.
+    } else if !is_open {
         return Ok(false);
+    } else if is_at_work()? {
+        // Whoever is at work takes up what is queued.
+        return Ok(job.state == "queued");
     } else {
         start_anew(&job)?;
     }
@@ -225,8 +227,14 @@ fn start_anew(job: &Job) -> store::Result<()> {
             ..Report::default()
         }
     } else {
-        // Without a slot it stays in the queue.
-        return if job::start(number, job.login) { jobs::revived(number) } else { Ok(()) };
+        // A worker that came now would wait for a transaction that stays open. Without a slot the job stays in the queue.
+        let begins = if identity::in_transaction_block() {
+            job::start_at_commit(number, job.login);
+            true
+        } else {
+            job::start(number, job.login)
+        };
+        return if begins { jobs::revived(number) } else { Ok(()) };
     };
     jobs::set_state(number, "failed", Some(&error)).map(|_| ())
 }

@@ -375,20 +375,25 @@ pub const CLEAN_UP: Duration = Duration::from_secs(10);
 /// Drops indexes that statements of ours have left INVALID, as those whose tables they are, in the session that revisions have: somebody's
 /// event triggers may fire.
 fn drop_all(leftovers: &[Index], patience: Option<Duration>) -> Result<(), Report> {
-    for one in leftovers {
-        alone::expect_drop(one.oid);
-        let timeout = patience.map_or_else(|| "0".to_owned(), |patience| format!("{}ms", patience.as_millis()));
+    let dropped = leftovers.iter().try_for_each(|one| {
+        // 0 would be for ever.
+        let timeout = |patience: Duration| format!("{}ms", patience.as_millis().clamp(1, 2_000_000_000));
+        let timeout = patience.map_or_else(|| "0".to_owned(), timeout);
         transaction(Commit::InOrder, || {
             pin(&Settings::load()?)?;
             Ok(job::set_parameter("lock_timeout", &timeout)?)
         })?;
         let _own = OwnStatements::enter();
         let _acting = Acting::enter(one.owner);
+        alone::expect_drop(one.oid);
         let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", one.name);
         job::show(&format!("/* runbook: left by an interrupted statement */ {sql}"));
-        alone::run(&sql, None)?;
+        alone::run(&sql, None).map(|_| ())
+    });
+    if !leftovers.is_empty() {
+        transaction(Commit::InOrder, || Ok(job::set_parameter("lock_timeout", "0")?))?;
     }
-    Ok(())
+    dropped
 }
 
 /// Drops what the statements of a revision have left INVALID, waiting for locks no longer than `patience`. What can't be dropped now is

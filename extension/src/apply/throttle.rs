@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(250);
 /// How long it rests before it looks again.
 const REST: Duration = Duration::from_secs(1);
+/// The longest that it makes up for what was written too fast: others write, too.
+const LONGEST_DEBT: Duration = Duration::from_secs(60);
+
 /// Looks at what the backfill weighs on the server, and rests where it is too much.
 #[derive(Default)]
 pub struct Throttle {
@@ -68,13 +71,16 @@ impl Throttle {
             self.wal = None;
             return None;
         };
-        // What was written too fast is made up for, however long that takes; time without work is not saved up.
+        // What was written too fast is made up for; time without work is not saved up.
         let (since, from) = *self.wal.get_or_insert((now, load.wal));
         #[allow(clippy::cast_precision_loss, reason = "megabytes per second")]
         let (written, allowed) = ((load.wal - from) as f64, most as f64);
         let rest = written / allowed - now.duration_since(since).as_secs_f64();
-        if rest <= 0.01 {
-            self.wal = Some((now, load.wal));
+        let debt = rest.clamp(0.0, LONGEST_DEBT.as_secs_f64());
+        if rest <= 0.01 || rest > debt {
+            #[allow(clippy::cast_possible_truncation, reason = "bytes of a minute")]
+            let owed = (debt * allowed) as i64;
+            self.wal = Some((now, load.wal - owed));
         }
         (rest > 0.01).then(|| {
             let rate = written / now.duration_since(since).as_secs_f64().max(0.001) / 1_048_576.0;

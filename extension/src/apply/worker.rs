@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 enum End {
     Paused,
     Cancelled,
+    /// Whoever wanted it has noted it himself; by now somebody may want it to go on.
+    Over,
     Failed(Box<Report>, Trouble),
 }
 
@@ -80,7 +82,11 @@ fn work(job: &Job) -> Result<(), Report> {
         let recorded = transaction(Commit::Durably, || Ok(record_end(job, &ended)?));
         match recorded {
             Err(report) if report.sqlstate == "57014" && !last => {}
-            other => return other,
+            other => {
+                // Whether anybody can be told is not to change how it ended.
+                let _ = transaction(Commit::InOrder, || Ok(jobs::tell(job.job)?));
+                return other;
+            }
         }
     }
     Ok(())
@@ -102,6 +108,7 @@ fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
         Ok(()) => "finished",
         Err(End::Paused) => "paused",
         Err(End::Cancelled) => "cancelled",
+        Err(End::Over) => return Ok(()),
         Err(End::Failed(..)) => "failed",
     };
     let error = match ended {
@@ -111,7 +118,6 @@ fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
     if !jobs::set_state(job.job, state, error)? {
         return Ok(());
     }
-    jobs::tell(job.job, state)?;
     match ended {
         Ok(()) => {
             let facts = json!({"direction": way, "target": job.target, "revisions": job.revisions});
@@ -121,7 +127,7 @@ fn record_end(job: &Job, ended: &Result<(), End>) -> store::Result<()> {
             let reason = "the statement of its worker was cancelled";
             ledger::record(Kind::ApplyCancelled, json!({"direction": way, "target": job.target, "reason": reason}))
         }
-        Err(End::Paused | End::Cancelled) => Ok(()),
+        Err(End::Paused | End::Cancelled | End::Over) => Ok(()),
         Err(End::Failed(report, trouble)) => {
             let facts = json!({
                 "direction": way, "target": job.target, "revision": trouble.revision, "statement_number": trouble.statement,
@@ -147,8 +153,7 @@ fn apply(job: &Job, migrator: &mut Option<Held>) -> Result<(), End> {
         Ok(true)
     })?;
     if !begun {
-        let state = transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?;
-        return Err(if state == "paused" { End::Paused } else { End::Cancelled });
+        return Err(End::Over);
     }
     let (steps, settings) = transaction(Commit::InOrder, || Ok((remaining(job)?, Settings::load()?)))?;
     for step in &steps {
@@ -235,8 +240,9 @@ fn wait_for_migrator(job: &Job) -> Result<Held, End> {
         }
         match transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?.as_str() {
             "queued" | "running" => {}
-            "pausing" | "paused" => return Err(End::Paused),
-            _ => return Err(End::Cancelled),
+            "pausing" => return Err(End::Paused),
+            "cancelling" => return Err(End::Cancelled),
+            _ => return Err(End::Over),
         }
     }
 }

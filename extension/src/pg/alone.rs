@@ -101,14 +101,9 @@ pub fn read(tree: NodePtr) -> Option<Alone> {
             NodeTag::T_AlterSubscriptionStmt => {
                 use pg_sys::AlterSubscriptionType as Kind;
                 let statement = &*tree.cast::<pg_sys::AlterSubscriptionStmt>();
-                let changes = [
-                    Kind::ALTER_SUBSCRIPTION_SET_PUBLICATION,
-                    Kind::ALTER_SUBSCRIPTION_ADD_PUBLICATION,
-                    Kind::ALTER_SUBSCRIPTION_DROP_PUBLICATION,
-                ];
-                // Without a refresh it may be part of a transaction.
+                // Without a refresh it may be part of a transaction. ADD and DROP can't be repeated: they go without, and REFRESH after them.
                 let refreshes = statement.kind == Kind::ALTER_SUBSCRIPTION_REFRESH
-                    || changes.contains(&statement.kind) && !is_off(statement.options, "refresh");
+                    || statement.kind == Kind::ALTER_SUBSCRIPTION_SET_PUBLICATION && !is_off(statement.options, "refresh");
                 if !refreshes {
                     return None;
                 }

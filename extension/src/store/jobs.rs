@@ -255,11 +255,13 @@ pub fn set_state(number: i64, state: &str, error: Option<&Report>) -> Result<boo
     Ok(!rows.is_empty())
 }
 
-/// Tells whoever listens that nobody works on a job any more.
-pub fn tell(number: i64, state: &str) -> Result<()> {
+/// Tells whoever listens that nobody works on a job any more, if that is so.
+pub fn tell(number: i64) -> Result<()> {
     read(
-        "SELECT pg_catalog.pg_notify('runbook_jobs', pg_catalog.json_build_object('job', $1, 'state', $2)::pg_catalog.text)::pg_catalog.text",
-        &[number.into(), state.into()],
+        "SELECT pg_catalog.pg_notify('runbook_jobs', pg_catalog.json_build_object('job', j.job, 'state', j.state)::pg_catalog.text)::pg_catalog.text \
+         FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1 \
+             AND j.state OPERATOR(pg_catalog.=) ANY ('{paused,finished,failed,cancelled}')",
+        &[number.into()],
         |_| Ok(()),
     )
     .map(|_| ())

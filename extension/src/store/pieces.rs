@@ -82,7 +82,8 @@ pub struct Index {
     pub owner: u32,
 }
 
-/// The indexes that a statement of a revision has built and that are still there.
+/// The indexes that a statement of a revision has built and that are still there. Those of what is stored out of line are left out: their tables'
+/// owners can't drop them.
 pub fn built(revision: &str, direction: &str, statement: i32) -> Result<Vec<Index>> {
     write(
         "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.indisvalid AND i.indisready AND i.indislive, c.relowner \
@@ -90,7 +91,7 @@ pub fn built(revision: &str, direction: &str, statement: i32) -> Result<Vec<Inde
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          WHERE b.revision OPERATOR(pg_catalog.=) $1 AND b.direction OPERATOR(pg_catalog.=) $2 \
-             AND b.statement OPERATOR(pg_catalog.=) $3",
+             AND b.statement OPERATOR(pg_catalog.=) $3 AND n.nspname OPERATOR(pg_catalog.<>) 'pg_toast'",
         &[revision.into(), direction.into(), statement.into()],
         index,
     )
