@@ -60,7 +60,8 @@ fn every_statement_of_this_postgresql_is_classified() {
     for (at, row) in rows.iter().enumerate() {
         let [node, seen, sql] = row[..] else { panic!("{row:?}") };
         let id = format!("s{at:04}");
-        let revision = serde_json::json!({"revision": id, "message": node, "upgrade": sql, "transaction": node == "VariableSetStmt"});
+        let revision =
+            serde_json::json!({"revision": id, "message": node, "upgrade": sql, "transaction": node == "VariableSetStmt"});
         let submitted = admin.query("SELECT runbook.submit($1)", &[&revision]);
         let (class, actions) = match submitted {
             Err(error) if node == "TransactionStmt" => {
