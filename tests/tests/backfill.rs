@@ -211,11 +211,11 @@ fn a_key_that_is_compared_otherwise_than_it_is_ordered_is_refused() {
 #[test]
 fn a_batch_that_others_wait_for_is_followed_by_smaller_ones() {
     let server = Server::start();
-    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END $$";
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.8); RETURN NULL; END $$";
     let trigger = "CREATE TRIGGER slow AFTER UPDATE OF w ON t FOR EACH STATEMENT EXECUTE FUNCTION slow()";
     let (mut admin, mut alice, mut app) = scene(&server, "polite", &format!("{TABLE}; {slow}; {trigger}"));
     let sql = "UPDATE t SET w = v WHERE id BETWEEN :from AND :to";
-    submit(&mut alice, &backfill("a001", &[], "table t; batch 1000; target 500ms; repeatable no", sql)).unwrap();
+    submit(&mut alice, &backfill("a001", &[], "table t; batch 3000; target 1s; repeatable no", sql)).unwrap();
     let job = start(&mut app, "head").unwrap();
     let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     wait_until(30, "a batch is under way", || number(&mut admin, sleeps) == 1);
@@ -224,7 +224,7 @@ fn a_batch_that_others_wait_for_is_followed_by_smaller_ones() {
     let rows = "SELECT coalesce(max(batch_rows), 0) FROM runbook.backfill WHERE batches > 0";
     wait_until(30, "it is noted", || number(&mut admin, rows) > 0);
     let rows = number(&mut admin, rows);
-    assert!((500..600).contains(&rows), "{rows}");
+    assert!((1500..1800).contains(&rows), "{rows}");
     wait(&mut app, job).unwrap();
 }
 
