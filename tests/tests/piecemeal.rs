@@ -42,6 +42,8 @@ fn what_can_not_be_transactional_is_refused_where_it_is_not_declared() {
         "ALTER DATABASE d SET TABLESPACE s",
         "CREATE SUBSCRIPTION s CONNECTION 'host=nowhere' PUBLICATION p",
         "DROP SUBSCRIPTION s",
+        "ALTER SUBSCRIPTION s REFRESH PUBLICATION",
+        "ALTER SUBSCRIPTION s SET PUBLICATION p",
     ] {
         let error = submit(&mut alice, &revision("a001", &[], sql, "")).unwrap_err();
         let error = error.as_db_error().unwrap();
@@ -60,6 +62,7 @@ fn what_can_not_be_transactional_is_refused_where_it_is_not_declared() {
         "CLUSTER t USING t_pkey",
         "CREATE SUBSCRIPTION s CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)",
         "ALTER DATABASE d SET work_mem = '8MB'",
+        "ALTER SUBSCRIPTION s SET PUBLICATION p WITH (refresh = false)",
     ] {
         submit(&mut alice, &revision("e001", &[], sql, "")).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
