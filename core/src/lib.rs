@@ -11,6 +11,7 @@ pub mod alone;
 pub mod approval;
 pub mod audit;
 pub mod backfill;
+pub mod changing;
 pub mod checkpoint;
 pub mod command;
 pub mod error;

@@ -14,10 +14,19 @@ pub fn normal_form(sql: &str) -> Option<String> {
     (!continued).then(|| tokens.join(" "))
 }
 
-/// Whether the text itself calls `runbook.function`, whatever else it does.
-pub fn calls(sql: &str, function: &str) -> bool {
-    let plain: Vec<String> = tokens(sql).iter().map(|token| token.trim_matches('"').to_owned()).collect();
-    plain.windows(4).any(|four| four[0] == "runbook" && four[1] == "." && four[2] == function && four[3] == "(")
+/// Whether the text begins with a call of `function`, with or without its schema.
+pub fn begins_with_call(sql: &str, function: &str) -> bool {
+    let mut rest = sql;
+    let mut next = || {
+        rest = skip_blank(rest);
+        let (token, after) = rest.split_at(rest.chars().next().map_or(0, |first| token_length(rest, first)));
+        rest = after;
+        let is_bare = !token.contains(['\'', '"', '$']);
+        if is_bare { token.to_ascii_lowercase() } else { token.trim_matches('"').to_owned() }
+    };
+    let first = next();
+    let name = if first == "runbook" && next() == "." { next() } else { first };
+    name == function && next() == "("
 }
 
 fn tokens(sql: &str) -> Vec<String> {
@@ -211,13 +220,16 @@ mod tests {
 
     #[test]
     fn a_call_is_in_the_text_or_it_is_not() {
-        assert!(calls("SELECT runbook.approve('a')", "approve"));
-        assert!(calls("select count( \"runbook\" . \"approve\" /* x */ ('a'))", "approve"));
-        assert!(!calls("SELECT * FROM t -- runbook.approve('a')", "approve"));
-        assert!(!calls("SELECT 'runbook.approve(' FROM approve", "approve"));
-        assert!(!calls("SELECT * FROM w AS approve (x)", "approve"));
-        assert!(!calls("SELECT alices.approve('a')", "approve"));
-        assert!(!calls("DO $$ BEGIN PERFORM runbook.approve('a'); END $$", "approve"));
+        assert!(begins_with_call("runbook.approve('a')", "approve"));
+        assert!(begins_with_call("\"runbook\" . \"approve\" /* x */ ('a'))", "approve"));
+        assert!(begins_with_call("Approve ('a'), 1", "approve"), "the schema may be on the search path");
+        assert!(!begins_with_call("SELECT runbook.approve('a')", "approve"));
+        assert!(!begins_with_call("'runbook.approve(' FROM approve", "approve"));
+        assert!(!begins_with_call("alices.approve('a')", "approve"));
+        assert!(!begins_with_call("\"Approve\"('a')", "approve"));
+        assert!(!begins_with_call("approve_permit('a')", "approve"));
+        assert!(!begins_with_call("approve", "approve"));
+        assert!(!begins_with_call("", "approve"));
     }
 
     proptest! {

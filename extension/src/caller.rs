@@ -6,12 +6,14 @@
 
 use crate::error::refusal;
 use crate::ledger::recorder;
-use crate::pg::events::client_query;
+use crate::pg::events::call_in_client_text;
 use crate::pg::identity;
 use crate::session;
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::changing::Changing;
 use runbook_core::ledger::Kind;
-use runbook_core::statement::calls;
+use runbook_core::statement::begins_with_call;
 use serde_json::json;
 
 /// A refusal that is in the ledger by the time the caller reads it, whatever becomes of the transaction.
@@ -28,6 +30,15 @@ pub fn refused(
         json!({"function": function, "sqlstate": sqlstate, "reason": message, "detail": detail, "verdict": "refused"}),
     );
     refusal(sqlstate, message, detail, hint)
+}
+
+/// The way into a function that changes the runbook: only the login itself gets in, by a call that stands in its own text.
+///
+/// # Errors
+/// Those of [`must_be_the_login`] and [`must_be_asked_for`].
+pub fn enter(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> Result<(), ErrorReport> {
+    must_be_the_login(function.name, function.roles)?;
+    must_be_asked_for(fcinfo, function.name)
 }
 
 /// Refuses a call that the login did not make itself. `roles` are those of which the login itself must be a member of one.
@@ -65,7 +76,7 @@ pub fn must_be_the_login(function: &str, roles: &[&str]) -> Result<(), ErrorRepo
     if identity::trigger_depth() > 0 {
         return refuse("It is called from a trigger.".to_owned(), alone());
     }
-    if !roles.iter().any(|role| identity::session_is_member(role)) {
+    if !roles.is_empty() && !roles.iter().any(|role| identity::session_is_member(role)) {
         let login = identity::session_role();
         return refuse(
             format!("Login \"{login}\" is not a member of {}.", roles.join(" or ")),
@@ -76,12 +87,13 @@ pub fn must_be_the_login(function: &str, roles: &[&str]) -> Result<(), ErrorRepo
 }
 
 /// Refuses a call that the client's own text does not make: a view, a row security policy or a function of somebody else's
-/// can be read by an approver, who then would have decided without knowing.
+/// can be read by an approver, who then would have decided without knowing. It is not enough that the text makes such a call,
+/// too: the very call must stand there.
 ///
 /// # Errors
 /// 42501.
-pub fn must_be_asked_for(function: &str) -> Result<(), ErrorReport> {
-    if client_query().is_some_and(|text| calls(&text, function)) {
+fn must_be_asked_for(fcinfo: pg_sys::FunctionCallInfo, function: &str) -> Result<(), ErrorReport> {
+    if call_in_client_text(fcinfo).is_some_and(|text| begins_with_call(&text, function)) {
         return Ok(());
     }
     Err(refused(

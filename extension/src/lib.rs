@@ -62,6 +62,7 @@ pub extern "C-unwind" fn _PG_init() {
     });
     pg::hooks::install(pg::hooks::Watch {
         utility: guard::utility_hook::before,
+        unresolved: guard::utility_hook::unresolved,
         dropped: guard::object_access::dropped,
         truncated: guard::object_access::truncated,
         written: guard::object_access::written,

@@ -1,32 +1,33 @@
 //! `upgrade`, `downgrade`, `stamp`, `require`.
 
 use crate::apply;
-use crate::caller::must_be_the_login;
+use crate::caller::enter;
 use crate::error::{from_core, refusal};
 use crate::pg::entry::Failure;
 use crate::store::revisions;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use runbook_core::changing;
 use runbook_core::plan::Direction;
 use runbook_core::target::Resolver;
 
 /// Behind `runbook.upgrade(text)`.
-pub fn upgrade(target: &str) -> Result<Vec<String>, Failure> {
-    must_be_the_login("upgrade", &["runbook_operator"])?;
+pub fn upgrade(fcinfo: pg_sys::FunctionCallInfo, target: &str) -> Result<Vec<String>, Failure> {
+    enter(fcinfo, &changing::UPGRADE)?;
     apply::migrate(Direction::Upgrade, target)
 }
 
 /// Behind `runbook.downgrade(text)`.
-pub fn downgrade(target: &str) -> Result<Vec<String>, Failure> {
-    must_be_the_login("downgrade", &["runbook_operator"])?;
+pub fn downgrade(fcinfo: pg_sys::FunctionCallInfo, target: &str) -> Result<Vec<String>, Failure> {
+    enter(fcinfo, &changing::DOWNGRADE)?;
     apply::migrate(Direction::Downgrade, target)
 }
 
 /// Says where the database stands without running anything.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn stamp(target: &str, purge: default!(bool, false)) -> Result<Vec<String>, ErrorReport> {
-    must_be_the_login("stamp", &["runbook_operator"])?;
+fn stamp(fcinfo: pg_sys::FunctionCallInfo, target: &str, purge: default!(bool, false)) -> Result<Vec<String>, ErrorReport> {
+    enter(fcinfo, &changing::STAMP)?;
     Ok(apply::stamp(target, purge)?)
 }
 

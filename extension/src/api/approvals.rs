@@ -1,43 +1,50 @@
 //! `approve`, `reject`, `revoke`, `inbox`, and the function behind view `approvals`.
 
 use crate::approvals as counted;
-use crate::caller::{must_be_asked_for, must_be_the_login};
+use crate::caller::{enter, must_be_the_login};
 use crate::decisions::{self, Waiting};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use runbook_core::changing;
 
 /// Approves a revision as the session's login; returns the digest that was approved. With a digest, only that content; with
 /// a fingerprint, only while the catalog is in that state; for `valid_for`, or for as long as the settings say.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn approve(
+    fcinfo: pg_sys::FunctionCallInfo,
     revision: &str,
     comment: default!(Option<&str>, "NULL"),
     digest: default!(Option<&str>, "NULL"),
     valid_for: default!(Option<Interval>, "NULL"),
     fingerprint: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
-    must_be_the_login("approve", &[counted::APPROVER])?;
-    must_be_asked_for("approve")?;
+    enter(fcinfo, &changing::APPROVE)?;
     decisions::approve(revision, comment, digest, valid_for, fingerprint)
 }
 
 /// Rejects a revision as the session's login; a rejected content can't be applied where the guard is active.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn reject(revision: &str, comment: default!(Option<&str>, "NULL")) -> Result<String, ErrorReport> {
-    must_be_the_login("reject", &[counted::APPROVER])?;
-    must_be_asked_for("reject")?;
+fn reject(
+    fcinfo: pg_sys::FunctionCallInfo,
+    revision: &str,
+    comment: default!(Option<&str>, "NULL"),
+) -> Result<String, ErrorReport> {
+    enter(fcinfo, &changing::REJECT)?;
     decisions::reject(revision, comment)
 }
 
 /// Takes the login's own decision on a revision back; returns whether there was one.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn revoke(revision: &str, comment: default!(Option<&str>, "NULL")) -> Result<bool, ErrorReport> {
-    must_be_the_login("revoke", &[counted::APPROVER])?;
-    must_be_asked_for("revoke")?;
+fn revoke(
+    fcinfo: pg_sys::FunctionCallInfo,
+    revision: &str,
+    comment: default!(Option<&str>, "NULL"),
+) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::REVOKE)?;
     decisions::revoke(revision, comment)
 }
 

@@ -1,7 +1,7 @@
 //! `break_glass`, `close_break_glass`.
 
 use crate::apply::settings::Settings;
-use crate::caller::{limited, must_be_asked_for, must_be_the_login, refused};
+use crate::caller::{enter, limited, refused};
 use crate::error::refusal;
 use crate::guard::enforcement::Enforcement;
 use crate::guard::glass;
@@ -10,13 +10,17 @@ use crate::store::clock;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use runbook_core::changing;
 
 /// Sets policy aside in this session, for a reason and for a time; returns when it ends.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn break_glass(reason: &str, valid_for: default!(Interval, "'15 minutes'")) -> Result<String, ErrorReport> {
-    must_be_the_login("break_glass", &["runbook_break_glass"])?;
-    must_be_asked_for("break_glass")?;
+fn break_glass(
+    fcinfo: pg_sys::FunctionCallInfo,
+    reason: &str,
+    valid_for: default!(Interval, "'15 minutes'"),
+) -> Result<String, ErrorReport> {
+    enter(fcinfo, &changing::BREAK_GLASS)?;
     limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.break_glass('what is on fire', '15 minutes');";
@@ -48,6 +52,7 @@ fn break_glass(reason: &str, valid_for: default!(Interval, "'15 minutes'")) -> R
 /// Puts policy back in force in this session before the time is up; false if the glass was whole.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn close_break_glass() -> bool {
-    glass::close("closed by the login")
+fn close_break_glass(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::CLOSE_BREAK_GLASS)?;
+    Ok(glass::close("closed by the login"))
 }

@@ -1,6 +1,6 @@
 //! `activate`, `deactivate`, `guard_status`.
 
-use crate::caller::{limited, must_be_asked_for, must_be_the_login};
+use crate::caller::{enter, limited};
 use crate::error::refusal;
 use crate::guard::{cluster, control, status};
 use crate::ledger;
@@ -8,15 +8,15 @@ use crate::pg::identity::{database, session_role};
 use crate::store::settings;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use runbook_core::changing;
 use runbook_core::ledger::Kind;
 use serde_json::json;
 
 /// Activates the guard in this database; false if it was active already.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn activate() -> Result<bool, ErrorReport> {
-    must_be_the_login("activate", &["runbook_admin"])?;
-    must_be_asked_for("activate")?;
+fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::ACTIVATE)?;
     if settings::is_active()? {
         return Ok(false);
     }
@@ -31,9 +31,8 @@ fn activate() -> Result<bool, ErrorReport> {
 /// Deactivates the guard, for a reason that the ledger keeps; false if it was not active.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn deactivate(reason: &str) -> Result<bool, ErrorReport> {
-    must_be_the_login("deactivate", &["runbook_admin"])?;
-    must_be_asked_for("deactivate")?;
+fn deactivate(fcinfo: pg_sys::FunctionCallInfo, reason: &str) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::DEACTIVATE)?;
     limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.deactivate('why, and until when');";

@@ -1,7 +1,7 @@
 //! `start_upgrade`, `start_downgrade`, `wait`, `cancel`, `pause`, `resume`, and view `jobs`.
 
 use crate::apply::jobs;
-use crate::caller::{must_be_asked_for, must_be_the_login};
+use crate::caller::enter;
 use crate::error::refusal;
 use crate::pg::entry::Failure;
 use crate::pg::procedure;
@@ -10,29 +10,25 @@ use pgrx::JsonB;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use runbook_core::changing;
 use runbook_core::plan::Direction;
 use runbook_core::progress;
 use std::time::Duration;
 
 /// A job outlasts whatever calls for it: something that an operator only reads must not start or stop one.
-fn operator(function: &str) -> Result<(), ErrorReport> {
-    must_be_the_login(function, &["runbook_operator"])?;
-    must_be_asked_for(function)
-}
-
 /// Has a worker apply revisions up to target, one transaction each.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn start_upgrade(target: default!(&str, "'head'")) -> Result<i64, ErrorReport> {
-    operator("start_upgrade")?;
+fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(&str, "'head'")) -> Result<i64, ErrorReport> {
+    enter(fcinfo, &changing::START_UPGRADE)?;
     Ok(jobs::start(Direction::Upgrade, target)?)
 }
 
 /// Has a worker revert revisions down to target, one transaction each.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn start_downgrade(target: &str) -> Result<i64, ErrorReport> {
-    operator("start_downgrade")?;
+fn start_downgrade(fcinfo: pg_sys::FunctionCallInfo, target: &str) -> Result<i64, ErrorReport> {
+    enter(fcinfo, &changing::START_DOWNGRADE)?;
     Ok(jobs::start(Direction::Downgrade, target)?)
 }
 
@@ -52,24 +48,24 @@ pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
 /// Cancels a job; false if it has ended already.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn cancel(job: i64) -> Result<bool, ErrorReport> {
-    operator("cancel")?;
+fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: i64) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::CANCEL)?;
     jobs::cancel(job)
 }
 
 /// Has a job stop before its next revision, statement or batch; false if it has ended already.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn pause(job: i64) -> Result<bool, ErrorReport> {
-    operator("pause")?;
+fn pause(fcinfo: pg_sys::FunctionCallInfo, job: i64) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::PAUSE)?;
     jobs::pause(job)
 }
 
 /// Has a job go on; false if it has finished or is being worked on.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn resume(job: i64) -> Result<bool, ErrorReport> {
-    operator("resume")?;
+fn resume(fcinfo: pg_sys::FunctionCallInfo, job: i64) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::RESUME)?;
     jobs::resume(job)
 }
 

@@ -1,7 +1,7 @@
 //! `seal`, `tree_head`, `inclusion_proof`, `consistency_proof`, `tree_frontier`, `verify_ledger`, `ledger_terms`, `open_epoch`,
 //! `record_checkpoint`, `archive_ledger`.
 
-use crate::caller::{limited, must_be_asked_for, must_be_the_login};
+use crate::caller::{enter, limited};
 use crate::error::refusal;
 use crate::ledger::tree::Stored;
 use crate::ledger::{archive, epoch, seal, tree, verify};
@@ -10,6 +10,7 @@ use crate::store::tree as stored;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use runbook_core::changing;
 use runbook_core::merkle::{self, Frontier, Hash};
 
 /// Gives every committed entry its position.
@@ -119,9 +120,12 @@ fn verify_ledger() -> Result<
 /// Returns `EPOCH:POSITION`, which is what an auditor accepts.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn open_epoch(reason: &str, position: default!(Option<i64>, "NULL")) -> Result<String, ErrorReport> {
-    must_be_the_login("open_epoch", &["runbook_admin"])?;
-    must_be_asked_for("open_epoch")?;
+fn open_epoch(
+    fcinfo: pg_sys::FunctionCallInfo,
+    reason: &str,
+    position: default!(Option<i64>, "NULL"),
+) -> Result<String, ErrorReport> {
+    enter(fcinfo, &changing::OPEN_EPOCH)?;
     limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.open_epoch('restored from the backup of …, because …');";
@@ -133,9 +137,8 @@ fn open_epoch(reason: &str, position: default!(Option<i64>, "NULL")) -> Result<S
 /// Records that somebody has signed a checkpoint; the note must be about this ledger as it is.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn record_checkpoint(note: &str) -> Result<(), ErrorReport> {
-    must_be_the_login("record_checkpoint", &["runbook_auditor", "runbook_admin"])?;
-    must_be_asked_for("record_checkpoint")?;
+fn record_checkpoint(fcinfo: pg_sys::FunctionCallInfo, note: &str) -> Result<(), ErrorReport> {
+    enter(fcinfo, &changing::RECORD_CHECKPOINT)?;
     limited("note", note)?;
     epoch::record_checkpoint(note)
 }
@@ -144,9 +147,8 @@ fn record_checkpoint(note: &str) -> Result<(), ErrorReport> {
 /// holds the export has computed it.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn archive_ledger(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorReport> {
-    must_be_the_login("archive_ledger", &["runbook_admin"])?;
-    must_be_asked_for("archive_ledger")?;
+fn archive_ledger(fcinfo: pg_sys::FunctionCallInfo, before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorReport> {
+    enter(fcinfo, &changing::ARCHIVE_LEDGER)?;
     limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "runbook audit archive --before POSITION --out FILE --checkpoint NOTE -m REASON";

@@ -1,39 +1,46 @@
 //! `request_permit`, `approve_permit`, `reject_permit`, and the function behind view `permits`.
 
-use crate::approvals as counted;
-use crate::caller::{must_be_asked_for, must_be_the_login};
+use crate::caller::enter;
 use crate::permits::{self, Line};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-
-const REQUESTERS: [&str; 5] =
-    ["runbook_author", "runbook_operator", "runbook_approver", "runbook_admin", "runbook_break_glass"];
+use runbook_core::changing;
 
 /// Asks for a permit to run one statement once, as the session's login; returns its id. Names are looked up as in the
 /// statement itself, so this function has no search path of its own.
 #[pg_extern]
-fn request_permit(statement: &str, reason: &str, valid_for: default!(Interval, "'1 hour'")) -> Result<String, ErrorReport> {
-    must_be_the_login("request_permit", &REQUESTERS)?;
-    must_be_asked_for("request_permit")?;
+fn request_permit(
+    fcinfo: pg_sys::FunctionCallInfo,
+    statement: &str,
+    reason: &str,
+    valid_for: default!(Interval, "'1 hour'"),
+) -> Result<String, ErrorReport> {
+    enter(fcinfo, &changing::REQUEST_PERMIT)?;
     permits::request(statement, reason, valid_for)
 }
 
 /// Approves a permit that somebody else asked for; returns its statement.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn approve_permit(permit: &str, comment: default!(Option<&str>, "NULL")) -> Result<String, ErrorReport> {
-    must_be_the_login("approve_permit", &[counted::APPROVER])?;
-    must_be_asked_for("approve_permit")?;
+fn approve_permit(
+    fcinfo: pg_sys::FunctionCallInfo,
+    permit: &str,
+    comment: default!(Option<&str>, "NULL"),
+) -> Result<String, ErrorReport> {
+    enter(fcinfo, &changing::APPROVE_PERMIT)?;
     permits::approve(permit, comment)
 }
 
 /// Rejects a permit, for good; returns its statement.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn reject_permit(permit: &str, comment: default!(Option<&str>, "NULL")) -> Result<String, ErrorReport> {
-    must_be_the_login("reject_permit", &[counted::APPROVER])?;
-    must_be_asked_for("reject_permit")?;
+fn reject_permit(
+    fcinfo: pg_sys::FunctionCallInfo,
+    permit: &str,
+    comment: default!(Option<&str>, "NULL"),
+) -> Result<String, ErrorReport> {
+    enter(fcinfo, &changing::REJECT_PERMIT)?;
     permits::reject(permit, comment)
 }
 

@@ -1,7 +1,7 @@
 //! `configure`, `set_policy`, and the function behind view `policy`.
 
 use crate::apply::settings;
-use crate::caller::{must_be_asked_for, must_be_the_login};
+use crate::caller::enter;
 use crate::error::refusal;
 use crate::guard::{cluster, control};
 use crate::ledger;
@@ -9,6 +9,7 @@ use crate::store::{catalog, settings as stored};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::action::Class;
+use runbook_core::changing;
 use runbook_core::ledger::Kind;
 use runbook_core::policy::{Environment, Pattern, Policy, Rule, Verdict};
 use serde_json::{Value, json};
@@ -16,9 +17,8 @@ use serde_json::{Value, json};
 /// Sets a setting, NULL for its default; returns the value it had.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn configure(key: &str, value: Option<&str>) -> Result<Option<String>, ErrorReport> {
-    must_be_the_login("configure", &["runbook_admin"])?;
-    must_be_asked_for("configure")?;
+fn configure(fcinfo: pg_sys::FunctionCallInfo, key: &str, value: Option<&str>) -> Result<Option<String>, ErrorReport> {
+    enter(fcinfo, &changing::CONFIGURE)?;
     let rules = |policy: &Policy| -> Value {
         Class::ALL.iter().map(|class| (class.as_str().to_owned(), describe(&policy.class_rule(*class)))).collect()
     };
@@ -47,14 +47,14 @@ fn configure(key: &str, value: Option<&str>) -> Result<Option<String>, ErrorRepo
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn set_policy(
+    fcinfo: pg_sys::FunctionCallInfo,
     class: &str,
     verdict: &str,
     approvals: default!(i32, 1),
     objects: default!(Option<&str>, "NULL"),
     approver_role: default!(Option<&str>, "NULL"),
 ) -> Result<(), ErrorReport> {
-    must_be_the_login("set_policy", &["runbook_admin"])?;
-    must_be_asked_for("set_policy")?;
+    enter(fcinfo, &changing::SET_POLICY)?;
     let parsed_class = Class::parse(class).ok_or_else(|| {
         let all = Class::ALL.iter().map(|class| class.as_str()).collect();
         unknown("action class", class, all)

@@ -3,7 +3,7 @@
 use crate::apply::needs::need;
 use crate::apply::{self, settings::Settings};
 use crate::approvals::Approvals;
-use crate::caller::must_be_the_login;
+use crate::caller::enter;
 use crate::error::{from_core, internal, refusal};
 use crate::guard::enforcement::Enforcement;
 use crate::pg::entry::Failure;
@@ -14,13 +14,14 @@ use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use runbook_core::changing;
 use runbook_core::plan::{self, Direction};
 use runbook_core::target::Resolver;
 use serde_json::{Value, json};
 
 /// Behind `runbook.submit(jsonb)`.
-pub fn submit(json: Value) -> Result<String, Failure> {
-    must_be_the_login("submit", &["runbook_author"])?;
+pub fn submit(fcinfo: pg_sys::FunctionCallInfo, json: Value) -> Result<String, Failure> {
+    enter(fcinfo, &changing::SUBMIT)?;
     submit::submit(&json, &Settings::load()?)
 }
 

@@ -1,26 +1,29 @@
 //! `protect_table`, `unprotect_table`.
 
-use crate::caller::{must_be_asked_for, must_be_the_login};
+use crate::caller::enter;
 use crate::guard::table_triggers;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use runbook_core::changing;
 
 /// Protects a table against TRUNCATE, and against transactions that change more than `max_rows` of its rows.
 #[pg_extern(
     sql = "CREATE FUNCTION runbook.protect_table(\"table\" regclass, max_rows bigint DEFAULT NULL) RETURNS void LANGUAGE c
 SET search_path = pg_catalog, runbook, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"
 )]
-fn protect_table(table: Option<pg_sys::Oid>, max_rows: Option<i64>) -> Result<(), ErrorReport> {
-    must_be_the_login("protect_table", &["runbook_admin"])?;
-    must_be_asked_for("protect_table")?;
+fn protect_table(
+    fcinfo: pg_sys::FunctionCallInfo,
+    table: Option<pg_sys::Oid>,
+    max_rows: Option<i64>,
+) -> Result<(), ErrorReport> {
+    enter(fcinfo, &changing::PROTECT_TABLE)?;
     table_triggers::protect(table.map_or(0, pg_sys::Oid::to_u32), max_rows)
 }
 
 /// Takes the protection of a table away; false if it had none.
 #[pg_extern(sql = "CREATE FUNCTION runbook.unprotect_table(\"table\" regclass) RETURNS boolean LANGUAGE c STRICT
 SET search_path = pg_catalog, runbook, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';")]
-fn unprotect_table(table: pg_sys::Oid) -> Result<bool, ErrorReport> {
-    must_be_the_login("unprotect_table", &["runbook_admin"])?;
-    must_be_asked_for("unprotect_table")?;
+fn unprotect_table(fcinfo: pg_sys::FunctionCallInfo, table: pg_sys::Oid) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::UNPROTECT_TABLE)?;
     table_triggers::unprotect(table.to_u32())
 }

@@ -1,6 +1,6 @@
 //! `set_maintenance_window`, `drop_maintenance_window`.
 
-use crate::caller::{must_be_asked_for, must_be_the_login};
+use crate::caller::enter;
 use crate::error::refusal;
 use crate::guard::control;
 use crate::ledger;
@@ -8,6 +8,7 @@ use crate::store::{clock, settings};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::action::Class;
+use runbook_core::changing;
 use runbook_core::ledger::Kind;
 use runbook_core::window::{Window, parse_days};
 use serde_json::json;
@@ -16,6 +17,7 @@ use serde_json::json;
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn set_maintenance_window(
+    fcinfo: pg_sys::FunctionCallInfo,
     name: &str,
     classes: Vec<String>,
     days: &str,
@@ -23,8 +25,7 @@ fn set_maintenance_window(
     closes: &str,
     time_zone: &str,
 ) -> Result<(), ErrorReport> {
-    must_be_the_login("set_maintenance_window", &["runbook_admin"])?;
-    must_be_asked_for("set_maintenance_window")?;
+    enter(fcinfo, &changing::SET_MAINTENANCE_WINDOW)?;
     let wrong = |what: &str, value: &str, hint: &str| {
         Err(refusal("22023", format!("invalid {what} for a maintenance window: \"{value}\""), None, Some(hint.to_owned())))
     };
@@ -70,9 +71,8 @@ fn set_maintenance_window(
 /// Removes a maintenance window; false if there was none.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn drop_maintenance_window(name: &str) -> Result<bool, ErrorReport> {
-    must_be_the_login("drop_maintenance_window", &["runbook_admin"])?;
-    must_be_asked_for("drop_maintenance_window")?;
+fn drop_maintenance_window(fcinfo: pg_sys::FunctionCallInfo, name: &str) -> Result<bool, ErrorReport> {
+    enter(fcinfo, &changing::DROP_MAINTENANCE_WINDOW)?;
     let Some(old) = settings::window(name)? else { return Ok(false) };
     control::decide("drop_maintenance_window", "remove a maintenance window")?;
     settings::drop_window(name)?;

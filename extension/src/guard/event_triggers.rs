@@ -9,9 +9,11 @@ use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, statement_text};
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::protect;
+use crate::guard::unresolved;
 use crate::guard::utility_hook::statement_class;
 use crate::guard::wholeness::{self, MODE_OFF};
 use crate::ledger;
+use crate::pg::commands::Reading;
 use crate::pg::events::{self, Event};
 use crate::pg::identity::is_own_sql;
 use crate::pg::objects::{describe, has_temporary_schema};
@@ -37,7 +39,13 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     if is_own_sql() || decided && session::covering(|coverage| coverage.is_none()) {
         return Ok(());
     }
-    let command = event.command();
+    let Reading { command, unresolved } = event.reading();
+    if unresolved {
+        if !decided {
+            event.note_unresolved();
+        }
+        return Ok(());
+    }
     let actions = classify(&command);
     if session::covering(|coverage| coverage.is_some()) {
         let named = match &command {
@@ -134,6 +142,9 @@ COMMENT ON FUNCTION runbook.guard_command_end() IS 'Asks again, under the lock, 
 )]
 fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
+    if event.was_unresolved() && !is_own_sql() {
+        return unresolved::refuse(&event.tag);
+    }
     if session::covering(|coverage| coverage.is_some()) {
         check_under_lock(&event)?;
     }

@@ -15,6 +15,7 @@ mod permits;
 mod protect;
 pub mod status;
 pub mod table_triggers;
+pub mod unresolved;
 pub mod utility_hook;
 mod wholeness;
 

@@ -4,36 +4,50 @@ use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, record_passing};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::{cluster, object_access, protect, wholeness};
-use crate::pg::hooks::{self, Utility};
+use crate::pg::commands::Reading;
+use crate::pg::hooks::{self, Passes, Utility};
 use crate::pg::own::is_installed;
 use crate::pg::transaction::Looking;
 use crate::store::{self, objects, settings};
 use runbook_core::action::Class;
 
-/// Judges a utility statement. The answer: whether event triggers will judge what it drops.
-pub fn before(utility: &Utility) -> bool {
+/// Event triggers judge what it drops.
+const REPORTED: Passes = Passes::Judged { reported: true };
+
+/// Judges a utility statement.
+pub fn before(utility: &Utility) -> Passes {
     match judge(utility) {
-        Ok(reported) => reported,
+        Ok(passes) => passes,
         Err(report) => {
             report.report(pgrx::PgLogLevel::ERROR);
-            false
+            REPORTED
         }
     }
 }
 
-fn judge(utility: &Utility) -> store::Result<bool> {
+/// A statement that could not be read has run.
+pub fn unresolved(tag: &str) {
+    if let Err(report) = crate::guard::unresolved::refuse(tag) {
+        report.report(pgrx::PgLogLevel::ERROR);
+    }
+}
+
+fn judge(utility: &Utility) -> store::Result<Passes> {
     let here = is_installed();
     if !here && utility.has_events {
-        return Ok(true);
+        return Ok(REPORTED);
     }
     let _looking = Looking::enter();
     let enforcement = if here { Enforcement::current()? } else { Enforcement::Off };
     object_access::remember(enforcement);
     let active = here && (enforcement != Enforcement::Off || settings::is_active()?);
     if !active && utility.has_events {
-        return Ok(true);
+        return Ok(REPORTED);
     }
-    let command = utility.command();
+    let Reading { command, unresolved } = utility.reading();
+    if unresolved {
+        return Ok(if enforcement == Enforcement::Off { REPORTED } else { Passes::Unresolved });
+    }
     let mut actions = classify(&command);
     actions.retain(|action| action.verb == "add" || !action.identity.is_absent());
     if enforcement == Enforcement::Off {
@@ -41,7 +55,7 @@ fn judge(utility: &Utility) -> store::Result<bool> {
             wholeness::bypassed(&utility.tag, &actions, wholeness::MODE_OFF);
         }
         cluster::judge(&utility.tag, &actions, active)?;
-        return Ok(true);
+        return Ok(REPORTED);
     }
     let damaged = wholeness::damaged_triggers();
     if !damaged.is_empty() {
@@ -59,7 +73,7 @@ fn judge(utility: &Utility) -> store::Result<bool> {
     if !utility.has_events {
         record_passing(&utility.tag, &actions)?;
     }
-    Ok(!damaged.iter().any(|name| name == "a_runbook_sql_drop"))
+    Ok(Passes::Judged { reported: !damaged.iter().any(|name| name == "a_runbook_sql_drop") })
 }
 
 /// A class as a number that is not 0, as the hook keeps it for the statement that is running.

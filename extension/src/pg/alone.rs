@@ -1,16 +1,16 @@
 //! Statements that can't be part of a transaction: recognised by their parse trees, and run at top level.
 
-use crate::pg::append;
-use crate::pg::casts::is_on;
-use crate::pg::caught::{Caught, text, trap};
+use crate::pg::casts::{boolean, has_on};
+use crate::pg::caught::{text, trap};
 use crate::pg::nodes::{NodePtr, items, object, relation, tag};
+use crate::pg::{append, ffi};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::alone::Alone;
 use runbook_core::command::Name;
 use runbook_core::identity::Identity;
 use std::cell::{Cell, RefCell};
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::sync::OnceLock;
 
 /// What a statement is, if it can't be part of a transaction (`PreventInTransactionBlock` in PostgreSQL's sources).
@@ -38,7 +38,7 @@ pub fn read(tree: NodePtr) -> Option<Alone> {
                 let whole = ![pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX, pg_sys::ReindexObjectType::REINDEX_OBJECT_TABLE]
                     .contains(&statement.kind)
                     || is_partitioned(&relation(statement.relation));
-                if items(statement.params).into_iter().any(|option| is_on(option, "concurrently")) {
+                if has_on(statement.params, "concurrently") {
                     Alone::Reindex { relation: relation(statement.relation) }
                 } else if whole {
                     Alone::Repeatable
@@ -116,18 +116,8 @@ pub fn read(tree: NodePtr) -> Option<Alone> {
 }
 
 /// Whether a list of options has one of that name, and it is off.
-///
-/// # Safety
-/// A list of the parser's, or null.
-unsafe fn is_off(options: *mut pg_sys::List, name: &str) -> bool {
-    // SAFETY: as above; each member is cast to what its tag names.
-    unsafe {
-        items(options).into_iter().any(|option| {
-            tag(option) == NodeTag::T_DefElem
-                && text((*option.cast::<pg_sys::DefElem>()).defname) == name
-                && !is_on(option, name)
-        })
-    }
+fn is_off(options: *mut pg_sys::List, name: &str) -> bool {
+    items(options).into_iter().any(|option| boolean(option, name) == Some(false))
 }
 
 /// Whether a name is that of a partitioned table or index.
@@ -227,9 +217,8 @@ unsafe extern "C-unwind" fn on_access(
 pub fn run(sql: &str, place: Option<Place>) -> Result<(), runbook_core::report::Report> {
     let source = CString::new(sql).unwrap_or_default();
     PLACE.set(place);
-    let (pointer, context) = (source.as_ptr(), context());
-    // SAFETY: `execute` is plain C from here on, and the text outlives it.
-    let result: Result<(), Caught> = trap(|| unsafe { execute(pointer, context) });
+    // SAFETY: the text and the context outlive it; in a worker, outside of any transaction.
+    let result = unsafe { trap!(ffi::execute_alone, source.as_ptr(), context()) };
     PLACE.set(None);
     EXPECTED.set(0);
     result.map_err(|mut error| {
@@ -259,108 +248,4 @@ fn context() -> pg_sys::MemoryContext {
         }
     }
     CONTEXT.get()
-}
-
-/// The steps of `exec_simple_query` (tcop/postgres.c) for a single statement without a result.
-unsafe fn execute(source: *const c_char, context: pg_sys::MemoryContext) {
-    // SAFETY: called in a worker outside of any transaction; what is made lives in a context of its own until the end. Functions are those
-    // of PostgreSQL, unguarded, since an error jumps to `trap`.
-    unsafe {
-        raw::SetCurrentStatementStartTimestamp();
-        raw::StartTransactionCommand();
-        pg_sys::CurrentMemoryContext = context;
-        let trees = raw::pg_parse_query(source);
-        let tree = (*(*trees).elements).ptr_value.cast::<pg_sys::RawStmt>();
-        let command = raw::CreateCommandTag((*tree).stmt);
-        let needs_snapshot = raw::analyze_requires_snapshot(tree);
-        if needs_snapshot {
-            raw::PushActiveSnapshot(raw::GetTransactionSnapshot());
-        }
-        let queries = raw::pg_analyze_and_rewrite_fixedparams(tree, source, std::ptr::null(), 0, std::ptr::null_mut());
-        let plans = raw::pg_plan_queries(queries, source, pg_sys::CURSOR_OPT_PARALLEL_OK as c_int, std::ptr::null_mut());
-        if needs_snapshot {
-            raw::PopActiveSnapshot();
-        }
-        let portal = raw::CreatePortal(c"".as_ptr(), true, true);
-        (*portal).visible = false;
-        raw::PortalDefineQuery(portal, std::ptr::null(), source, command, plans, std::ptr::null_mut());
-        raw::PortalStart(portal, std::ptr::null_mut(), 0, std::ptr::null_mut());
-        let receiver = raw::CreateDestReceiver(pg_sys::CommandDest::DestNone);
-        run_portal(portal, receiver);
-        raw::PortalDrop(portal, false);
-        raw::CommitTransactionCommand();
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-    }
-}
-
-#[cfg(not(feature = "pg18"))]
-unsafe fn run_portal(portal: pg_sys::Portal, receiver: *mut pg_sys::DestReceiver) {
-    // SAFETY: a portal that has been started; the receiver takes nothing.
-    unsafe { raw::PortalRun(portal, std::ffi::c_long::MAX, true, true, receiver, receiver, std::ptr::null_mut()) };
-}
-
-#[cfg(feature = "pg18")]
-unsafe fn run_portal(portal: pg_sys::Portal, receiver: *mut pg_sys::DestReceiver) {
-    // SAFETY: a portal that has been started; the receiver takes nothing.
-    unsafe { raw::PortalRun(portal, std::ffi::c_long::MAX, true, receiver, receiver, std::ptr::null_mut()) };
-}
-
-mod raw {
-    use pgrx::pg_sys;
-    use std::ffi::{c_char, c_int, c_long};
-    unsafe extern "C-unwind" {
-        pub fn SetCurrentStatementStartTimestamp();
-        pub fn StartTransactionCommand();
-        pub fn CommitTransactionCommand();
-        pub fn pg_parse_query(query: *const c_char) -> *mut pg_sys::List;
-        pub fn CreateCommandTag(tree: *mut pg_sys::Node) -> pg_sys::CommandTag::Type;
-        pub fn analyze_requires_snapshot(tree: *mut pg_sys::RawStmt) -> bool;
-        pub fn GetTransactionSnapshot() -> pg_sys::Snapshot;
-        pub fn PushActiveSnapshot(snapshot: pg_sys::Snapshot);
-        pub fn PopActiveSnapshot();
-        pub fn pg_analyze_and_rewrite_fixedparams(
-            tree: *mut pg_sys::RawStmt,
-            source: *const c_char,
-            types: *const pg_sys::Oid,
-            count: c_int,
-            environment: *mut pg_sys::QueryEnvironment,
-        ) -> *mut pg_sys::List;
-        pub fn pg_plan_queries(
-            queries: *mut pg_sys::List,
-            source: *const c_char,
-            options: c_int,
-            parameters: pg_sys::ParamListInfo,
-        ) -> *mut pg_sys::List;
-        pub fn CreatePortal(name: *const c_char, replace: bool, silent: bool) -> pg_sys::Portal;
-        pub fn PortalDefineQuery(
-            portal: pg_sys::Portal,
-            prepared: *const c_char,
-            source: *const c_char,
-            command: pg_sys::CommandTag::Type,
-            plans: *mut pg_sys::List,
-            cached: *mut pg_sys::CachedPlan,
-        );
-        pub fn PortalStart(portal: pg_sys::Portal, parameters: pg_sys::ParamListInfo, flags: c_int, snapshot: pg_sys::Snapshot);
-        pub fn CreateDestReceiver(kind: pg_sys::CommandDest::Type) -> *mut pg_sys::DestReceiver;
-        #[cfg(not(feature = "pg18"))]
-        pub fn PortalRun(
-            portal: pg_sys::Portal,
-            count: c_long,
-            top_level: bool,
-            run_once: bool,
-            receiver: *mut pg_sys::DestReceiver,
-            other: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        ) -> bool;
-        #[cfg(feature = "pg18")]
-        pub fn PortalRun(
-            portal: pg_sys::Portal,
-            count: c_long,
-            top_level: bool,
-            receiver: *mut pg_sys::DestReceiver,
-            other: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        ) -> bool;
-        pub fn PortalDrop(portal: pg_sys::Portal, top_commit: bool);
-    }
 }

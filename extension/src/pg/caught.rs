@@ -3,8 +3,14 @@
 //! pgrx turns an error that passes through it into its own report, which has no cursor position, no CONTEXT and no
 //! table, column or constraint names. A migration's author needs all of them, so the calls that run an author's SQL are
 //! trapped here, with `sigsetjmp`, as `PG_TRY` does (src/include/utils/elog.h), and re-thrown by [`crate::pg::entry`].
+//!
+//! Invariant: only functions of the C ABI are trapped ([`Call`]), which raise errors by jumping. A Rust panic could not leave
+//! the frames of C below, and would abort the process.
+//! Invariant: who catches an error and goes on, instead of re-throwing it, does so in a subtransaction that is rolled back
+//! ([`crate::pg::subtransaction::attempt`]).
 
 use crate::error::packed;
+use crate::pg::ffi;
 use cee_scape::{SigJmpBufFields, call_with_sigsetjmp};
 use pgrx::pg_sys;
 use runbook_core::report::Report;
@@ -111,13 +117,18 @@ impl Caught {
                 internalpos: report.position,
                 ..Default::default()
             };
-            let data = &raw mut data;
-            trap(|| raw::ThrowErrorData(data))
+            trap!(ffi::ThrowErrorData, &raw mut data)
         };
         match raised {
             Err(caught) => caught,
             Ok(()) => unreachable!("ThrowErrorData raises"),
         }
+    }
+
+    /// Raises the error where it can only travel as a panic, which takes SQLSTATE, message, detail and hint along.
+    pub fn raise(self) -> ! {
+        crate::pg::entry::ErrorReport::from(crate::pg::entry::Failure::Caught(self)).report(pgrx::PgLogLevel::ERROR);
+        unreachable!("an error report of level ERROR does not return")
     }
 
     /// Gives the error up to whoever will re-throw it.
@@ -131,12 +142,64 @@ pub fn unpacked(code: i32) -> String {
     (0..5).map(|place| char::from((((code >> (6 * place)) & 0x3f) as u8) + b'0')).collect()
 }
 
-/// Runs `call`, which must be a plain call into C with nothing on its stack that wants dropping, and catches the error
-/// that it may raise. The transaction is left as the error found it: the caller must re-throw or roll back.
-pub fn trap<T: Copy>(call: impl FnOnce() -> T) -> Result<T, Caught> {
+/// A call into C: a function and its arguments. Closures and the wrappers of `pgrx::pg_sys` are no such functions.
+pub trait Call {
+    /// What the function returns.
+    type Output: Copy;
+
+    /// Calls it.
+    ///
+    /// # Safety
+    /// The function may be called with these arguments.
+    unsafe fn call(self) -> Self::Output;
+}
+
+macro_rules! calls {
+    ($($argument:ident: $kind:ident),*) => {
+        impl<R: Copy, $($kind),*> Call for (unsafe extern "C-unwind" fn($($kind),*) -> R, $($kind,)*) {
+            type Output = R;
+
+            unsafe fn call(self) -> R {
+                let (function, $($argument,)*) = self;
+                // SAFETY: as the caller promises.
+                unsafe { function($($argument),*) }
+            }
+        }
+    };
+}
+
+calls!(a: A);
+calls!(a: A, b: B);
+calls!(a: A, b: B, c: C);
+calls!(a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H);
+
+/// Calls a function of [`crate::pg::ffi`] and catches the error that it may raise. Needs an `unsafe` block: see [`trapped`].
+macro_rules! trap {
+    ($function:path $(, $argument:expr)* $(,)?) => {
+        $crate::pg::caught::trapped((
+            {
+                let function: unsafe extern "C-unwind" fn($($crate::pg::caught::trap!(@any $argument)),*) -> _ = $function;
+                function
+            },
+            $($argument),*
+        ))
+    };
+    (@any $argument:expr) => { _ };
+}
+pub(super) use trap;
+
+/// Makes a call and catches the error that it may raise. The transaction is left as the error found it: the caller must
+/// re-throw it or roll back.
+///
+/// # Errors
+/// PostgreSQL's own, complete.
+///
+/// # Safety
+/// The function may be called with these arguments.
+pub unsafe fn trapped<C: Call>(call: C) -> Result<C::Output, Caught> {
     // SAFETY: these are the steps of PG_TRY/PG_CATCH: save both stacks and the memory context, jump back to here on
-    // error, restore, copy the error out of ErrorContext and flush it. `call` leaves no Rust frame with a destructor
-    // between the setjmp and the longjmp.
+    // error, restore, copy the error out of ErrorContext and flush it. Between the setjmp and the longjmp there are frames
+    // of C alone, and one that passes plain values on.
     unsafe {
         let memory_context = pg_sys::CurrentMemoryContext;
         let exception_stack = pg_sys::PG_exception_stack;
@@ -144,7 +207,7 @@ pub fn trap<T: Copy>(call: impl FnOnce() -> T) -> Result<T, Caught> {
         let mut result = MaybeUninit::uninit();
         let jumped = call_with_sigsetjmp(false, |buffer| {
             pg_sys::PG_exception_stack = std::ptr::from_ref::<SigJmpBufFields>(buffer).cast_mut().cast();
-            result.write(call());
+            result.write(call.call());
             0
         });
         pg_sys::PG_exception_stack = exception_stack;
@@ -179,10 +242,4 @@ unsafe fn keep(text: &str) -> *mut c_char {
     let text = CString::new(text.replace('\0', "")).unwrap_or_default();
     // SAFETY: TopTransactionContext exists inside a transaction, and the source is NUL-terminated.
     unsafe { pg_sys::MemoryContextStrdup(pg_sys::TopTransactionContext, text.as_ptr()) }
-}
-
-mod raw {
-    unsafe extern "C-unwind" {
-        pub fn ThrowErrorData(data: *mut pgrx::pg_sys::ErrorData);
-    }
 }

@@ -2,9 +2,10 @@
 
 #![allow(non_upper_case_globals, reason = "the constants are PostgreSQL's, spelt as in parsenodes.h")]
 
-use crate::pg::casts::{column_rewrites, is_on, type_change};
+use crate::pg::casts::{column_rewrites, has_on, type_change};
 use crate::pg::caught::text;
 use crate::pg::kinds::word;
+use crate::pg::lookup;
 use crate::pg::nodes::{
     NodePtr, data_type, extension, items, name_of, new_relation, object, parts, relation, relation_kind, relation_named, role,
     roles, schema, string, strings, tag,
@@ -14,8 +15,25 @@ use pgrx::pg_sys::{AlterTableType, ConstrType, NodeTag, ObjectType};
 use runbook_core::command::{Change, Command, Name, TypeChange};
 use std::ffi::c_int;
 
+/// What was read from a parse tree.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// What the statement would do.
+    pub command: Command,
+    /// Whether a name in it could not be looked up: PostgreSQL will refuse it, or `command` tells the worst.
+    pub unresolved: bool,
+}
+
 /// Reads the node of a raw statement. `command_tag` is PostgreSQL's tag for it.
-pub fn read(node: NodePtr, command_tag: &str) -> Command {
+pub fn read(node: NodePtr, command_tag: &str) -> Reading {
+    let before = lookup::failures();
+    let command = command(node, command_tag);
+    Reading { command, unresolved: lookup::failures() != before }
+}
+
+fn command(node: NodePtr, command_tag: &str) -> Command {
+    // SAFETY: raises an error where the stack is nearly used up. Explained statements and elements of schemas nest.
+    unsafe { pg_sys::check_stack_depth() };
     let command_tag = command_tag.to_owned();
     // SAFETY: each arm casts to the struct that its node tag names (nodes/nodes.h).
     unsafe {
@@ -110,7 +128,7 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
             NodeTag::T_ExplainStmt => match explained(node.cast()) {
                 Some(statement) => {
                     let tag = text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(statement)));
-                    read(statement, &tag)
+                    command(statement, &tag)
                 }
                 None => Command::Opaque { tag: command_tag },
             },
@@ -130,7 +148,7 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
             NodeTag::T_ReindexStmt => {
                 let statement = &*node.cast::<pg_sys::ReindexStmt>();
                 let kind = if statement.kind == pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX { "index" } else { "table" };
-                if items(statement.params).into_iter().any(|option| is_on(option, "concurrently")) {
+                if has_on(statement.params, "concurrently") {
                     return Command::Opaque { tag: command_tag };
                 }
                 rewrite(command_tag, kind, statement.relation)
@@ -169,7 +187,7 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                 let statement = &*node.cast::<pg_sys::AlterFunctionStmt>();
                 let name = object(statement.objtype, statement.func.cast());
                 let kind = word(statement.objtype).to_owned();
-                if items(statement.actions).into_iter().any(|option| is_on(option, "security")) {
+                if has_on(statement.actions, "security") {
                     return Command::Definer { verb: "make a security definer of", kind, name };
                 }
                 Command::AlterTable { kind, name, changes: vec![Change::Unknown { subtype: 0 }] }
@@ -180,7 +198,7 @@ pub fn read(node: NodePtr, command_tag: &str) -> Command {
                 // Its elements fire no event of their own at the start.
                 let elements = items(statement.schemaElts).into_iter().map(|element| {
                     let tag = text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(element)));
-                    read(element, &tag)
+                    command(element, &tag)
                 });
                 Command::Several(std::iter::once(own).chain(elements).collect())
             }
@@ -300,14 +318,14 @@ fn is_switch(name: &str) -> bool {
 /// Whether a VACUUM is a VACUUM FULL.
 pub fn is_full(statement: *mut pg_sys::VacuumStmt) -> bool {
     // SAFETY: a statement that the parser made.
-    unsafe { items((*statement).options).into_iter().any(|option| is_on(option, "full")) }
+    unsafe { has_on((*statement).options, "full") }
 }
 
 /// The statement that EXPLAIN ANALYZE runs, where it is one that creates something.
 pub fn explained(statement: *mut pg_sys::ExplainStmt) -> Option<NodePtr> {
     // SAFETY: a statement that the parser made; after analysis its query is a Query.
     unsafe {
-        if !items((*statement).options).into_iter().any(|option| is_on(option, "analyze")) {
+        if !has_on((*statement).options, "analyze") {
             return None;
         }
         let query = (*statement).query;
@@ -428,6 +446,8 @@ fn control_call(statement: &pg_sys::SelectStmt) -> Option<Name> {
 
 /// Constants without a cast: the name of a type could be looked up elsewhere.
 fn is_constant(node: NodePtr) -> bool {
+    // SAFETY: raises an error where the stack is nearly used up: arrays nest.
+    unsafe { pg_sys::check_stack_depth() };
     match tag(node) {
         NodeTag::T_A_Const => true,
         // SAFETY: the tag says so.
@@ -639,7 +659,7 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             NodeTag::T_CreateFunctionStmt => {
                 let statement = &*node.cast::<pg_sys::CreateFunctionStmt>();
                 let name = name_of(strings(statement.funcname));
-                if items(statement.options).into_iter().any(|option| is_on(option, "security")) {
+                if has_on(statement.options, "security") {
                     let verb = if statement.replace { "create or replace" } else { "create" };
                     return Some(Command::Definer { verb, kind: kind_from(command_tag), name });
                 }

@@ -5,8 +5,9 @@
 
 use crate::error::refusal;
 use crate::pg::caught::Caught;
+use crate::pg::ffi;
 use pgrx::datum::DatumWithOid;
-use pgrx::pg_sys::panic::ErrorReport;
+pub use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{IntoDatum, JsonB, pg_sys};
 use std::cell::Cell;
@@ -38,7 +39,11 @@ impl From<Failure> for ErrorReport {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Report(report) => report,
-            Failure::Caught(caught) => refusal(&caught.sqlstate(), caught.message(), None, None),
+            Failure::Caught(caught) => {
+                let report = caught.report();
+                let some = |text: String| (!text.is_empty()).then_some(text);
+                refusal(&report.sqlstate, report.message, some(report.detail), some(report.hint))
+            }
         }
     }
 }
@@ -46,11 +51,11 @@ impl From<Failure> for ErrorReport {
 /// The bodies behind the entry points; [`register`] fills them in at library load.
 pub struct Bodies {
     /// `runbook.submit(jsonb)`.
-    pub submit: fn(serde_json::Value) -> Result<String, Failure>,
+    pub submit: fn(pg_sys::FunctionCallInfo, serde_json::Value) -> Result<String, Failure>,
     /// `runbook.upgrade(text)`.
-    pub upgrade: fn(&str) -> Result<Vec<String>, Failure>,
+    pub upgrade: fn(pg_sys::FunctionCallInfo, &str) -> Result<Vec<String>, Failure>,
     /// `runbook.downgrade(text)`.
-    pub downgrade: fn(&str) -> Result<Vec<String>, Failure>,
+    pub downgrade: fn(pg_sys::FunctionCallInfo, &str) -> Result<Vec<String>, Failure>,
     /// What becomes of a row of a protected table that is one too many: OID of the table, its limit, and the command's tag.
     pub too_many_rows: fn(u32, i64, &'static str) -> Result<(), ErrorReport>,
     /// What becomes of a protected table that is about to be emptied.
@@ -142,15 +147,9 @@ unsafe fn rethrow(datum: pg_sys::Datum) -> pg_sys::Datum {
     let pending = PENDING.replace(std::ptr::null_mut());
     if !pending.is_null() {
         // SAFETY: a live ErrorData in the top transaction's memory; ReThrowError copies it and does not return.
-        unsafe { raw::ReThrowError(pending) }
+        unsafe { ffi::ReThrowError(pending) }
     }
     datum
-}
-
-mod raw {
-    unsafe extern "C-unwind" {
-        pub fn ReThrowError(data: *mut pgrx::pg_sys::ErrorData) -> !;
-    }
 }
 
 macro_rules! entry {
@@ -168,7 +167,7 @@ macro_rules! entry {
                 let datum = guarded(|| {
                     let argument: $argument =
                         pgrx::fcinfo::pg_getarg(fcinfo, 0).expect("a STRICT function is not called with NULL");
-                    $call(argument)
+                    $call(fcinfo, argument)
                 });
                 rethrow(datum)
             }
@@ -176,9 +175,9 @@ macro_rules! entry {
     };
 }
 
-entry!(runbook_submit, pg_finfo_runbook_submit, JsonB, |revision: JsonB| (bodies().submit)(revision.0));
-entry!(runbook_upgrade, pg_finfo_runbook_upgrade, String, |target: String| (bodies().upgrade)(&target));
-entry!(runbook_downgrade, pg_finfo_runbook_downgrade, String, |target: String| (bodies().downgrade)(&target));
+entry!(runbook_submit, pg_finfo_runbook_submit, JsonB, |fcinfo, revision: JsonB| (bodies().submit)(fcinfo, revision.0));
+entry!(runbook_upgrade, pg_finfo_runbook_upgrade, String, |fcinfo, target: String| (bodies().upgrade)(fcinfo, &target));
+entry!(runbook_downgrade, pg_finfo_runbook_downgrade, String, |fcinfo, target: String| (bodies().downgrade)(fcinfo, &target));
 
 finfo!(pg_finfo_runbook_wait);
 

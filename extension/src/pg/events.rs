@@ -1,10 +1,19 @@
 //! Event trigger calls (src/include/commands/event_trigger.h).
 
 use crate::pg::caught::text;
-use crate::pg::{commands, hooks, nodes};
+use crate::pg::commands::{self, Reading};
+use crate::pg::hooks::{self, Place};
+use crate::pg::nodes;
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::command::Command;
+use std::cell::RefCell;
+use std::ffi::CStr;
+
+thread_local! {
+    /// Statements of the transaction that could not be read, by the place where they started and the address of their trees.
+    static UNRESOLVED: RefCell<Vec<(Place, usize)>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One firing of an event trigger.
 #[derive(Debug)]
@@ -16,8 +25,26 @@ pub struct Event {
 
 impl Event {
     /// What the statement would do.
-    pub fn command(&self) -> Command {
+    pub fn reading(&self) -> Reading {
         commands::read(self.tree, &self.tag)
+    }
+
+    /// What the statement would do, as far as its names mean anything.
+    pub fn command(&self) -> Command {
+        self.reading().command
+    }
+
+    /// Takes note that the statement could not be read and passes for now.
+    pub fn note_unresolved(&self) {
+        UNRESOLVED.with_borrow_mut(|known| {
+            known.retain(|(place, _)| place.is_current());
+            known.push((Place::here(), self.tree.addr()));
+        });
+    }
+
+    /// Whether the statement could not be read when it started.
+    pub fn was_unresolved(&self) -> bool {
+        UNRESOLVED.with_borrow(|known| known.iter().any(|(place, tree)| place.is_current() && *tree == self.tree.addr()))
     }
 
     /// Whether the preloaded library has judged this statement just now; asked once.
@@ -36,6 +63,27 @@ pub fn read(fcinfo: pg_sys::FunctionCallInfo) -> Option<Event> {
         }
         let data = &*context.cast::<pg_sys::EventTriggerData>();
         Some(Event { tag: text(pg_sys::GetCommandTagName(data.tag)), tree: data.parsetree })
+    }
+}
+
+/// The text that the client sent, from where the call at hand stands in it. `None` for a call that stands nowhere in it: in a view, a
+/// policy, a default, or in the body of a function.
+pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
+    // SAFETY: fcinfo is valid during the call. What a view or a default holds was read back from a catalog, without a location. What
+    // runs a text of its own, a function or a DO block, says so in the stack of error contexts.
+    unsafe {
+        let info = (*fcinfo).flinfo;
+        let query = pg_sys::debug_query_string;
+        if info.is_null() || query.is_null() || !pg_sys::error_context_stack.is_null() {
+            return None;
+        }
+        let call = (*info).fn_expr;
+        if nodes::tag(call) != NodeTag::T_FuncExpr {
+            return None;
+        }
+        let location = usize::try_from((*call.cast::<pg_sys::FuncExpr>()).location).ok()?;
+        let whole = CStr::from_ptr(query).to_bytes();
+        Some(String::from_utf8_lossy(whole.get(location..)?).into_owned())
     }
 }
 

@@ -5,13 +5,13 @@
 //! What the check does not concern returns without allocating and without looking into a catalog.
 
 use crate::pg::caught::text;
+use crate::pg::commands::{self, Reading};
 use crate::pg::identity::is_own_sql;
 use crate::pg::nodes::{self, NodePtr};
 use crate::pg::own::is_own_table;
-use crate::pg::{commands, shared};
+use crate::pg::{ffi, shared};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
-use runbook_core::command::Command;
 use runbook_core::identity::Address;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -28,15 +28,29 @@ pub struct Utility {
 
 impl Utility {
     /// What the statement would do.
-    pub fn command(&self) -> Command {
+    pub fn reading(&self) -> Reading {
         commands::read(self.tree, &self.tag)
     }
 }
 
+/// What the guard says of a utility statement that it does not refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// It has been judged; `reported` if event triggers will judge what it drops.
+    Judged {
+        /// Whether event triggers will judge what it drops.
+        reported: bool,
+    },
+    /// A name in it could not be looked up: PostgreSQL is expected to refuse it.
+    Unresolved,
+}
+
 /// What the guard does at each hook; [`install`] is given it.
 pub struct Watch {
-    /// A utility statement is about to run. The answer: whether event triggers will judge what it drops.
-    pub utility: fn(&Utility) -> bool,
+    /// A utility statement is about to run.
+    pub utility: fn(&Utility) -> Passes,
+    /// A statement that passed as unresolved has run.
+    pub unresolved: fn(&str),
     /// An object is about to be dropped; whether no event trigger will report it.
     pub dropped: fn(Address, bool),
     /// A table is about to be truncated.
@@ -80,8 +94,8 @@ pub fn install(watch: Watch) {
 }
 
 /// A place in a session: the local transaction and the subtransaction. It is left when either ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
     transaction: u32,
     subtransaction: u32,
 }
@@ -89,13 +103,14 @@ struct Place {
 impl Place {
     const NOWHERE: Self = Self { transaction: 0, subtransaction: 0 };
 
-    fn here() -> Self {
+    /// Where the session is.
+    pub fn here() -> Self {
         // SAFETY: called in a backend with a PGPROC; reads statics of xact.c.
         unsafe { Self { transaction: local_transaction(), subtransaction: pg_sys::GetCurrentSubTransactionId() } }
     }
 
     /// Whether the session is still inside of it: an error that somebody has caught ends it without a word.
-    fn is_current(self) -> bool {
+    pub fn is_current(self) -> bool {
         // SAFETY: as above.
         self != Self::NOWHERE
             && unsafe { self.transaction == local_transaction() && pg_sys::SubTransactionIsActive(self.subtransaction) }
@@ -137,6 +152,8 @@ thread_local! {
     static GRADE: Cell<u8> = const { Cell::new(0) };
     /// The tag of a statement that the hook has just decided on, for the event trigger that follows.
     static DECIDED: Cell<NodeTag> = const { Cell::new(NodeTag::T_Invalid) };
+    /// Whether the statement that is about to run could not be read.
+    static UNRESOLVED: Cell<bool> = const { Cell::new(false) };
     /// Whether a check is running: what it reads and writes itself is no business of the guard.
     static CHECKING: Cell<bool> = const { Cell::new(false) };
 }
@@ -212,6 +229,7 @@ unsafe extern "C-unwind" fn on_utility(
     unsafe {
         let tree = (*statement).utilityStmt;
         let (before, outer, grade) = (REPORTED.get(), STATEMENT.get(), GRADE.replace(0));
+        UNRESOLVED.set(false);
         // Parts of a statement have been judged with it.
         if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND && !is_own_sql() && concerns(tree) {
             DECIDED.set(NodeTag::T_Invalid);
@@ -230,22 +248,27 @@ unsafe extern "C-unwind" fn on_utility(
                     has_events: has_events(tree),
                     tree,
                 };
-                let is_reported = (watch.utility)(&utility) && utility.has_events;
+                let passes = (watch.utility)(&utility);
+                UNRESOLVED.set(passes == Passes::Unresolved);
                 if utility.has_events {
                     DECIDED.set(nodes::tag(tree));
-                }
-                if is_reported {
-                    REPORTED.set(Place::here());
+                    if passes == (Passes::Judged { reported: true }) {
+                        REPORTED.set(Place::here());
+                    }
                 }
             });
         }
-        let next = PREVIOUS.get().and_then(|previous| previous.utility).unwrap_or(raw::standard_ProcessUtility);
+        let unresolved = UNRESOLVED.replace(false).then(|| pg_sys::CreateCommandTag(tree));
+        let next = PREVIOUS.get().and_then(|previous| previous.utility).unwrap_or(ffi::standard_ProcessUtility);
         // The tree may be gone with the transaction that it ends.
         let commits_prepared = nodes::tag(tree) == NodeTag::T_TransactionStmt
             && (*tree.cast::<pg_sys::TransactionStmt>()).kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
         next(statement, query, read_only, context, parameters, environment, destination, completion);
         if commits_prepared {
             shared::mark_unsealed(None);
+        }
+        if let Some(tag) = unresolved {
+            guarded(|watch| (watch.unresolved)(&text(pg_sys::GetCommandTagName(tag))));
         }
         REPORTED.set(before);
         STATEMENT.set(outer);
@@ -441,22 +464,5 @@ unsafe fn note_write(table: pg_sys::Oid, permissions: pg_sys::AclMode) {
         if table < FIRST_NORMAL_OBJECT || is_own_table(table) {
             guarded(|watch| (watch.written)(table));
         }
-    }
-}
-
-mod raw {
-    use pgrx::pg_sys;
-    use std::ffi::c_char;
-    unsafe extern "C-unwind" {
-        pub fn standard_ProcessUtility(
-            statement: *mut pg_sys::PlannedStmt,
-            query: *const c_char,
-            read_only: bool,
-            context: pg_sys::ProcessUtilityContext::Type,
-            parameters: pg_sys::ParamListInfo,
-            environment: *mut pg_sys::QueryEnvironment,
-            destination: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        );
     }
 }

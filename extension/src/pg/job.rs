@@ -4,7 +4,7 @@ use crate::pg::caught::{Caught, unpacked};
 use crate::pg::entry::{self, Failure};
 use crate::pg::identity::set_local;
 use crate::pg::session::{self, has_open_cursors};
-use crate::pg::{alone, shared};
+use crate::pg::{alone, ffi, shared};
 use pgrx::PgLogLevel;
 use pgrx::PgTryBuilder;
 use pgrx::bgworkers::BackgroundWorkerBuilder;
@@ -54,7 +54,7 @@ pub fn over(committed: bool) {
         // SAFETY: SIGINT to a backend of this server, if there still is one of that number, cancels its statement.
         unsafe {
             if !pg_sys::BackendPidGetProc(pid).is_null() {
-                raw::kill(pid, 2);
+                ffi::kill(pid, 2);
             }
         }
     }
@@ -97,7 +97,7 @@ pub unsafe extern "C-unwind" fn runbook_job_main(_argument: pg_sys::Datum) {
     let (database, login) = (oid(), oid());
     // SAFETY: as a session's: ended between statements and inside of them, where that is safe. The connection is made once.
     unsafe {
-        pg_sys::pqsignal(pg_sys::SIGTERM as c_int, Some(raw::die));
+        pg_sys::pqsignal(pg_sys::SIGTERM as c_int, Some(ffi::die));
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(pg_sys::Oid::from(database), pg_sys::Oid::from(login), 0);
         DATABASE.set(database);
@@ -231,20 +231,8 @@ pub fn show(text: &str) {
 /// Sets a parameter for the worker's life.
 pub fn set_parameter(name: &str, value: &str) -> Result<(), Caught> {
     let (name, value) = (CString::new(name).unwrap_or_default(), CString::new(value).unwrap_or_default());
-    let (name, value) = (name.as_ptr(), value.as_ptr());
-    // SAFETY: both strings are NUL-terminated and outlive the call; an error jumps to `trap`.
-    crate::pg::caught::trap(|| unsafe {
-        session::raw::set_config_option(
-            name,
-            value,
-            pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SET,
-            true,
-            0,
-            false,
-        );
-    })
+    // SAFETY: a worker, inside a transaction.
+    unsafe { session::set_parameter(&name, &value, pg_sys::GucAction::GUC_ACTION_SET) }
 }
 
 /// Takes back every parameter that a statement at top level may have set. Inside a transaction.
@@ -307,12 +295,4 @@ impl Drop for Acting {
 pub fn pid() -> i32 {
     // SAFETY: set when the process starts.
     unsafe { pg_sys::MyProcPid }
-}
-
-mod raw {
-    use std::ffi::c_int;
-    unsafe extern "C-unwind" {
-        pub fn die(signal: c_int);
-        pub fn kill(pid: c_int, signal: c_int) -> c_int;
-    }
 }

@@ -4,6 +4,7 @@
 //! the extension, no SQL can take it from outside.
 
 use crate::pg::caught::{Caught, trap};
+use crate::pg::ffi;
 use crate::pg::nodes::{self, NodePtr};
 use pgrx::pg_sys;
 use runbook_core::command::{Command, Name};
@@ -206,7 +207,7 @@ pub fn tables<'a>(needed: impl IntoIterator<Item = &'a (u32, i32)>) -> Result<()
         let table = pg_sys::Oid::from(table);
         if is_owner(table) {
             // SAFETY: locked to the end of the transaction; a table that is gone meanwhile is no error.
-            trap(|| unsafe { raw::LockRelationOid(table, mode) })?;
+            unsafe { trap!(ffi::LockRelationOid, table, mode) }?;
         }
     }
     Ok(())
@@ -222,12 +223,5 @@ fn is_owner(table: pg_sys::Oid) -> bool {
         return pg_sys::pg_class_ownercheck(table, pg_sys::GetUserId());
         #[cfg(not(feature = "pg15"))]
         return pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, pg_sys::GetUserId());
-    }
-}
-
-mod raw {
-    use pgrx::pg_sys;
-    unsafe extern "C-unwind" {
-        pub fn LockRelationOid(table: pg_sys::Oid, mode: pg_sys::LOCKMODE);
     }
 }

@@ -1,7 +1,8 @@
 //! Parse tree nodes: lists, strings and names, read into owned values.
 
-use crate::pg::caught::{Caught, text, trap};
+use crate::pg::caught::{text, trap};
 use crate::pg::kinds::is_relation;
+use crate::pg::{ffi, lookup};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{NodeTag, ObjectType};
 use runbook_core::command::Name;
@@ -101,18 +102,9 @@ pub fn name_of(mut parts: Vec<String>) -> Name {
 /// A relation by its name as SQL writes it; none where that is no name.
 pub fn relation_written(written: &str) -> Name {
     let source = CString::new(written).unwrap_or_default();
-    let source = source.as_ptr();
-    // SAFETY: a NUL-terminated string; what is no qualified name raises an error, which `trap` catches.
-    #[cfg(feature = "pg15")]
-    let list = trap(|| unsafe { raw::stringToQualifiedNameList(source) });
-    // SAFETY: as above.
-    #[cfg(not(feature = "pg15"))]
-    let list = trap(|| unsafe { raw::stringToQualifiedNameList(source, std::ptr::null_mut()) });
-    match list {
-        // SAFETY: a list of strings that was just made.
-        Ok(list) => relation(unsafe { pg_sys::makeRangeVarFromNameList(list) }),
-        Err(_) => Name::default(),
-    }
+    // SAFETY: a NUL-terminated string that outlives the call.
+    let list = lookup::attempt(|| Ok(unsafe { trap!(ffi::stringToQualifiedNameList, source.as_ptr()) }?));
+    list.map(relation_from_parts).unwrap_or_default()
 }
 
 /// The name of a relation, with the schema that the search path finds it in and whether that is temporary.
@@ -126,6 +118,9 @@ pub fn relation(variable: *mut pg_sys::RangeVar) -> Name {
         let written = text((*variable).schemaname);
         let name = text((*variable).relname);
         let temporary = (*variable).relpersistence == pg_sys::RELPERSISTENCE_TEMP as std::ffi::c_char;
+        if !lookup::may_look_into((*variable).catalogname, (*variable).schemaname) {
+            return Name { schema: (!written.is_empty()).then_some(written), name, temporary, identity: Identity::Unknown };
+        }
         let found = pg_sys::RangeVarGetRelidExtended(
             variable,
             pg_sys::NoLock as pg_sys::LOCKMODE,
@@ -141,11 +136,6 @@ pub fn relation(variable: *mut pg_sys::RangeVar) -> Name {
         };
         Name { schema, name, temporary, identity: identity(pg_sys::RelationRelationId, found) }
     }
-}
-
-/// What a look-up gave that may fail.
-fn found(looked_up: Result<pg_sys::Oid, Caught>) -> pg_sys::Oid {
-    looked_up.unwrap_or(pg_sys::InvalidOid)
 }
 
 /// What a look-up in a catalog gave.
@@ -189,17 +179,15 @@ pub fn extension(name: &str) -> Name {
 /// A type or a domain, by a TypeName or by a list of name parts.
 pub fn data_type(node: NodePtr) -> Name {
     let name = name_of(parts(node));
-    // SAFETY: the tags say what the node is; missing_ok, and no lock is taken.
-    let found = unsafe {
-        match tag(node) {
-            NodeTag::T_TypeName => pg_sys::LookupTypeNameOid(std::ptr::null_mut(), node.cast(), true),
-            NodeTag::T_List => {
-                let type_name = pg_sys::makeTypeNameFromNameList(node.cast());
-                pg_sys::LookupTypeNameOid(std::ptr::null_mut(), type_name, true)
-            }
-            _ => return name,
-        }
+    let looks = match tag(node) {
+        NodeTag::T_TypeName => node.cast(),
+        // SAFETY: the tag says so.
+        NodeTag::T_List => unsafe { pg_sys::makeTypeNameFromNameList(node.cast()) },
+        _ => return name,
     };
+    // SAFETY: a type's name; missing_ok, and no lock is taken.
+    let found = lookup::attempt(|| Ok(unsafe { pg_sys::LookupTypeNameOid(std::ptr::null_mut(), looks, true) }));
+    let Some(found) = found else { return name };
     let schema = schema_of_type(found).or(name.schema.clone());
     Name { identity: identity(pg_sys::TypeRelationId, found), schema, ..name }
 }
@@ -209,16 +197,17 @@ fn routine(node: NodePtr) -> Name {
     if tag(node) != NodeTag::T_ObjectWithArgs {
         return name;
     }
+    let function: *mut pg_sys::ObjectWithArgs = node.cast();
     // A name without arguments may stand for several routines, and looking it up would raise an error where the statement
     // comes too late for it: it is known by name only.
     // SAFETY: the tag says so.
-    if unsafe { (*node.cast::<pg_sys::ObjectWithArgs>()).args_unspecified } {
-        return own_routine(node.cast(), name);
+    if unsafe { (*function).args_unspecified } {
+        return own_routine(function, name);
     }
     // As a routine: a name that stands for another kind of it is an error of the statement's, not of the look-up.
     // SAFETY: the tag says so; missing_ok.
-    let found = trap(|| unsafe { raw::LookupFuncWithArgs(ObjectType::OBJECT_ROUTINE, node.cast(), true) });
-    let Ok(found) = found else { return name };
+    let found = lookup::attempt(|| Ok(unsafe { trap!(ffi::LookupFuncWithArgs, ObjectType::OBJECT_ROUTINE, function, true) }?));
+    let Some(found) = found else { return name };
     // SAFETY: an OID, or InvalidOid, for which there is no namespace and no name.
     let schema = unsafe {
         let namespace = if found == pg_sys::InvalidOid { found } else { pg_sys::get_func_namespace(found) };
@@ -231,19 +220,19 @@ fn routine(node: NodePtr) -> Name {
 fn own_routine(node: *mut pg_sys::ObjectWithArgs, name: Name) -> Name {
     // SAFETY: a node that the parser made; the candidates are a list in the current memory context. With any number of arguments
     // (-1) nothing is compared but the name.
-    let found = trap(|| unsafe {
+    let found = lookup::attempt(|| unsafe {
         let mut candidate = candidates((*node).objname);
         while !candidate.is_null() {
             let found = Address { class: pg_sys::ProcedureRelationId.to_u32(), object: (*candidate).oid.to_u32(), part: 0 };
             if crate::pg::own::is_own(found) {
-                return Some(found);
+                return Ok(Some(found));
             }
             candidate = (*candidate).next;
         }
-        None
+        Ok(None)
     });
     match found {
-        Ok(Some(found)) => Name { identity: Identity::Is(found), schema: Some("runbook".to_owned()), ..name },
+        Some(Some(found)) => Name { identity: Identity::Is(found), schema: Some("runbook".to_owned()), ..name },
         _ => name,
     }
 }
@@ -267,13 +256,20 @@ pub fn part_of(relation: Address, kind: &str, name: &str) -> Identity {
                 number => Identity::Is(Address { part: number.into(), ..relation }),
             },
             "trigger" => identity(pg_sys::TriggerRelationId, pg_sys::get_trigger_oid(table, text.as_ptr(), true)),
-            "rule" => identity(REWRITE_CATALOG.into(), found(trap(|| raw::get_rewrite_oid(table, text.as_ptr(), true)))),
-            "policy" => {
-                identity(POLICY_CATALOG.into(), found(trap(|| raw::get_relation_policy_oid(table, text.as_ptr(), true))))
+            "rule" => {
+                part_in(REWRITE_CATALOG, lookup::attempt(|| Ok(trap!(ffi::get_rewrite_oid, table, text.as_ptr(), true)?)))
             }
+            "policy" => part_in(
+                POLICY_CATALOG,
+                lookup::attempt(|| Ok(trap!(ffi::get_relation_policy_oid, table, text.as_ptr(), true)?)),
+            ),
             _ => Identity::Unknown,
         }
     }
+}
+
+fn part_in(class: u32, found: Option<pg_sys::Oid>) -> Identity {
+    found.map_or(Identity::Unknown, |found| identity(class.into(), found))
 }
 
 /// The schema of a type; `None` if there is no such type.
@@ -306,24 +302,6 @@ fn highest_column(table: pg_sys::Oid) -> i32 {
     }
 }
 
-mod raw {
-    use pgrx::pg_sys;
-    use std::ffi::c_char;
-    unsafe extern "C-unwind" {
-        #[cfg(feature = "pg15")]
-        pub fn stringToQualifiedNameList(text: *const c_char) -> *mut pg_sys::List;
-        #[cfg(not(feature = "pg15"))]
-        pub fn stringToQualifiedNameList(text: *const c_char, errors: *mut pg_sys::Node) -> *mut pg_sys::List;
-        pub fn LookupFuncWithArgs(
-            kind: pg_sys::ObjectType::Type,
-            function: *mut pg_sys::ObjectWithArgs,
-            missing_ok: bool,
-        ) -> pg_sys::Oid;
-        pub fn get_rewrite_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
-        pub fn get_relation_policy_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
-    }
-}
-
 /// The name of a relation to be created: not looked up.
 pub fn new_relation(variable: *mut pg_sys::RangeVar) -> Name {
     if variable.is_null() {
@@ -339,10 +317,13 @@ pub fn new_relation(variable: *mut pg_sys::RangeVar) -> Name {
 
 /// The relation that a list of name parts stands for.
 pub fn relation_from_parts(list: *mut pg_sys::List) -> Name {
-    if items(list).is_empty() {
-        return Name::default();
+    let names = strings(list);
+    // What has more parts is no name of a relation, and PostgreSQL says so.
+    if names.is_empty() || names.len() > 3 {
+        lookup::note_failure();
+        return name_of(names);
     }
-    // SAFETY: one to three String nodes, as the grammar makes for relation names.
+    // SAFETY: one to three String nodes.
     relation(unsafe { pg_sys::makeRangeVarFromNameList(list) })
 }
 

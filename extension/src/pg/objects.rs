@@ -1,6 +1,7 @@
 //! What an object is called, from its address.
 
 use crate::pg::caught::{text, trap};
+use crate::pg::{ffi, subtransaction};
 use pgrx::pg_sys;
 use runbook_core::identity::{Address, RELATIONS};
 
@@ -12,7 +13,7 @@ const LARGE_OBJECTS: u32 = 2613;
 pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
     let object = pg_sys::Oid::from(found.object);
     // SAFETY: look-ups in catalog caches; names are copied. The descriptions raise an error for objects of a kind that they don't
-    // know, which is trapped; missing_ok.
+    // know: then nothing is known of it; missing_ok.
     unsafe {
         if found.class == RELATIONS {
             let namespace = pg_sys::get_rel_namespace(object);
@@ -47,9 +48,11 @@ pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
         }
         let address =
             pg_sys::ObjectAddress { classId: pg_sys::Oid::from(found.class), objectId: object, objectSubId: found.part };
-        let (kind, identity) =
-            trap(|| (pg_sys::getObjectTypeDescription(&address, true), pg_sys::getObjectIdentity(&address, true))).ok()?;
-        Some((text(kind), vec![text(identity)], false))
+        let mut described: ffi::Described = (std::ptr::null_mut(), std::ptr::null_mut());
+        subtransaction::attempt(|| Ok(trap!(ffi::describe, &raw const address, &raw mut described)?))?;
+        let (kind, identity) = described;
+        // Both are null for what is gone.
+        (!kind.is_null()).then(|| (text(kind), vec![text(identity)], false))
     }
 }
 
@@ -78,7 +81,7 @@ pub fn relation(relation: u32) -> Option<Relation> {
         // Numbers have no gaps: the cache knows dropped columns, too, by a name that nobody would give.
         let all = (1..=if has_columns { i16::MAX } else { 0 }).map_while(name);
         let columns = all.filter(|(_, name)| !name.starts_with("........pg.dropped.")).collect();
-        Some(Relation { inherits: raw::has_superclass(oid), columns })
+        Some(Relation { inherits: has_superclass(oid), columns })
     }
 }
 
@@ -100,9 +103,11 @@ pub fn has_temporary_schema() -> bool {
         .is_some_and(|schema| schema != pg_sys::InvalidOid)
 }
 
-mod raw {
-    use pgrx::pg_sys;
-    unsafe extern "C-unwind" {
-        pub fn has_superclass(relation: pg_sys::Oid) -> bool;
+/// Whether a relation is a partition or an heir.
+fn has_superclass(relation: pg_sys::Oid) -> bool {
+    // SAFETY: looks into an index of pg_inherits.
+    match unsafe { trap!(ffi::has_superclass, relation) } {
+        Ok(answer) => answer,
+        Err(caught) => caught.raise(),
     }
 }

@@ -1,6 +1,7 @@
 //! The pinned session of a migration: parameters at known values, and the migration role in force.
 
 use crate::pg::caught::{Caught, text, trap};
+use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
@@ -24,7 +25,7 @@ impl Pinned {
         let name = role.map(|role| CString::new(role).unwrap_or_default());
         let target = match &name {
             // SAFETY: NUL-terminated; raises an error if there is no such role, which `trap` catches.
-            Some(name) => trap(|| unsafe { raw::get_role_oid(name.as_ptr(), false) })?,
+            Some(name) => unsafe { trap!(ffi::get_role_oid, name.as_ptr(), false) }?,
             // SAFETY: reads a static of miscinit.c. Functions that get here run with the privileges of their caller.
             None => unsafe { pg_sys::GetUserId() },
         };
@@ -37,18 +38,7 @@ impl Pinned {
         let pinned = Self { nest_level, role, context };
         for (name, value) in parameters {
             // SAFETY: both strings are NUL-terminated and outlive the call.
-            trap(|| unsafe {
-                raw::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_SUSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                )
-            })?;
+            unsafe { set_parameter(name, value, pg_sys::GucAction::GUC_ACTION_SAVE) }?;
         }
         // SAFETY: restored on drop. Only the flag of a local change is set: a full security-restricted operation would
         // forbid temporary tables, which migrations use.
@@ -103,21 +93,12 @@ pub fn relation_exists(name: &CStr) -> bool {
     unsafe { pg_sys::RelnameGetRelid(name.as_ptr()) != pg_sys::InvalidOid }
 }
 
-/// PostgreSQL's own functions, unguarded, for calls under [`trap`].
-pub(super) mod raw {
-    use pgrx::pg_sys;
-    use std::ffi::{c_char, c_int};
-    unsafe extern "C-unwind" {
-        pub fn get_role_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
-        pub fn set_config_option(
-            name: *const c_char,
-            value: *const c_char,
-            context: pg_sys::GucContext::Type,
-            source: pg_sys::GucSource::Type,
-            action: pg_sys::GucAction::Type,
-            change: bool,
-            level: c_int,
-            is_reload: bool,
-        ) -> c_int;
-    }
+/// Sets a parameter with the rights of a superuser.
+///
+/// # Safety
+/// Inside a transaction.
+pub(super) unsafe fn set_parameter(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) -> Result<(), Caught> {
+    let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
+    // SAFETY: both strings are NUL-terminated and outlive the call.
+    unsafe { trap!(ffi::set_config_option, name.as_ptr(), value.as_ptr(), context, source, action, true, 0, false) }.map(|_| ())
 }

@@ -2,7 +2,7 @@
 
 use crate::pg::caught::{Caught, text, trap};
 use crate::pg::nodes::{self, NodePtr};
-use crate::pg::{alone, commands, lock};
+use crate::pg::{alone, commands, ffi, lock, subtransaction};
 use pgrx::{IntoDatum, pg_sys};
 use runbook_core::alone::Alone;
 use runbook_core::command::Command;
@@ -20,6 +20,8 @@ pub struct Statement {
     pub tag: String,
     /// What it would do.
     pub command: Command,
+    /// Whether a name in it could not be looked up, so that `command` tells the worst.
+    pub unresolved: bool,
     /// What it is, if it can't be part of a transaction.
     pub alone: Option<Alone>,
     /// The existing tables that it will lock, with the mode.
@@ -29,7 +31,7 @@ pub struct Statement {
 /// The statements of `sql` by tag and text, without looking any name up; `None` if it doesn't parse.
 pub fn texts(sql: &str) -> Option<Vec<(String, String)>> {
     let _quiet = Quiet::enter();
-    let found = split(sql).ok()?;
+    let found = subtransaction::attempt(|| Ok(split(sql)?))?;
     Some(found.into_iter().map(|(tree, text, _)| (tag_of(tree), text)).collect())
 }
 
@@ -65,9 +67,9 @@ impl Drop for Quiet {
 pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
     let read = |(tree, sql, line): (NodePtr, String, usize)| {
         let tag = tag_of(tree);
-        let command = commands::read(tree, &tag);
+        let commands::Reading { command, unresolved } = commands::read(tree, &tag);
         let (alone, locks) = (alone::read(tree), lock::needed(tree, &command));
-        Statement { sql, line, tag, command, alone, locks }
+        Statement { sql, line, tag, command, unresolved, alone, locks }
     };
     Ok(split(sql)?.into_iter().map(read).collect())
 }
@@ -76,7 +78,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
 fn split(sql: &str) -> Result<Vec<(NodePtr, String, usize)>, Caught> {
     let source = CString::new(sql).unwrap_or_default();
     // SAFETY: a NUL-terminated string that outlives the parse; the trees live in the current memory context.
-    let trees = trap(|| unsafe { raw::pg_parse_query(source.as_ptr()) }).map_err(|mut error| {
+    let trees = unsafe { trap!(ffi::pg_parse_query, source.as_ptr()) }.map_err(|mut error| {
         let line = error.position().map_or(1, |position| line_at(sql, byte_of(sql, position - 1)));
         error.locate(sql);
         error.add_context(&format!("line {line}"));
@@ -109,10 +111,10 @@ pub fn is_expression(text: &str) -> bool {
 /// Whether a text is a SELECT of one column and nothing else.
 fn is_one_column(sql: &str) -> bool {
     let source = CString::new(sql).unwrap_or_default();
-    let source = source.as_ptr();
     let _quiet = Quiet::enter();
     // SAFETY: a NUL-terminated string that outlives the parse; the trees live in the current memory context.
-    let Ok(trees) = trap(|| unsafe { raw::pg_parse_query(source) }) else { return false };
+    let trees = subtransaction::attempt(|| Ok(unsafe { trap!(ffi::pg_parse_query, source.as_ptr()) }?));
+    let Some(trees) = trees else { return false };
     let [one] = nodes::items(trees)[..] else { return false };
     // SAFETY: pg_parse_query returns a list of RawStmt; the tag says what the statement is.
     unsafe {
@@ -146,21 +148,14 @@ fn is_one_column(sql: &str) -> bool {
 /// PostgreSQL's own, complete; located in `sql`.
 pub fn run(sql: &str) -> Result<u64, Caught> {
     let source = CString::new(sql).unwrap_or_default();
-    trap(|| {
-        // SAFETY: connect, execute and finish are paired; an error unwinds SPI at transaction or subtransaction abort.
-        unsafe {
-            raw::SPI_connect();
-            let code = raw::SPI_execute(source.as_ptr(), false, 0);
-            let processed = pg_sys::SPI_processed;
-            raw::SPI_finish();
-            (code, processed)
-        }
-    })
-    .and_then(|(code, processed)| if code < 0 { refuse(code, sql) } else { Ok(processed) })
-    .map_err(|mut error| {
-        error.locate(sql);
-        error
-    })
+    let mut processed = 0;
+    // SAFETY: a NUL-terminated string that outlives the call, inside a transaction.
+    unsafe { trap!(ffi::spi_run, source.as_ptr(), &raw mut processed) }
+        .and_then(|code| if code < 0 { refuse(code) } else { Ok(processed) })
+        .map_err(|mut error| {
+            error.locate(sql);
+            error
+        })
 }
 
 /// Runs one statement with parameters of type text, as the role in force; how many rows it has changed.
@@ -246,45 +241,36 @@ fn with_arguments<T>(sql: &str, parameters: &[String], sees: Sees, read: impl Fn
     let mut values: Vec<pg_sys::Datum> =
         parameters.iter().map(|text| text.as_str().into_datum().expect("a text is not NULL")).collect();
     let count = i32::try_from(parameters.len()).unwrap_or(0);
-    let (source, types, values) = (source.as_ptr(), types.as_mut_ptr(), values.as_mut_ptr());
-    // SAFETY: the arrays have `count` members and outlive the call; connect and finish are paired, and an error unwinds SPI at the
-    // (sub)transaction's abort.
-    let code = trap(|| unsafe {
-        raw::SPI_connect();
-        let View(snapshot) = match sees {
-            Sees::View(view) => view,
-            Sees::Latest | Sees::Active => {
-                let read_only = matches!(sees, Sees::Active);
-                return raw::SPI_execute_with_args(source, count, types, values, std::ptr::null(), read_only, 0);
-            }
-        };
-        let plan = raw::SPI_prepare(source, count, types);
-        if plan.is_null() {
-            return pg_sys::SPI_result;
+    let query = ffi::Query { source: source.as_ptr(), count, types: types.as_mut_ptr(), values: values.as_mut_ptr() };
+    // SAFETY: the arrays have `count` members and outlive the call; SPI is finished below, or unwound at the abort of the transaction or
+    // subtransaction.
+    let code = unsafe {
+        match sees {
+            Sees::View(View(snapshot)) => trap!(ffi::spi_query_under, &raw const query, *snapshot),
+            Sees::Latest => trap!(ffi::spi_query, &raw const query, false),
+            Sees::Active => trap!(ffi::spi_query, &raw const query, true),
         }
-        let none = std::ptr::null_mut();
-        raw::SPI_execute_snapshot(plan, values, std::ptr::null(), *snapshot, none, false, true, 0)
-    })
+    }
     .map_err(|mut error| {
         error.locate(sql);
         error
     })?;
     if code < 0 {
         // SAFETY: connected above.
-        unsafe { raw::SPI_finish() };
-        refuse(code, sql)?;
+        unsafe { pg_sys::SPI_finish() };
+        refuse(code)?;
     }
     // SAFETY: connected above; what is read is copied before SPI frees it.
     unsafe {
         let processed = pg_sys::SPI_processed;
         let read = read(processed);
-        raw::SPI_finish();
+        pg_sys::SPI_finish();
         Ok((processed, read))
     }
 }
 
 /// SPI signals what it won't run by a code: make an error of it, as PL/pgSQL does.
-fn refuse(code: i32, sql: &str) -> Result<u64, Caught> {
+fn refuse(code: i32) -> Result<u64, Caught> {
     let (message, hint): (&CStr, &CStr) = match code {
         pg_sys::SPI_ERROR_TRANSACTION => (
             c"transaction commands are not allowed in a revision",
@@ -295,17 +281,8 @@ fn refuse(code: i32, sql: &str) -> Result<u64, Caught> {
         }
         _ => (c"the statement can't run inside a function", c"Set \"transaction: off\" in the revision's header."),
     };
-    let _ = sql;
-    // SAFETY: the strings are static; ereport unwinds to `trap`.
-    trap(|| unsafe {
-        if raw::errstart(pgrx::PgLogLevel::ERROR as i32, std::ptr::null()) {
-            raw::errcode(pg_sys::errcodes::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED as i32);
-            raw::errmsg(c"%s".as_ptr(), message.as_ptr());
-            raw::errhint(c"%s".as_ptr(), hint.as_ptr());
-            raw::errfinish(c"statements.rs".as_ptr(), 0, c"run".as_ptr());
-        }
-        0
-    })
+    // SAFETY: static strings.
+    unsafe { trap!(ffi::raise_unsupported, message.as_ptr(), hint.as_ptr()) }.map(|()| 0)
 }
 
 /// Whether string literals mean what they meant when the text was parsed.
@@ -334,40 +311,4 @@ fn line_at(sql: &str, offset: usize) -> usize {
 
 fn byte_of(sql: &str, character: usize) -> usize {
     sql.char_indices().nth(character).map_or(sql.len(), |(byte, _)| byte)
-}
-
-mod raw {
-    use pgrx::pg_sys;
-    use std::ffi::{c_char, c_int, c_long};
-    unsafe extern "C-unwind" {
-        pub fn pg_parse_query(query: *const c_char) -> *mut pg_sys::List;
-        pub fn SPI_connect() -> c_int;
-        pub fn SPI_execute(source: *const c_char, read_only: bool, count: c_long) -> c_int;
-        pub fn SPI_execute_with_args(
-            source: *const c_char,
-            count: c_int,
-            types: *mut pg_sys::Oid,
-            values: *mut pg_sys::Datum,
-            nulls: *const c_char,
-            read_only: bool,
-            most: c_long,
-        ) -> c_int;
-        pub fn SPI_prepare(source: *const c_char, count: c_int, types: *mut pg_sys::Oid) -> pg_sys::SPIPlanPtr;
-        pub fn SPI_execute_snapshot(
-            plan: pg_sys::SPIPlanPtr,
-            values: *mut pg_sys::Datum,
-            nulls: *const c_char,
-            snapshot: pg_sys::Snapshot,
-            check: pg_sys::Snapshot,
-            read_only: bool,
-            fire_triggers: bool,
-            most: c_long,
-        ) -> c_int;
-        pub fn SPI_finish() -> c_int;
-        pub fn errstart(level: c_int, domain: *const c_char) -> bool;
-        pub fn errcode(code: c_int) -> c_int;
-        pub fn errmsg(format: *const c_char, ...) -> c_int;
-        pub fn errhint(format: *const c_char, ...) -> c_int;
-        pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
-    }
 }

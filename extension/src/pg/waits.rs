@@ -5,6 +5,7 @@
 //! `pg_blocking_pids` answers. Then the timer is set again, so that the moment comes back, and with it the search for deadlocks: a
 //! migration finds a deadlock before the application does, and gives way.
 
+use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
@@ -77,7 +78,7 @@ unsafe extern "C-unwind" fn on_log(data: *mut pg_sys::ErrorData) {
         (*data).output_to_server = false;
         if waits() {
             look();
-            raw::enable_timeout_after(DEADLOCK_TIMEOUT, pg_sys::DeadlockTimeout);
+            ffi::enable_timeout_after(DEADLOCK_TIMEOUT, pg_sys::DeadlockTimeout);
         }
     }
 }
@@ -108,7 +109,7 @@ unsafe fn look() {
     let idle: Vec<i32> = if patience > 0 { idle_for(patience, &blockers) } else { vec![] };
     for pid in &idle {
         // SAFETY: SIGTERM to a backend is what pg_terminate_backend sends.
-        unsafe { raw::kill(*pid, TERMINATE) };
+        unsafe { ffi::kill(*pid, TERMINATE) };
     }
     // The hook must not raise anything: a borrow that is taken is left alone.
     SEEN.with(|seen| {
@@ -149,12 +150,4 @@ fn idle_for(patience: i64, pids: &[i32]) -> Vec<i32> {
         pg_sys::pgstat_clear_backend_activity_snapshot();
     }
     idle
-}
-
-mod raw {
-    use std::ffi::c_int;
-    unsafe extern "C-unwind" {
-        pub fn enable_timeout_after(id: c_int, delay: c_int);
-        pub fn kill(pid: c_int, signal: c_int) -> c_int;
-    }
 }
