@@ -3,6 +3,7 @@
 //! A variant has one SQLSTATE, a primary message in PostgreSQL's style, and, where they help, a DETAIL
 //! and a HINT in full sentences. The extension raises them as they are; the CLI maps [`Kind`] to an exit code.
 
+use crate::visible::visible_line;
 use std::fmt;
 
 /// The result of everything fallible in this crate.
@@ -31,7 +32,7 @@ pub enum Error {
     Submission { problem: String, fix: String },
     /// Larger than a revision may be.
     TooLarge { what: String, bytes: u64, limit: u64 },
-    /// Characters that targets use for themselves.
+    /// Characters that an id may not have.
     RevisionId { id: String, why: String },
     /// Two revisions with one id.
     Duplicate { id: String, first: String, second: String },
@@ -150,7 +151,7 @@ impl fmt::Display for Error {
             Self::TooLarge { what, bytes, limit } => {
                 write!(f, "{what} has {bytes} bytes, more than the {limit} a revision may have")
             }
-            Self::RevisionId { id, why } => write!(f, "invalid revision id \"{}\": {why}", id.escape_debug()),
+            Self::RevisionId { id, why } => write!(f, "invalid revision id \"{}\": {why}", visible_line(id)),
             Self::Duplicate { id, .. } => write!(f, "revision \"{id}\" is present more than once"),
             Self::MissingParent { revision, parent, relation } => {
                 write!(f, "revision \"{revision}\" names {relation} \"{parent}\", which does not exist")
@@ -159,7 +160,7 @@ impl fmt::Display for Error {
             Self::LabelTaken { label, revision, owner } => {
                 write!(f, "branch label \"{label}\" of revision \"{revision}\" is already used by revision \"{owner}\"")
             }
-            Self::NoSuchRevision { target, .. } => write!(f, "no such revision or branch \"{}\"", target.escape_debug()),
+            Self::NoSuchRevision { target, .. } => write!(f, "no such revision or branch \"{}\"", visible_line(target)),
             Self::AmbiguousPrefix { prefix, .. } => write!(f, "several revisions start with \"{prefix}\""),
             Self::MultipleHeads { target, .. } => write!(f, "target \"{target}\" is ambiguous: there are several heads"),
             Self::NotOnBranch { revision, branch } => {
