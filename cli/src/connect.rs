@@ -1,6 +1,7 @@
 //! Connections as libpq makes them: URL or key=value string, PG* variables for the rest, `sslmode` with all six values.
 
 use crate::error::{Error, Kind, Result};
+use crate::output;
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
 use postgres::{Client, Config};
 use postgres_openssl::MakeTlsConnector;
@@ -12,7 +13,7 @@ const TLS_KEYS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
 /// Opens a connection. NOTICE and WARNING messages of the server go to stderr.
 pub fn connect(url: Option<&str>) -> Result<Client> {
     let (mut config, tls) = configure(url)?;
-    config.notice_callback(|notice| eprintln!("{}: {}", notice.severity().to_lowercase(), notice.message()));
+    config.notice_callback(|notice| output::notice(&notice.severity().to_lowercase(), notice.message()));
     if config.get_application_name().is_none() {
         config.application_name("runbook");
     }

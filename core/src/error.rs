@@ -30,6 +30,8 @@ pub enum Error {
     File { file: String, line: usize, problem: String, fix: String },
     /// The jsonb given to `submit` doesn't follow its shape.
     Submission { problem: String, fix: String },
+    /// A revision that no file can hold.
+    Unwritable { revision: String, difference: String },
     /// Larger than a revision may be.
     TooLarge { what: String, bytes: u64, limit: u64 },
     /// Characters that an id may not have.
@@ -64,7 +66,11 @@ impl Error {
     /// The sort of failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::File { .. } | Self::Submission { .. } | Self::TooLarge { .. } | Self::RevisionId { .. } => Kind::Input,
+            Self::File { .. }
+            | Self::Submission { .. }
+            | Self::Unwritable { .. }
+            | Self::TooLarge { .. }
+            | Self::RevisionId { .. } => Kind::Input,
             Self::Duplicate { .. } | Self::MissingParent { .. } | Self::Cycle { .. } | Self::LabelTaken { .. } => Kind::Graph,
             Self::NoSuchRevision { .. } | Self::NotOnBranch { .. } | Self::TooFar { .. } | Self::NotOnTheWay { .. } => {
                 Kind::NotFound
@@ -78,7 +84,7 @@ impl Error {
     /// The five characters of the SQLSTATE, from PostgreSQL's Appendix A.
     pub fn sqlstate(&self) -> &'static str {
         match self {
-            Self::File { .. } | Self::Submission { .. } | Self::RevisionId { .. } => "22023",
+            Self::File { .. } | Self::Submission { .. } | Self::Unwritable { .. } | Self::RevisionId { .. } => "22023",
             Self::TooLarge { .. } => "54000",
             Self::Duplicate { .. } | Self::LabelTaken { .. } => "42710",
             Self::Cycle { .. } => "42P17",
@@ -107,6 +113,7 @@ impl Error {
             Self::NoSuchRevision { nearest, .. } if !nearest.is_empty() => {
                 Some(format!("Names like it: {}.", nearest.join(", ")))
             }
+            Self::Unwritable { difference, .. } => Some(format!("Read back from the file: {difference}.")),
             _ => None,
         }
     }
@@ -115,6 +122,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::File { fix, .. } | Self::Submission { fix, .. } => fix.clone(),
+            Self::Unwritable { revision, .. } => format!("runbook show {revision} --format json"),
             Self::TooLarge { .. } => "Load bulk data with COPY outside the revision, or split the revision.".into(),
             Self::RevisionId { .. } => "Let \"runbook revision -m MESSAGE\" choose an id.".into(),
             Self::Duplicate { .. } => {
@@ -148,6 +156,9 @@ impl fmt::Display for Error {
         match self {
             Self::File { file, line, problem, .. } => write!(f, "{file}:{line}: {problem}"),
             Self::Submission { problem, .. } => write!(f, "invalid revision: {problem}"),
+            Self::Unwritable { revision, .. } => {
+                write!(f, "revision \"{revision}\" can't be written as a file: it would be read otherwise")
+            }
             Self::TooLarge { what, bytes, limit } => {
                 write!(f, "{what} has {bytes} bytes, more than the {limit} a revision may have")
             }

@@ -5,7 +5,8 @@
 use crate::args::{Alembic, Format};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::{connect, files, output};
+use crate::output::{self, Line};
+use crate::{connect, files};
 use runbook_core::{Revision, RevisionId, file};
 use serde::Deserialize;
 use serde_json::json;
@@ -74,7 +75,7 @@ fn record(args: &Alembic, server: Option<&str>, database: &str) -> Result<Vec<Re
             if let Some(json) = line.strip_prefix("runbook-import ") {
                 let one: Recorded =
                     serde_json::from_str(json).map_err(|error| Error::new(Kind::Failed, error.to_string(), ""))?;
-                eprintln!("recorded {} {}", one.revision, one.message);
+                output::diagnostic(&Line::new(format!("recorded {} {}", one.revision, one.message)));
                 recorded.push(one);
             }
         }
@@ -117,7 +118,7 @@ fn render(one: &Recorded) -> Result<(Revision, String)> {
         unused_for: None,
         backfill: None,
     };
-    let body = file::write(&revision.checked()?);
+    let body = file::write_faithfully(&revision.checked()?)?;
     Ok((file::parse(&one.revision, body.as_bytes())?, body))
 }
 
@@ -136,17 +137,17 @@ fn report(context: &Context, recorded: &[Recorded], directory: &str) -> Result<(
             .collect();
         return output::message(context.format(), "imported", json!(rows), "");
     }
-    println!("imported {} revisions into {directory}", recorded.len());
+    let say = |text: String| output::line(&Line::new(text));
+    say(format!("imported {} revisions into {directory}", recorded.len()))?;
     for one in recorded.iter().filter(|one| one.irreversible_reason.is_some()) {
         let reason = one.irreversible_reason.as_deref().unwrap_or_default();
-        println!("  {}: no way back: {}", one.revision, reason.lines().next().unwrap_or_default());
+        say(format!("  {}: no way back: {}", one.revision, reason.lines().next().unwrap_or_default()))?;
     }
     for one in recorded.iter().filter(|one| !one.reads.is_empty()) {
-        println!("  {}: read rows that a scratch database doesn't have; look for CHECK in the file", one.revision);
+        say(format!("  {}: read rows that a scratch database doesn't have; look for CHECK in the file", one.revision))?;
     }
     for one in recorded.iter().filter(|one| !one.transaction) {
-        println!("  {}: has statements outside a transaction (transaction: off)", one.revision);
+        say(format!("  {}: has statements outside a transaction (transaction: off)", one.revision))?;
     }
-    println!("next: runbook submit");
-    Ok(())
+    say("next: runbook submit".to_owned())
 }
