@@ -23,7 +23,7 @@ revisions = \"DIRECTORY\"
 # url = \"postgresql:///app\"
 
 # [environments.production]
-# url = \"postgresql://deploy@db.example.com/app?sslmode=verify-full\"
+# url = \"postgresql://deploy@db.example.com/app?sslmode=verify-full&sslrootcert=system\"
 ";
 
 /// The file's contents.
