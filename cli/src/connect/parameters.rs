@@ -99,6 +99,11 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
+    /// All options with their values.
+    pub fn all(&self) -> &BTreeMap<&'static str, String> {
+        &self.0
+    }
+
     /// Takes the variables for what the string leaves out.
     pub fn complete(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
         let asks = |name: &&&str| variable(name).is_some_and(|value| !value.is_empty());
