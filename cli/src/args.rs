@@ -136,6 +136,13 @@ pub enum Command {
     Man,
 }
 
+impl Command {
+    /// Whether runbook.toml can change what it does.
+    pub fn wants_configuration(&self) -> bool {
+        !matches!(self, Self::Init(_) | Self::Completions { .. } | Self::Man)
+    }
+}
+
 /// `init`.
 #[derive(Debug, ClapArgs)]
 pub struct Init {

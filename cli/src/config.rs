@@ -1,8 +1,11 @@
 //! `runbook.toml`: where revisions are, and the named environments.
 
 use crate::error::{Error, Kind, Result};
+use crate::trust;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The name of the configuration file.
@@ -68,19 +71,31 @@ fn without_values(message: &str) -> String {
 }
 
 impl Config {
-    /// Reads `explicit`, or the nearest runbook.toml at or above the working directory, or nothing.
+    /// Reads `explicit`, or the nearest runbook.toml at or above the working directory, or nothing. One that is found must be the
+    /// caller's own, or root's (`trust`).
     pub fn load(explicit: Option<&Path>) -> Result<Self> {
         let found = match explicit {
             Some(path) => Some(path.to_owned()),
             None => std::env::current_dir()?.ancestors().map(|directory| directory.join(NAME)).find(|path| path.is_file()),
         };
-        let Some(path) = found else { return Ok(Self { directory: PathBuf::from("."), ..Self::default() }) };
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let Some(path) = found else { return Ok(Self::none()) };
+        let unreadable = |error: std::io::Error| {
             Error::new(Kind::Input, format!("{}: {error}", path.display()), "\"runbook init\" writes a configuration file.")
-        })?;
+        };
+        let mut file = File::open(&path).map_err(unreadable)?;
+        if explicit.is_none() {
+            trust::check(&path, &file)?;
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
         let mut config = Self::parse(&path, &text)?;
         config.directory = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
         Ok(config)
+    }
+
+    /// No configuration.
+    pub fn none() -> Self {
+        Self { directory: PathBuf::from("."), ..Self::default() }
     }
 
     /// Reads the text of a file. An error says where, and tells nothing of what stands there: it may be a password.

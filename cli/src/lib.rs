@@ -17,6 +17,7 @@ mod follow;
 mod interrupt;
 mod key;
 mod output;
+mod trust;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -32,7 +33,8 @@ pub fn run() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
-    let result = context::Context::new(args.global).and_then(|context| commands::run(args.command, &context));
+    let result = context::Context::new(args.global, args.command.wants_configuration())
+        .and_then(|context| commands::run(args.command, &context));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
