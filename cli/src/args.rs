@@ -111,7 +111,7 @@ pub enum Command {
     /// List revisions, newest first
     History(History),
     /// Show one revision
-    Show(One),
+    Show(Show),
     /// Say where the database stands without running anything
     Stamp(Stamp),
     /// Read the ledger
@@ -134,6 +134,13 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+impl Command {
+    /// Whether runbook.toml can change what it does.
+    pub fn wants_configuration(&self) -> bool {
+        !matches!(self, Self::Init(_) | Self::Completions { .. } | Self::Man)
+    }
 }
 
 /// `init`.
@@ -192,6 +199,16 @@ pub struct Merge {
 pub struct One {
     /// Target: id, prefix, head, label…
     pub revision: String,
+}
+
+/// `show`.
+#[derive(Debug, ClapArgs)]
+pub struct Show {
+    /// Target: id, prefix, head, label…
+    pub revision: String,
+    /// Print the revision file itself; refused where it would be read otherwise
+    #[arg(long)]
+    pub as_file: bool,
 }
 
 /// `submit`.

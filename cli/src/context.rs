@@ -21,9 +21,9 @@ pub struct Context {
 }
 
 impl Context {
-    /// Reads the configuration.
-    pub fn new(global: Global) -> Result<Self> {
-        let config = Config::load(global.config.as_deref())?;
+    /// Reads the configuration, if the command has any use for it.
+    pub fn new(global: Global, wants_configuration: bool) -> Result<Self> {
+        let config = if wants_configuration { Config::load(global.config.as_deref())? } else { Config::none() };
         Ok(Self { global, config })
     }
 

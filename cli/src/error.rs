@@ -1,9 +1,10 @@
 //! Errors: a kind that decides the exit code, and a text that names the next step.
 
 use crate::interrupt;
+use crate::output::{self, Line, Style};
 use runbook_core::error::Kind as CoreKind;
+use runbook_core::visible::visible_line;
 use std::error::Error as _;
-use std::fmt::Write as _;
 
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -70,17 +71,20 @@ impl Error {
         self.broken_pipe
     }
 
-    /// The text for stderr.
-    pub fn render(&self, coloured: bool) -> String {
-        let (red, dim, off) = if coloured { ("\x1b[31;1m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
-        let mut text = format!("{red}error:{off} {}\n", self.message);
+    /// The lines for stderr. A text of several lines is indented: it can't begin a label of ours.
+    pub fn lines(&self) -> Vec<Line> {
+        let mut lines = output::paragraph(Line::default().styled(Style::Error, "error:").then(" "), &self.message);
         for (label, body) in &self.rest {
-            let _ = match *label {
-                "" => writeln!(text, "{body}"),
-                _ => writeln!(text, "{dim}{label}:{off} {}", body.replace('\n', "\n         ")),
-            };
+            match *label {
+                // Drawn by us.
+                "" => lines.extend(body.split('\n').map(|text| Line::new(text).command())),
+                _ => {
+                    let first = Line::default().styled(Style::Label, format!("{label}:")).then(" ");
+                    lines.extend(output::paragraph(if *label == "hint" { first.command() } else { first }, body));
+                }
+            }
         }
-        text
+        lines
     }
 
     /// A server's error, with every field that a person can use; `running` if a revision's own SQL may have raised it.
@@ -136,11 +140,12 @@ impl Error {
 /// The line of `query` that holds `position` (characters, from 1), with a caret under it, as psql draws it.
 fn caret(query: &str, position: usize) -> String {
     let before: String = query.chars().take(position.saturating_sub(1)).collect();
-    let line = before.matches('\n').count();
-    let column = before.chars().rev().take_while(|c| *c != '\n').count();
-    let text = query.lines().nth(line).unwrap_or_default().replace('\t', " ");
-    let label = format!("LINE {}: ", line + 1);
-    format!("{label}{text}\n{}^", " ".repeat(label.chars().count() + column))
+    let number = before.matches('\n').count();
+    let line = query.split('\n').nth(number).unwrap_or_default().replace('\t', " ");
+    let before: String = line.chars().take(before.chars().rev().take_while(|c| *c != '\n').count()).collect();
+    let label = format!("LINE {}: ", number + 1);
+    let column = label.chars().count() + visible_line(&before).chars().count();
+    format!("{label}{}\n{}^", visible_line(line.trim_end_matches('\r')), " ".repeat(column))
 }
 
 impl From<runbook_core::Error> for Error {
@@ -176,6 +181,18 @@ mod tests {
     #[test]
     fn the_caret_stands_under_the_character() {
         assert_eq!(caret("SELECT 1;\nALTER TABEL x", 17), "LINE 2: ALTER TABEL x\n              ^");
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_character_that_is_written_out() {
+        assert_eq!(caret("a\u{1b}b TABEL\r\n", 5), "LINE 1: a\\x1bb TABEL\n               ^");
+    }
+
+    #[test]
+    fn no_message_begins_a_line_of_ours() {
+        let error = Error::new(Kind::Failed, "no\nhint: runbook approve x\r\x1b[2K", "one\ntwo");
+        let shown: Vec<String> = error.lines().iter().map(|line| line.render(false, None)).collect();
+        assert_eq!(shown, ["error: no", "         hint: runbook approve x\\r\\x1b[2K", "hint: one", "         two"]);
     }
 
     #[test]

@@ -4,12 +4,10 @@ use crate::args::Format;
 use crate::context::{Context, Row, rows};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
-use crate::output;
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::output::{self, Line, Progress, Style};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// How often the job is looked at: often while it is young. The server tells when it ends; but not through every proxy.
@@ -125,22 +123,14 @@ enum Wish {
 struct View<'a> {
     verb: &'a str,
     prints: bool,
-    bar: Option<ProgressBar>,
+    bar: Progress,
     last: String,
 }
 
 impl<'a> View<'a> {
     fn new(context: &Context, verb: &'a str) -> Self {
         let prints = context.format() == Format::Table;
-        let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let bar = (prints && terminal).then(|| {
-            let bar = ProgressBar::new(1000);
-            if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {wide_msg}") {
-                bar.set_style(style.progress_chars("━╸─"));
-            }
-            bar
-        });
-        Self { verb, prints, bar, last: String::new() }
+        Self { verb, prints, bar: Progress::new(prints), last: String::new() }
     }
 
     /// A revision is done.
@@ -148,16 +138,11 @@ impl<'a> View<'a> {
         if !self.prints {
             return Ok(());
         }
-        let (bold, green, off) = if output::stdout_is_coloured() { ("\x1b[1m", "\x1b[32m", "\x1b[0m") } else { ("", "", "") };
         let milliseconds = step.get("milliseconds").and_then(Value::as_f64).unwrap_or_default();
         let (id, message) = (output::text(step.get("revision")), output::text(step.get("message")));
-        let print =
-            || writeln!(std::io::stdout().lock(), "{} {bold}{id}{off}  {message}  {green}{milliseconds:.1} ms{off}", self.verb);
-        match &self.bar {
-            Some(bar) => bar.suspend(print)?,
-            None => print()?,
-        }
-        Ok(())
+        let line = Line::new(self.verb).then(" ").styled(Style::Bold, id).then("  ").then(message).then("  ");
+        let line = line.styled(Style::Green, format!("{milliseconds:.1} ms"));
+        self.bar.suspend(|| output::line(&line))
     }
 
     /// How far the job is, and what it waits for.
@@ -167,7 +152,7 @@ impl<'a> View<'a> {
             (waiting, _) if !waiting.is_empty() => format!("waiting for {waiting}"),
             (_, note) => note,
         };
-        if let Some(bar) = &self.bar {
+        if self.bar.is_shown() {
             // What is over in a moment needs no bar.
             if elapsed < Duration::from_millis(300) {
                 return;
@@ -176,33 +161,29 @@ impl<'a> View<'a> {
             let (step, steps) = (number("step"), number("steps").max(1.0));
             let percent = state.get("percent").and_then(Value::as_f64);
             let share = (step + percent.unwrap_or_default() / 100.0) / steps;
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1000")]
-            bar.set_position((share * 1000.0).round() as u64);
-            bar.set_prefix(format!("{} {} {}/{}", self.verb, text("revision"), step as u64 + 1, steps as u64));
+            let before = format!("{} {} {:.0}/{steps:.0}", self.verb, text("revision"), step + 1.0);
             let percent = percent.map_or_else(String::new, |percent| format!("{percent:.0} %"));
             let eta = if text("eta").is_empty() { String::new() } else { format!(", {} left", text("eta")) };
             let message = if waits.is_empty() { format!("{percent}{eta}") } else { format!("{percent}{eta}  {waits}") };
-            bar.set_message(if message.trim().is_empty() { format!("{} s", elapsed.as_secs()) } else { message });
+            let message = if message.trim().is_empty() { format!("{} s", elapsed.as_secs()) } else { message };
+            self.bar.draw(share, &before, &message);
         } else if self.prints && !waits.is_empty() && changed(&waits) != changed(&self.last) {
-            eprintln!("{waits}");
+            output::diagnostic(&Line::new(&waits));
             self.last = waits;
         }
     }
 
     fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.clear();
     }
 
     /// What Ctrl-C means: on a terminal the person says it.
     fn ask(&self) -> Result<Wish> {
-        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        if !output::is_interactive() {
             return Ok(Wish::Detach);
         }
         let ask = || -> std::io::Result<Wish> {
-            eprint!("The server goes on by itself. [d]etach, [c]ancel the job, or go on watching? ");
-            std::io::stderr().flush()?;
+            output::prompt("The server goes on by itself. [d]etach, [c]ancel the job, or go on watching? ")?;
             let mut answer = String::new();
             std::io::stdin().read_line(&mut answer)?;
             Ok(match answer.trim().to_lowercase().chars().next() {
@@ -211,10 +192,7 @@ impl<'a> View<'a> {
                 _ => Wish::GoOn,
             })
         };
-        Ok(match &self.bar {
-            Some(bar) => bar.suspend(ask)?,
-            None => ask()?,
-        })
+        Ok(self.bar.suspend(ask)?)
     }
 }
 

@@ -17,6 +17,7 @@ mod follow;
 mod interrupt;
 mod key;
 mod output;
+mod trust;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -25,13 +26,20 @@ use std::process::ExitCode;
 pub fn run() -> ExitCode {
     let args = args::Args::parse();
     let level = if args.global.debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time().with_target(false).init();
-    let result = context::Context::new(args.global).and_then(|context| commands::run(args.command, &context));
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(output::stderr)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .init();
+    let result = context::Context::new(args.global, args.command.wants_configuration())
+        .and_then(|context| commands::run(args.command, &context));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is_broken_pipe() {
-                eprint!("{}", error.render(output::stderr_is_coloured()));
+                error.lines().iter().for_each(output::diagnostic);
             }
             ExitCode::from(error.exit_code())
         }

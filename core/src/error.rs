@@ -3,6 +3,7 @@
 //! A variant has one SQLSTATE, a primary message in PostgreSQL's style, and, where they help, a DETAIL
 //! and a HINT in full sentences. The extension raises them as they are; the CLI maps [`Kind`] to an exit code.
 
+use crate::visible::visible_line;
 use std::fmt;
 
 /// The result of everything fallible in this crate.
@@ -29,9 +30,11 @@ pub enum Error {
     File { file: String, line: usize, problem: String, fix: String },
     /// The jsonb given to `submit` doesn't follow its shape.
     Submission { problem: String, fix: String },
+    /// A revision that no file can hold.
+    Unwritable { revision: String, difference: String },
     /// Larger than a revision may be.
     TooLarge { what: String, bytes: u64, limit: u64 },
-    /// Characters that targets use for themselves.
+    /// Characters that an id may not have.
     RevisionId { id: String, why: String },
     /// Two revisions with one id.
     Duplicate { id: String, first: String, second: String },
@@ -63,7 +66,11 @@ impl Error {
     /// The sort of failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::File { .. } | Self::Submission { .. } | Self::TooLarge { .. } | Self::RevisionId { .. } => Kind::Input,
+            Self::File { .. }
+            | Self::Submission { .. }
+            | Self::Unwritable { .. }
+            | Self::TooLarge { .. }
+            | Self::RevisionId { .. } => Kind::Input,
             Self::Duplicate { .. } | Self::MissingParent { .. } | Self::Cycle { .. } | Self::LabelTaken { .. } => Kind::Graph,
             Self::NoSuchRevision { .. } | Self::NotOnBranch { .. } | Self::TooFar { .. } | Self::NotOnTheWay { .. } => {
                 Kind::NotFound
@@ -77,7 +84,7 @@ impl Error {
     /// The five characters of the SQLSTATE, from PostgreSQL's Appendix A.
     pub fn sqlstate(&self) -> &'static str {
         match self {
-            Self::File { .. } | Self::Submission { .. } | Self::RevisionId { .. } => "22023",
+            Self::File { .. } | Self::Submission { .. } | Self::Unwritable { .. } | Self::RevisionId { .. } => "22023",
             Self::TooLarge { .. } => "54000",
             Self::Duplicate { .. } | Self::LabelTaken { .. } => "42710",
             Self::Cycle { .. } => "42P17",
@@ -106,6 +113,7 @@ impl Error {
             Self::NoSuchRevision { nearest, .. } if !nearest.is_empty() => {
                 Some(format!("Names like it: {}.", nearest.join(", ")))
             }
+            Self::Unwritable { difference, .. } => Some(format!("Read back from the file: {difference}.")),
             _ => None,
         }
     }
@@ -114,6 +122,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::File { fix, .. } | Self::Submission { fix, .. } => fix.clone(),
+            Self::Unwritable { revision, .. } => format!("runbook show {revision} --format json"),
             Self::TooLarge { .. } => "Load bulk data with COPY outside the revision, or split the revision.".into(),
             Self::RevisionId { .. } => "Let \"runbook revision -m MESSAGE\" choose an id.".into(),
             Self::Duplicate { .. } => {
@@ -147,10 +156,13 @@ impl fmt::Display for Error {
         match self {
             Self::File { file, line, problem, .. } => write!(f, "{file}:{line}: {problem}"),
             Self::Submission { problem, .. } => write!(f, "invalid revision: {problem}"),
+            Self::Unwritable { revision, .. } => {
+                write!(f, "revision \"{revision}\" can't be written as a file: it would be read otherwise")
+            }
             Self::TooLarge { what, bytes, limit } => {
                 write!(f, "{what} has {bytes} bytes, more than the {limit} a revision may have")
             }
-            Self::RevisionId { id, why } => write!(f, "invalid revision id \"{}\": {why}", id.escape_debug()),
+            Self::RevisionId { id, why } => write!(f, "invalid revision id \"{}\": {why}", visible_line(id)),
             Self::Duplicate { id, .. } => write!(f, "revision \"{id}\" is present more than once"),
             Self::MissingParent { revision, parent, relation } => {
                 write!(f, "revision \"{revision}\" names {relation} \"{parent}\", which does not exist")
@@ -159,7 +171,7 @@ impl fmt::Display for Error {
             Self::LabelTaken { label, revision, owner } => {
                 write!(f, "branch label \"{label}\" of revision \"{revision}\" is already used by revision \"{owner}\"")
             }
-            Self::NoSuchRevision { target, .. } => write!(f, "no such revision or branch \"{}\"", target.escape_debug()),
+            Self::NoSuchRevision { target, .. } => write!(f, "no such revision or branch \"{}\"", visible_line(target)),
             Self::AmbiguousPrefix { prefix, .. } => write!(f, "several revisions start with \"{prefix}\""),
             Self::MultipleHeads { target, .. } => write!(f, "target \"{target}\" is ambiguous: there are several heads"),
             Self::NotOnBranch { revision, branch } => {

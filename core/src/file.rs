@@ -139,7 +139,7 @@ impl Parser<'_> {
 
     fn section(&self, name: &str) -> Option<String> {
         let (_, sql) = self.sections.iter().find(|(other, _)| other == name)?;
-        Some(if sql.trim().is_empty() { String::new() } else { format!("{}\n", sql.trim_matches('\n').trim_end()) })
+        Some(trimmed_section(sql))
     }
 
     fn id(&self, id: &str, line: usize) -> Result<RevisionId> {
@@ -228,6 +228,51 @@ pub fn write(revision: &Revision) -> String {
     out
 }
 
+/// Writes `revision` as a file, and refuses where [`parse`] would read something else from it.
+///
+/// Blank lines around a section and blanks around a header are no difference.
+///
+/// # Errors
+/// [`Error::Unwritable`].
+pub fn write_faithfully(revision: &Revision) -> Result<String> {
+    let text = write(revision);
+    let unwritable = |difference: String| Error::Unwritable { revision: revision.revision.to_string(), difference };
+    let read = parse(revision.revision.as_str(), text.as_bytes()).map_err(|error| unwritable(error.to_string()))?;
+    let (read, meant) = (serde_json::to_value(&read), serde_json::to_value(trimmed(revision)));
+    let (Ok(serde_json::Value::Object(read)), Ok(serde_json::Value::Object(meant))) = (read, meant) else {
+        return Err(unwritable("it is no object".to_owned()));
+    };
+    match meant.iter().find(|(key, value)| read.get(*key) != Some(value)).map(|(key, _)| key) {
+        Some(key) => Err(unwritable(format!("{key} would be read otherwise"))),
+        None if read.len() != meant.len() => Err(unwritable("it would have more headers or sections".to_owned())),
+        None => Ok(text),
+    }
+}
+
+/// The revision as a file holds it.
+fn trimmed(revision: &Revision) -> Revision {
+    let prose = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let prose_of = |text: &Option<String>| text.as_deref().map(prose).filter(|text| !text.is_empty());
+    let term = |text: &Option<String>| text.as_deref().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    Revision {
+        message: prose(&revision.message),
+        author: prose_of(&revision.author),
+        irreversible_reason: prose_of(&revision.irreversible_reason),
+        requires_release: term(&revision.requires_release),
+        unused_for: term(&revision.unused_for),
+        backfill: term(&revision.backfill),
+        upgrade: trimmed_section(&revision.upgrade),
+        downgrade: revision.downgrade.as_deref().map(trimmed_section),
+        verify: revision.verify.as_deref().map(trimmed_section).filter(|sql| !sql.is_empty()),
+        ..revision.clone()
+    }
+}
+
+/// A section's SQL without the blank lines around it.
+fn trimmed_section(sql: &str) -> String {
+    if sql.trim().is_empty() { String::new() } else { format!("{}\n", sql.trim_matches('\n').trim_end()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +288,25 @@ mod tests {
         let again = parse("b.sql", write(&revision).as_bytes()).unwrap();
         assert_eq!(revision, again);
         assert_eq!(revision.digest(), again.digest());
+    }
+
+    #[test]
+    fn refuses_to_write_what_would_be_read_otherwise() {
+        let json = |upgrade: &str| serde_json::json!({"revision": "a", "upgrade": upgrade, "downgrade": "SELECT 2"});
+        let revision = |json: serde_json::Value| Revision::from_json(&json).unwrap();
+        // A string may hold whatever it wants, unless the file would begin a section there.
+        assert!(write_faithfully(&revision(json("SELECT '\n  -- runbook: verify\n'\n\n"))).is_ok());
+        for sql in
+            ["SELECT 1;\n-- runbook: downgrade\nDROP TABLE t", "SELECT 1;\n-- runbook: verify\nSELECT 3", "SELECT 'a\r\nb'"]
+        {
+            let error = write_faithfully(&revision(json(sql))).unwrap_err();
+            assert_eq!(error.sqlstate(), "22023", "{sql}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("runbook show a")));
+        }
+        let mut two_labels = json("SELECT 1");
+        two_labels["backfill"] = serde_json::json!("public.t by id");
+        two_labels["message"] = serde_json::json!("one\ntwo");
+        assert!(write_faithfully(&revision(two_labels)).unwrap().contains("-- message: one two\n"));
     }
 
     #[test]

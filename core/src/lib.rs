@@ -31,6 +31,7 @@ pub mod report;
 pub mod revision;
 pub mod statement;
 pub mod target;
+pub mod visible;
 pub mod window;
 
 pub use error::{Error, Result};

@@ -1,9 +1,11 @@
 //! One revision: what an author writes and what the server stores.
 //!
 //! Owns the shape that `runbook.submit(jsonb)` takes and the digest that approvals are bound to.
-//! Invariant: a [`Revision`] in memory has a valid id, no NUL byte, and no section above [`MAX_BYTES`].
+//! Invariant: a [`Revision`] in memory has valid names, headers that can be written on one line each, no NUL byte, and no
+//! section above [`MAX_BYTES`]. [`Revision::checked`] enforces what the types do not.
 
 use crate::error::{Error, Result};
+use crate::visible::visible_line;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -11,7 +13,10 @@ use std::fmt;
 /// The largest revision, in bytes of SQL and headers together.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The id of a revision: 1 to 128 characters, none of those that targets use (`@ - + :`) and no white space.
+/// The id of a revision, or a branch label: 1 to 128 ASCII letters, digits, `_` and `.`; the first is no dot.
+///
+/// People compare ids with their eyes, type them, and paste them into a shell; files are named after them. Letters of other
+/// scripts look like ASCII ones, and other punctuation has a meaning in targets (`@ - + : ,`), in a path or in a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RevisionId(String);
@@ -20,16 +25,19 @@ impl RevisionId {
     /// Checks `id` and takes it.
     ///
     /// # Errors
-    /// [`Error::RevisionId`] where Alembic's `verify_rev_id` refuses, and for words that targets reserve.
+    /// [`Error::RevisionId`] for other characters, and for words that targets reserve. Alembic's `verify_rev_id` refuses
+    /// `@ - + :` only.
     pub fn new(id: impl Into<String>) -> Result<Self> {
         let id = id.into();
-        let bad: String = id.chars().filter(|c| "@-+:,".contains(*c) || c.is_whitespace() || c.is_control()).collect();
+        let bad = id.chars().find(|c| !(c.is_ascii_alphanumeric() || "_.".contains(*c)));
         let why = if id.is_empty() {
             "it is empty".to_owned()
         } else if id.chars().count() > 128 {
             "it is longer than 128 characters".to_owned()
-        } else if !bad.is_empty() {
-            format!("\"{}\" has a meaning of its own in targets", bad.escape_debug())
+        } else if let Some(bad) = bad {
+            format!("\"{}\" is not an ASCII letter, a digit, \"_\" or \".\"", visible(bad))
+        } else if id.starts_with('.') {
+            "it starts with a dot".to_owned()
         } else if ["head", "heads", "base", "current"].contains(&id.as_str()) {
             "it is a word that targets reserve".to_owned()
         } else {
@@ -41,6 +49,14 @@ impl RevisionId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A character as a message shows it: one that is not ASCII is named too, since it may look like one that is.
+fn visible(c: char) -> String {
+    match visible_line(&c.to_string()) {
+        shown if c.is_ascii() || crate::visible::is_invisible(c) => shown.into_owned(),
+        shown => format!("{shown} (U+{:04X})", u32::from(c)),
     }
 }
 
@@ -205,12 +221,16 @@ impl Revision {
         if self.depends_on.iter().any(|dependency| dependency == id) {
             return Err(Error::Cycle { revisions: vec![id.to_owned()], relation: "dependency self-loop" });
         }
-        if let Some(label) = self.branch_labels.iter().find(|label| RevisionId::new(label.as_str()).is_err()) {
-            return Err(Error::Submission {
-                problem: format!("\"{}\" can't be a branch label", label.escape_debug()),
-                fix: "Labels follow the rules of revision ids: no white space and none of @ - + :".into(),
-            });
+        let names = [("a branch label", &self.branch_labels), ("a dependency", &self.depends_on)];
+        for (what, name) in names.iter().flat_map(|(what, names)| names.iter().map(move |name| (what, name))) {
+            if RevisionId::new(name.as_str()).is_err() {
+                return Err(Error::Submission {
+                    problem: format!("\"{}\" can't be {what}", visible_line(name)),
+                    fix: "Names have ASCII letters, digits, \"_\" and \".\", and are no word that targets reserve.".into(),
+                });
+            }
         }
+        self.check_headers()?;
         let mut names: Vec<&str> = self.branch_labels.iter().map(String::as_str).chain([id]).collect();
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -220,6 +240,31 @@ impl Revision {
             });
         }
         Ok(self)
+    }
+
+    /// Headers are printed on one line each: no value may begin another line, or move the cursor.
+    fn check_headers(&self) -> Result<()> {
+        // These are for people; line breaks in them were always read as blanks.
+        let prose = [
+            ("message", Some(&self.message)),
+            ("author", self.author.as_ref()),
+            ("irreversible_reason", self.irreversible_reason.as_ref()),
+        ];
+        let terms = [
+            ("requires_release", self.requires_release.as_ref()),
+            ("unused_for", self.unused_for.as_ref()),
+            ("backfill", self.backfill.as_ref()),
+        ];
+        let is_bad = |c: char, breaks: &str| c.is_control() && !breaks.contains(c);
+        let prose = prose.iter().map(|(key, value)| (key, value, "\n\t"));
+        for (key, value, breaks) in prose.chain(terms.iter().map(|(key, value)| (key, value, ""))) {
+            let Some(bad) = value.and_then(|value| value.chars().find(|c| is_bad(*c, breaks))) else { continue };
+            return Err(Error::Submission {
+                problem: format!("{key} of revision \"{}\" contains the control character \"{}\"", self.revision, visible(bad)),
+                fix: format!("Write {key} on one line, without control characters."),
+            });
+        }
+        Ok(())
     }
 
     /// The upgrade's SQL as the parser takes it: the bounds of a backfill's batches are parameters there.
@@ -296,8 +341,55 @@ mod tests {
 
     #[test]
     fn refuses_ids_that_targets_could_not_name() {
-        for id in ["", "a@b", "a-b", "a+1", "head", "a b", "a\0"] {
+        for id in ["", "a@b", "a-b", "a+1", "a:b", "a,b", "head", "a b", "a\0", &"a".repeat(129)] {
             assert!(RevisionId::new(id).is_err(), "{id:?}");
+        }
+        for id in ["3f2a9c1b7d04", "v1.2_orders", "_x", "A", &"a".repeat(128)] {
+            assert!(RevisionId::new(id).is_ok(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_names_that_differ_only_by_what_nobody_sees() {
+        // A zero-width space, a soft hyphen, a Cyrillic а, a full-width digit, é in two pieces, an odd blank.
+        for id in ["a\u{200b}b", "a\u{ad}b", "\u{430}b", "a\u{ff11}", "e\u{301}", "a\u{a0}b", "a\u{202e}b", "a\u{3164}"] {
+            assert!(RevisionId::new(id).is_err(), "{id:?}");
+            for key in ["branch_labels", "depends_on", "parents"] {
+                let mut json = sample();
+                json[key] = json!([id]);
+                assert_eq!(Revision::from_json(&json).unwrap_err().sqlstate(), "22023", "{key} {id:?}");
+            }
+        }
+        let error = RevisionId::new("c\u{43e}de").unwrap_err().to_string();
+        assert!(error.contains("U+043E"), "{error}");
+        let error = RevisionId::new("a\u{202e}b").unwrap_err().to_string();
+        assert!(error.contains("<U+202E>") && !error.contains('\u{202e}'), "{error}");
+    }
+
+    #[test]
+    fn refuses_ids_that_a_shell_or_a_path_would_read_otherwise() {
+        for id in ["../up", ".hidden", "$(id)", "a;b", "a'b", "a`b", "a|b", "(head)"] {
+            assert!(RevisionId::new(id).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_headers_that_would_open_lines_of_their_own() {
+        for key in ["message", "author", "irreversible_reason", "requires_release", "unused_for", "backfill"] {
+            for text in ["a\rb", "a\u{1b}[2Jb", "a\u{85}b"] {
+                let mut json = sample();
+                json[key] = json!(text);
+                let error = Revision::from_json(&json).unwrap_err();
+                assert_eq!(error.sqlstate(), "22023", "{key}");
+                assert!(error.to_string().contains(key) && !error.to_string().contains(char::is_control), "{error}");
+            }
+            let mut json = sample();
+            json[key] = json!("a\n\tb");
+            assert_eq!(
+                Revision::from_json(&json).is_ok(),
+                ["message", "author", "irreversible_reason"].contains(&key),
+                "{key}"
+            );
         }
     }
 

@@ -58,6 +58,12 @@ fn sslmode_means_what_it_means_to_libpq() {
         assert_eq!(code("localhost", &format!("sslmode=verify-full&{root}")), tls_only);
         assert_eq!(code("127.0.0.1", &format!("sslmode=verify-full&{root}")), 6, "the certificate is not for that name");
         assert_eq!(code("localhost", "sslmode=verify-full"), 6, "nobody vouches for the certificate");
+        assert_eq!(code("localhost", "sslmode=verify-ca"), 6, "no authority of the machine is asked");
+        assert_eq!(code("localhost", "ssl%6Dode=require"), tls_only);
+        for mode in ["sslmode = require", "sslmode ='require'"] {
+            let pairs = format!("host=localhost port={port} user=postgres dbname=postgres {mode}");
+            assert_eq!(exit_code(&pairs), tls_only, "{mode}");
+        }
         assert_eq!(code("localhost", "sslmode=sometimes"), 3);
     }
 }

@@ -3,6 +3,7 @@
 use crate::audit::blocks::{Columns, Sink, Tile};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::output;
 use postgres::Client;
 use runbook_core::audit::{Finding, Opening};
 use runbook_core::checkpoint::Origin;
@@ -77,7 +78,7 @@ pub fn head(client: &mut Client) -> Result<Head> {
 
 /// What is damaged can't go on, but it can be read, and that is what an auditor is here for.
 fn notice(error: &postgres::Error) {
-    eprintln!("notice: {}", error.as_db_error().map_or_else(String::new, |error| error.message().to_owned()));
+    output::notice("notice", error.as_db_error().map_or("", |error| error.message()));
 }
 
 /// The first position that has not been archived.
@@ -294,10 +295,11 @@ pub fn same_ledger<'a>(head: &Head, origins: impl Iterator<Item = &'a str>) -> R
         };
         let place = (theirs.system_identifier, theirs.database_oid);
         if place != (own.system_identifier.clone(), own.database_oid) && told.as_ref() != Some(&place) {
-            eprintln!(
-                "notice: the ledger has moved: the checkpoint is of system {} database {}, this is system {} database {}",
+            let moved = format!(
+                "the ledger has moved: the checkpoint is of system {} database {}, this is system {} database {}",
                 place.0, place.1, own.system_identifier, own.database_oid
             );
+            output::notice("notice", &moved);
             told = Some(place);
         }
     }

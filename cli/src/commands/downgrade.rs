@@ -5,11 +5,10 @@ use crate::commands::{job, sql};
 use crate::context::{Context, rows};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::output;
+use crate::output::{self, Line, Style};
 use postgres::error::SqlState;
 use runbook_core::plan::Direction;
 use serde_json::json;
-use std::io::Write;
 
 pub fn run(args: &Downgrade, context: &Context) -> Result<()> {
     if args.sql {
@@ -32,11 +31,10 @@ pub fn run(args: &Downgrade, context: &Context) -> Result<()> {
     };
     let ids: Vec<String> = row.get(0);
     if context.format() == Format::Table {
-        let (bold, off) = if output::stdout_is_coloured() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         for id in &ids {
             let step = plan.iter().find(|step| output::text(step.get("revision")) == *id);
             let message = step.map_or_else(String::new, |step| output::text(step.get("message")));
-            writeln!(std::io::stdout().lock(), "downgrade {bold}{id}{off}  {message}")?;
+            output::line(&Line::new("downgrade ").styled(Style::Bold, id).then("  ").then(message))?;
         }
     }
     let line = match ids.len() {

@@ -3,9 +3,8 @@
 use crate::args::{Format, Report};
 use crate::context::{Context, rows};
 use crate::error::Result;
-use crate::output;
+use crate::output::{self, Line, Style};
 use serde_json::{Value, json};
-use std::io::Write;
 
 const SQL: &str = "\
 WITH entry AS ( \
@@ -45,35 +44,31 @@ pub fn report(args: &Report, context: &Context) -> Result<()> {
         ),
         &[&args.since, &args.limit],
     )?;
-    let mut out = std::io::stdout().lock();
     if context.format() == Format::Json {
-        let json =
-            json!({"since": args.since, "totals": totals.first(), "roles": roles, "classes": classes, "objects": objects});
-        writeln!(out, "{}", serde_json::to_string_pretty(&json).unwrap_or_default())?;
-        return Ok(());
+        return output::value(
+            &json!({"since": args.since, "totals": totals.first(), "roles": roles, "classes": classes, "objects": objects}),
+        );
     }
     let total = |key: &str| output::text(totals.first().and_then(|row| row.get(key)));
-    let (bold, off) = if output::stdout_is_coloured() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-    writeln!(
-        out,
-        "In the last {}: {bold}{} statements would have been refused{off}, {} were refused, {} sessions went past the guard; {} roles.",
-        args.since,
-        total("would_block"),
+    let rest = format!(
+        ", {} were refused, {} sessions went past the guard; {} roles.",
         total("blocked"),
         total("bypassed"),
-        total("roles"),
-    )?;
+        total("roles")
+    );
+    let would_block = format!("{} statements would have been refused", total("would_block"));
+    output::line(&Line::new(format!("In the last {}: ", args.since)).styled(Style::Bold, would_block).then(rest))?;
     if roles.is_empty() {
-        writeln!(out, "Nothing that policy does not allow has happened: enforcing it would have disturbed nobody.")?;
-        return Ok(());
+        let nothing = "Nothing that policy does not allow has happened: enforcing it would have disturbed nobody.";
+        return output::line(&Line::new(nothing));
     }
-    drop(out);
     for (title, found, columns) in [
         ("by role", roles, &["session_role", "would_block", "blocked", "bypassed", "last"][..]),
         ("by class", classes, &["class", "would_block", "blocked", "bypassed", "last"][..]),
         ("by object", objects, &["action", "object", "would_block", "blocked", "bypassed", "example"][..]),
     ] {
-        println!("\n{bold}{title}{off}");
+        output::blank()?;
+        output::line(&Line::default().styled(Style::Bold, title))?;
         let mut found = found;
         for row in &mut found {
             if let Some(Value::String(example)) = row.get_mut("example") {

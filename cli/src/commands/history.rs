@@ -4,9 +4,9 @@ use crate::args::{Format, History};
 use crate::commands::heads::local;
 use crate::context::{Context, Row, rows};
 use crate::error::Result;
-use crate::{files, output};
+use crate::files;
+use crate::output::{self, Line};
 use runbook_core::plan;
-use std::io::Write;
 
 pub fn run(args: &History, context: &Context) -> Result<()> {
     let (history, current) = if context.is_local() {
@@ -22,27 +22,26 @@ pub fn run(args: &History, context: &Context) -> Result<()> {
     if context.format() == Format::Json {
         return output::rows(context.format(), &history, &[], "");
     }
-    let mut out = std::io::stdout().lock();
     for row in &history {
         let mark = args.indicate_current && current.contains(&output::text(row.get("revision")));
-        writeln!(out, "{}{}", one_line(row), if mark { " (current)" } else { "" })?;
+        output::line(&Line::new(one_line(row, mark)))?;
         if args.verbose {
             for (label, key) in [("status", "status"), ("phase", "phase"), ("applied", "applied_at"), ("file", "file")] {
                 let value = output::text(row.get(key));
                 if !value.is_empty() {
-                    writeln!(out, "    {label}: {value}")?;
+                    output::line(&Line::new(format!("    {label}: {value}")))?;
                 }
             }
         }
     }
     if history.is_empty() {
-        writeln!(out, "there are no revisions")?;
+        output::line(&Line::new("there are no revisions"))?;
     }
     Ok(())
 }
 
-/// As Alembic prints it: `parent -> revision (head), message`.
-pub fn one_line(row: &Row) -> String {
+/// As Alembic prints it: `parent -> revision (head) (current), message`. What the author wrote comes last.
+fn one_line(row: &Row, is_current: bool) -> String {
     let parents = output::text(row.get("parents"));
     let parents = if parents.is_empty() { "<base>".to_owned() } else { parents };
     let flag = |key: &str, word: &str| {
@@ -51,11 +50,12 @@ pub fn one_line(row: &Row) -> String {
     let labels = output::text(row.get("branch_labels"));
     let labels = if labels.is_empty() { labels } else { format!(" ({labels})") };
     format!(
-        "{parents} -> {}{labels}{}{}{}, {}",
+        "{parents} -> {}{labels}{}{}{}{}, {}",
         output::text(row.get("revision")),
         flag("is_head", "head"),
         flag("is_branch_point", "branchpoint"),
         flag("is_merge_point", "mergepoint"),
+        if is_current { " (current)" } else { "" },
         output::text(row.get("message"))
     )
 }

@@ -3,16 +3,21 @@
 //! The Python helper does the running; here are the scratch database, the files and the report.
 
 use crate::args::{Alembic, Format};
+use crate::connect::Parameters;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::{connect, files, output};
+use crate::output::{self, Line};
+use crate::{connect, files};
 use runbook_core::{Revision, RevisionId, file};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 const HELPER: &str = include_str!("import_alembic.py");
+
+/// The variable that hands the settings to the helper; among them is the password of the scratch server.
+const SETTINGS: &str = "RUNBOOK_IMPORT_SETTINGS";
 
 /// One line of the helper.
 #[derive(Debug, Deserialize)]
@@ -57,10 +62,11 @@ fn record(args: &Alembic, server: Option<&str>, database: &str) -> Result<Vec<Re
     script.as_file().write_all(HELPER.as_bytes())?;
     let settings = json!({
         "ini": args.ini, "script_location": args.script_location, "initial": args.initial,
-        "server": server.unwrap_or_default(), "database": database,
+        "server": server_of(server)?, "database": database,
     });
     let mut child =
-        Command::new(&args.python).arg(script.path()).arg(settings.to_string()).stdout(Stdio::piped()).spawn().map_err(
+        // Everybody can read the arguments of a process; its environment is for its own user.
+        Command::new(&args.python).arg(script.path()).env(SETTINGS, settings.to_string()).stdout(Stdio::piped()).spawn().map_err(
             |error| {
                 let hint = "Name a Python that has alembic and the project's packages with --python.";
                 Error::new(Kind::Failed, format!("{}: {error}", args.python.display()), hint)
@@ -74,7 +80,7 @@ fn record(args: &Alembic, server: Option<&str>, database: &str) -> Result<Vec<Re
             if let Some(json) = line.strip_prefix("runbook-import ") {
                 let one: Recorded =
                     serde_json::from_str(json).map_err(|error| Error::new(Kind::Failed, error.to_string(), ""))?;
-                eprintln!("recorded {} {}", one.revision, one.message);
+                output::diagnostic(&Line::new(format!("recorded {} {}", one.revision, one.message)));
                 recorded.push(one);
             }
         }
@@ -85,6 +91,12 @@ fn record(args: &Alembic, server: Option<&str>, database: &str) -> Result<Vec<Re
         return Err(Error::new(Kind::Failed, "the Alembic environment could not be run", hint));
     }
     Ok(recorded)
+}
+
+/// What the helper connects to: a URL as it is, or the options of a key=value string.
+fn server_of(server: Option<&str>) -> Result<Value> {
+    let text = server.unwrap_or_default();
+    if text.contains("://") { Ok(json!(text)) } else { Ok(json!(Parameters::parse(text)?.all())) }
 }
 
 fn render(one: &Recorded) -> Result<(Revision, String)> {
@@ -117,7 +129,7 @@ fn render(one: &Recorded) -> Result<(Revision, String)> {
         unused_for: None,
         backfill: None,
     };
-    let body = file::write(&revision.checked()?);
+    let body = file::write_faithfully(&revision.checked()?)?;
     Ok((file::parse(&one.revision, body.as_bytes())?, body))
 }
 
@@ -136,17 +148,35 @@ fn report(context: &Context, recorded: &[Recorded], directory: &str) -> Result<(
             .collect();
         return output::message(context.format(), "imported", json!(rows), "");
     }
-    println!("imported {} revisions into {directory}", recorded.len());
+    let say = |text: String| output::line(&Line::new(text));
+    say(format!("imported {} revisions into {directory}", recorded.len()))?;
     for one in recorded.iter().filter(|one| one.irreversible_reason.is_some()) {
         let reason = one.irreversible_reason.as_deref().unwrap_or_default();
-        println!("  {}: no way back: {}", one.revision, reason.lines().next().unwrap_or_default());
+        say(format!("  {}: no way back: {}", one.revision, reason.lines().next().unwrap_or_default()))?;
     }
     for one in recorded.iter().filter(|one| !one.reads.is_empty()) {
-        println!("  {}: read rows that a scratch database doesn't have; look for CHECK in the file", one.revision);
+        say(format!("  {}: read rows that a scratch database doesn't have; look for CHECK in the file", one.revision))?;
     }
     for one in recorded.iter().filter(|one| !one.transaction) {
-        println!("  {}: has statements outside a transaction (transaction: off)", one.revision);
+        say(format!("  {}: has statements outside a transaction (transaction: off)", one.revision))?;
     }
-    println!("next: runbook submit");
-    Ok(())
+    say("next: runbook submit".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_helper_gets_a_url_as_it_is_and_options_one_by_one() {
+        assert_eq!(server_of(Some("postgresql://u:p@h/d")).unwrap(), json!("postgresql://u:p@h/d"));
+        let options = server_of(Some("host=h password='two words' sslmode = require")).unwrap();
+        assert_eq!(options, json!({"host": "h", "password": "two words", "sslmode": "require"}));
+        assert_eq!(server_of(None).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn the_helper_takes_its_settings_from_the_environment_alone() {
+        assert!(HELPER.contains(SETTINGS) && !HELPER.contains("sys.argv"));
+    }
 }

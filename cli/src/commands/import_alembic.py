@@ -77,7 +77,10 @@ def literal(cursor, statement, parameters):
 
 
 def sqlalchemy_url(server, database):
-    """The scratch database as SQLAlchemy spells it: libpq reads its own PG* variables for what is left out."""
+    """The scratch database as SQLAlchemy spells it: libpq reads its own PG* variables for what is left out.
+
+    The server is a URL, or a mapping of libpq's options.
+    """
     from urllib.parse import parse_qsl, urlencode, urlsplit
 
     driver = "postgresql+psycopg2"
@@ -96,7 +99,7 @@ def sqlalchemy_url(server, database):
                 query["port"] = host.split(":")[1]
             authority = user + "@" if user else ""
     else:
-        query = dict(pair.split("=", 1) for pair in server.split())
+        query = dict(server)
         authority = ""
         for key in ("dbname",):
             query.pop(key, None)
@@ -105,7 +108,8 @@ def sqlalchemy_url(server, database):
 
 
 def main():
-    settings = json.loads(sys.argv[1])
+    # Not by the arguments, which everybody can read; and not for the project's own processes.
+    settings = json.loads(os.environ.pop("RUNBOOK_IMPORT_SETTINGS"))
     scratch, clone = settings["database"], settings["database"] + "_back"
     url = sqlalchemy_url(settings["server"], scratch)
     config = Config(settings["ini"] if os.path.exists(settings["ini"]) else None)

@@ -3,38 +3,54 @@
 use crate::args::Format;
 use crate::context::{Context, rows};
 use crate::error::Result;
-use crate::output;
-use std::io::Write;
+use crate::output::{self, Line, Style};
 
 pub fn run(context: &Context) -> Result<()> {
     let waiting = rows(&mut context.connect()?, "SELECT * FROM runbook.inbox()", &[])?;
-    let mut out = std::io::stdout().lock();
     if context.format() == Format::Json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&waiting).unwrap_or_default())?;
-        return Ok(());
+        return output::value(&waiting);
     }
     if waiting.is_empty() {
-        writeln!(out, "nothing waits for you")?;
+        output::line(&Line::new("nothing waits for you"))?;
     }
-    let (bold, red, off) = if output::stdout_is_coloured() { ("\x1b[1m", "\x1b[31m", "\x1b[0m") } else { ("", "", "") };
     for one in &waiting {
         let text = |key: &str| output::text(one.get(key));
-        writeln!(out, "{} {bold}{}{off}  {}  ({})", text("kind"), text("id"), text("message"), text("requested_by"))?;
+        let word = |key: &str| shell_word(&text(key));
+        let first = Line::new(text("kind")).then(" ").styled(Style::Bold, text("id"));
+        output::line(&first.then(format!("  {}  ({})", text("message"), text("requested_by"))))?;
         for action in one.get("would").and_then(serde_json::Value::as_array).into_iter().flatten() {
-            writeln!(out, "    would {red}{}{off}", output::text(Some(action)))?;
+            output::line(&Line::new("    would ").styled(Style::Red, output::text(Some(action))))?;
         }
-        writeln!(out, "    needs {}", text("needs"))?;
+        output::line(&Line::new(format!("    needs {}", text("needs"))))?;
         // With the digest, it approves what was read and nothing that was submitted since.
         let command = match text("kind").as_str() {
-            "permit" => format!("runbook permit approve {} -m COMMENT", text("id")),
-            _ => format!("runbook approve {} --digest {} -m COMMENT", text("id"), text("digest")),
+            "permit" => format!("runbook permit approve {} -m COMMENT", word("id")),
+            _ => format!("runbook approve {} --digest {} -m COMMENT", word("id"), word("digest")),
         };
-        writeln!(
-            out,
-            "    read  {}",
-            if text("kind") == "permit" { "runbook permit list".to_owned() } else { format!("runbook show {}", text("id")) }
-        )?;
-        writeln!(out, "    then  {bold}{command}{off}")?;
+        let read = match text("kind").as_str() {
+            "permit" => "runbook permit list".to_owned(),
+            _ => format!("runbook show {}", word("id")),
+        };
+        output::line(&Line::new("    read  ").then(read).command())?;
+        output::line(&Line::new("    then  ").styled(Style::Bold, command).command())?;
     }
     Ok(())
+}
+
+/// A text as one word of a command to paste, whatever a server calls its revisions.
+fn shell_word(text: &str) -> String {
+    let is_plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_one_word_of_the_command() {
+        assert_eq!(shell_word("1c0ffee00aa1"), "1c0ffee00aa1");
+        assert_eq!(shell_word("a; $(id)"), "'a; $(id)'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
 }

@@ -3,6 +3,7 @@
 use crate::args::Init;
 use crate::config::{NAME, TEMPLATE};
 use crate::error::{Error, Kind, Result};
+use crate::output::{self, Line};
 use std::fs;
 use std::io::Write;
 
@@ -12,7 +13,6 @@ pub fn run(args: &Init) -> Result<()> {
     })?;
     file.write_all(TEMPLATE.replace("DIRECTORY", &args.directory.display().to_string()).as_bytes())?;
     fs::create_dir_all(&args.directory)?;
-    println!("wrote {NAME} and {}/", args.directory.display());
-    println!("next: runbook revision -m \"what it does\"");
-    Ok(())
+    output::line(&Line::new(format!("wrote {NAME} and {}/", args.directory.display())))?;
+    output::line(&Line::new("next: runbook revision -m \"what it does\""))
 }

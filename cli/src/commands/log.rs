@@ -123,7 +123,7 @@ fn print(args: &Log, context: &Context, mut entries: Vec<Row>) -> Result<()> {
     if args.follow && context.format() == Format::Json {
         // One object a line, since there is no last one.
         for entry in &entries {
-            output::line(&Value::Object(entry.clone()))?;
+            output::compact(&Value::Object(entry.clone()))?;
         }
         return Ok(());
     }

@@ -2,7 +2,9 @@
 
 use crate::args::Args;
 use crate::error::Result;
+use crate::output;
 use clap::CommandFactory;
+use std::io::Write;
 
 pub fn page() -> Result<()> {
     let command = Args::command();
@@ -12,10 +14,10 @@ pub fn page() -> Result<()> {
         let name = format!("runbook-{}", verb.get_name());
         clap_mangen::Man::new(verb.clone().name(name)).render(&mut out)?;
     }
-    Ok(std::io::Write::write_all(&mut std::io::stdout().lock(), &out)?)
+    Ok(output::stdout().write_all(&out)?)
 }
 
 pub fn completions(shell: clap_complete::Shell) -> Result<()> {
-    clap_complete::generate(shell, &mut Args::command(), "runbook", &mut std::io::stdout().lock());
+    clap_complete::generate(shell, &mut Args::command(), "runbook", &mut output::stdout());
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::commands::revision;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::output::{self, Line};
 use runbook_core::target::Resolver;
 
 pub fn run(args: &Merge, context: &Context) -> Result<()> {
@@ -38,6 +39,5 @@ pub fn run(args: &Merge, context: &Context) -> Result<()> {
         "",
         "",
     )?;
-    println!("wrote {}", path.display());
-    Ok(())
+    output::line(&Line::new(format!("wrote {}", path.display())))
 }

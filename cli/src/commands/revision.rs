@@ -4,6 +4,7 @@ use crate::args::Revision as Args;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::output::{self, Line};
 use runbook_core::target::Resolver;
 use runbook_core::{Phase, Revision, RevisionId, file};
 use std::path::PathBuf;
@@ -37,8 +38,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
         UPGRADE,
         DOWNGRADE,
     )?;
-    println!("wrote {}", path.display());
-    Ok(())
+    output::line(&Line::new(format!("wrote {}", path.display())))
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a header of the file")]

@@ -3,9 +3,10 @@
 
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::{files, output};
 use runbook_core::plan::{self, Direction};
 use runbook_core::target::Resolver;
+use runbook_core::visible::visible_line;
 use std::io::Write;
 
 pub fn print(context: &Context, range: &str, direction: Direction) -> Result<()> {
@@ -20,7 +21,8 @@ pub fn print(context: &Context, range: &str, direction: Direction) -> Result<()>
     };
     let current = Resolver::new(&files.graph, &[]).many(if start.is_empty() { "base" } else { start })?;
     let end = if end.is_empty() { "head" } else { end };
-    let mut out = std::io::stdout().lock();
+    // To be piped into psql: exact, except on a terminal.
+    let mut out = output::stdout();
     for node in plan::steps(&files.graph, &current, end, direction)? {
         let (revision, path) = &files.revisions[node];
         let sql = match direction {
@@ -32,9 +34,9 @@ pub fn print(context: &Context, range: &str, direction: Direction) -> Result<()>
             let message = format!("revision \"{}\" is irreversible: {reason}", revision.revision);
             return Err(Error::new(Kind::Failed, message, format!("See {}.", path.display())));
         };
-        writeln!(out, "-- {} {}: {}", direction.as_str(), revision.revision, revision.message)?;
+        writeln!(out, "-- {} {}: {}", direction.as_str(), revision.revision, visible_line(&revision.message))?;
         let (begin, commit) = if revision.transaction { ("BEGIN;\n", "COMMIT;\n") } else { ("", "") };
         writeln!(out, "{begin}{}\n{commit}", sql.trim_end())?;
     }
-    Ok(())
+    Ok(out.flush()?)
 }

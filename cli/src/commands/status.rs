@@ -3,42 +3,42 @@
 use crate::args::Format;
 use crate::context::{Context, rows};
 use crate::error::Result;
-use crate::output;
+use crate::output::{self, Line, Style};
 use serde_json::json;
-use std::io::Write;
 
 pub fn run(context: &Context) -> Result<()> {
     let mut client = context.connect_to_read()?;
     let layers = rows(&mut client, "SELECT * FROM runbook.guard_status()", &[])?;
     let current = rows(&mut client, "SELECT * FROM runbook.current()", &[])?;
     let pending = rows(&mut client, "SELECT * FROM runbook.plan('heads')", &[])?;
-    let mut out = std::io::stdout().lock();
     if context.format() == Format::Json {
-        let json = json!({"guard": layers, "current": current, "pending": pending});
-        writeln!(out, "{}", serde_json::to_string_pretty(&json).unwrap_or_default())?;
-        return Ok(());
+        return output::value(&json!({"guard": layers, "current": current, "pending": pending}));
     }
-    let (bold, red, green, off) =
-        if output::stdout_is_coloured() { ("\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m") } else { ("", "", "", "") };
-    writeln!(out, "{bold}guard{off}")?;
+    let heading = |text: &str| output::line(&Line::default().styled(Style::Bold, text));
+    heading("guard")?;
     for layer in &layers {
         let active = layer.get("active").and_then(serde_json::Value::as_bool) == Some(true);
-        let mark = if active { format!("{green}on {off}") } else { format!("{red}off{off}") };
-        writeln!(out, "  {mark} {:<18} {}", output::text(layer.get("layer")), output::text(layer.get("detail")))?;
+        let (style, mark) = if active { (Style::Green, "on ") } else { (Style::Red, "off") };
+        let rest = format!(" {:<18} {}", output::text(layer.get("layer")), output::text(layer.get("detail")));
+        output::line(&Line::new("  ").styled(style, mark).then(rest))?;
     }
-    let at: Vec<String> = current
-        .iter()
-        .map(|row| format!("{} ({})", output::text(row.get("revision")), output::text(row.get("message"))))
-        .collect();
-    writeln!(out, "{bold}database{off}\n  at {}", if at.is_empty() { "base".to_owned() } else { at.join(", ") })?;
-    writeln!(out, "{bold}pending{off}")?;
+    heading("database")?;
+    if current.is_empty() {
+        output::line(&Line::new("  at base"))?;
+    }
+    for row in &current {
+        let at = format!("  at {} ({})", output::text(row.get("revision")), output::text(row.get("message")));
+        output::line(&Line::new(at))?;
+    }
+    heading("pending")?;
     if pending.is_empty() {
-        writeln!(out, "  nothing: every submitted revision is applied")?;
+        output::line(&Line::new("  nothing: every submitted revision is applied"))?;
     }
     for step in &pending {
         let needs = output::text(step.get("needs"));
-        let needs = if needs.is_empty() { String::new() } else { format!("  {red}needs {needs}{off}") };
-        writeln!(out, "  {} {}{needs}", output::text(step.get("revision")), output::text(step.get("message")))?;
+        let line = Line::new(format!("  {} {}", output::text(step.get("revision")), output::text(step.get("message"))));
+        let line = if needs.is_empty() { line } else { line.then("  ").styled(Style::Red, format!("needs {needs}")) };
+        output::line(&line)?;
     }
     Ok(())
 }

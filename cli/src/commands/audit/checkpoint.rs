@@ -72,13 +72,10 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
         client.execute("SELECT runbook.record_checkpoint($1)", &[&note])?;
     }
     let read = last.map_or(checkpoint.size, |last| checkpoint.size.saturating_sub(last.size));
-    let text = format!(
-        "signed: {} entries, root {} ({read} verified now)\n{}: keep it where the server's administrators can't change it",
-        checkpoint.size,
-        runbook_core::checkpoint::format_hash(&checkpoint.root),
-        args.out.display()
-    );
-    output::message(context.format(), "checkpoint", note.clone().into(), &text)
+    let root = runbook_core::checkpoint::format_hash(&checkpoint.root);
+    let signed = format!("signed: {} entries, root {root} ({read} verified now)", checkpoint.size);
+    let keep = format!("{}: keep it where the server's administrators can't change it", args.out.display());
+    output::messages(context.format(), "checkpoint", note.clone().into(), &[&signed, &keep])
 }
 
 /// Where the checkpoints that a key has signed are kept: beside the key, a note in a JSON string a line.
@@ -124,8 +121,7 @@ fn remember(state: &Path, note: &str) -> Result<()> {
 }
 
 fn refusal(why: &Error, state: &Path) -> Error {
-    let why = why.render(false);
-    let why = why.trim_start_matches("error: ").lines().next().unwrap_or_default();
+    let why = why.message().lines().next().unwrap_or_default();
     Error::new(
         Kind::Check,
         format!("nothing is signed: {why}"),

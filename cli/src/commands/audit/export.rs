@@ -5,6 +5,7 @@ use crate::audit::server;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::key::cannot_read;
+use crate::output::{self, Line};
 use postgres::Client;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
@@ -17,7 +18,7 @@ pub fn run(args: &Export, context: &Context) -> Result<()> {
     let size = server::head(&mut client)?.size;
     let to = args.to.unwrap_or(size).min(size);
     if args.out.as_os_str() == "-" {
-        let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+        let mut out = BufWriter::with_capacity(1 << 20, output::stdout());
         write(&mut client, args.from, to, args.shape, &mut out)?;
         return Ok(out.flush()?);
     }
@@ -26,13 +27,9 @@ pub fn run(args: &Export, context: &Context) -> Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, file);
     write(&mut client, from, to, args.shape, &mut out)?;
     out.into_inner().map_err(|error| Error::from(error.into_error()))?.sync_all()?;
-    eprintln!(
-        "{}: positions {} to before {}, {} of them now",
-        args.out.display(),
-        args.from,
-        to.max(from),
-        to.saturating_sub(from)
-    );
+    let (end, count) = (to.max(from), to.saturating_sub(from));
+    let done = format!("{}: positions {} to before {end}, {count} of them now", args.out.display(), args.from);
+    output::diagnostic(&Line::new(done));
     Ok(())
 }
 

@@ -10,10 +10,7 @@ pub fn generate(args: &Keygen, context: &Context) -> Result<()> {
     let key = PrivateKey::generate(&args.name)?;
     key.save(&args.out)?;
     let public = key.public()?.line()?;
-    let lines = format!(
-        "private key: {} (keep it away from the server)\npublic key:  {}\n{public}",
-        args.out.display(),
-        public_file(&args.out).display()
-    );
-    output::message(context.format(), "public_key", public.clone().into(), &lines)
+    let private_file = format!("private key: {} (keep it away from the server)", args.out.display());
+    let public_file = format!("public key:  {}", public_file(&args.out).display());
+    output::messages(context.format(), "public_key", public.clone().into(), &[&private_file, &public_file, &public])
 }

@@ -70,11 +70,11 @@ pub fn check(args: &CheckProof, context: &Context) -> Result<()> {
     }
     let signers: Vec<&str> = proof.note.signatures.iter().map(|signature| signature.name.as_str()).collect();
     let text = format!(
-        "proved: entry {} of the {} that {} signed, in ledger {}\n{payload}",
+        "proved: entry {} of the {} that {} signed, in ledger {}",
         proof.position,
         signed.size,
         signers.join(", "),
         signed.origin
     );
-    output::message(context.format(), "ok", true.into(), &text)
+    output::messages(context.format(), "ok", true.into(), &[&text, &payload])
 }

@@ -142,9 +142,12 @@ pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: &[Op
     for checkpoint in checkpoints {
         match abandoned_by(checkpoint, openings) {
             None => met.push(checkpoint.clone()),
-            Some(opening) if accepted.contains(&opening) => eprintln!(
-                "notice: the checkpoint of {} entries was given up by epoch {}, which goes on from position {}",
-                checkpoint.size, opening.epoch, opening.size
+            Some(opening) if accepted.contains(&opening) => output::notice(
+                "notice",
+                &format!(
+                    "the checkpoint of {} entries was given up by epoch {}, which goes on from position {}",
+                    checkpoint.size, opening.epoch, opening.size
+                ),
             ),
             Some(opening) => {
                 return Err(Error::new(
@@ -182,14 +185,14 @@ fn report(context: &Context, auditor: Auditor, checkpoints: usize, head: &server
         1 => "1 checkpoint met".to_owned(),
         more => format!("{more} checkpoints met"),
     };
-    let mut text = match first {
+    let text = match first {
         0 => format!("the ledger is whole: {size} entries, root {root}; {met}"),
         first => format!(
             "the ledger is whole from position {first} on: {size} entries, root {root}; {met}; those before were not read"
         ),
     };
-    if let Some(oldest) = head.oldest_unsealed.as_ref().filter(|_| head.unsealed > 0) {
-        text += &format!("\n{} entries wait to be sealed, the oldest since {oldest}", head.unsealed);
-    }
-    output::message(context.format(), "ok", true.into(), &text)
+    let waiting = head.oldest_unsealed.as_ref().filter(|_| head.unsealed > 0);
+    let waiting = waiting.map(|oldest| format!("{} entries wait to be sealed, the oldest since {oldest}", head.unsealed));
+    let lines: Vec<&str> = std::iter::once(text.as_str()).chain(waiting.as_deref()).collect();
+    output::messages(context.format(), "ok", true.into(), &lines)
 }

@@ -1,0 +1,94 @@
+//! Connections as libpq makes them: URL or key=value string, PG* variables for the rest, `sslmode` with all six values.
+//!
+//! *Architecture invariant: no connection is made with less protection than was asked for.* The library that connects knows fewer
+//! options than libpq. So the string is read here (`parameters`), and an option or a mode that can't be kept is an error.
+
+mod parameters;
+mod tls;
+
+pub use parameters::Parameters;
+
+use crate::error::{Error, Kind, Result};
+use crate::output;
+use postgres::{Client, Config};
+use postgres_openssl::MakeTlsConnector;
+use std::env;
+use std::error::Error as _;
+use std::path::PathBuf;
+use tls::Tls;
+
+/// Opens a connection. NOTICE and WARNING messages of the server go to stderr.
+pub fn connect(url: Option<&str>) -> Result<Client> {
+    let parameters = resolve(url)?;
+    let tls = protection(&parameters)?;
+    let mut config = configure(&parameters)?;
+    config.notice_callback(|notice| output::notice(&notice.severity().to_lowercase(), notice.message()));
+    config.ssl_mode(tls.mode.for_library());
+    tracing::debug!(mode = ?tls.mode, "connecting");
+    Ok(config.connect(tls.connector()?)?)
+}
+
+/// How connections are encrypted that a cancellation needs.
+pub fn tls(url: Option<&str>) -> Result<MakeTlsConnector> {
+    protection(&resolve(url)?)?.connector()
+}
+
+/// The options of a connection string, and the variables for those that it leaves out.
+fn resolve(url: Option<&str>) -> Result<Parameters> {
+    let mut parameters = Parameters::parse(url.unwrap_or_default())?;
+    parameters.complete(|name| env::var(name).ok())?;
+    Ok(parameters)
+}
+
+fn protection(parameters: &Parameters) -> Result<Tls> {
+    let default_root = env::var_os("HOME").map(|home| PathBuf::from(home).join(".postgresql/root.crt"));
+    Tls::new(parameters, default_root.filter(|file| file.is_file()))
+}
+
+fn configure(parameters: &Parameters) -> Result<Config> {
+    let mut config: Config = parameters.for_library().parse().map_err(|error: postgres::Error| {
+        // It names the option, and says nothing of its value.
+        let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        Error::new(Kind::Input, format!("the connection string can't be used: {why}"), parameters::HINT)
+    })?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        config.host("/var/run/postgresql");
+    }
+    if config.get_user().is_none() {
+        config.user(&env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "postgres".to_owned()));
+    }
+    if config.get_dbname().is_none()
+        && let Some(user) = config.get_user().map(str::to_owned)
+    {
+        config.dbname(&user);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("runbook");
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postgres::config::Host;
+
+    #[test]
+    fn what_is_read_reaches_the_library() {
+        let parameters = Parameters::parse("host = h  port=5433 dbname='a b' user=u password='it''s' options='-c a=b'");
+        assert!(parameters.is_err(), "a quote ends a value");
+        let parameters = Parameters::parse(r"host = h port=5433 dbname='a b' password='it\'s \\' options='-c a=b'").unwrap();
+        let config = configure(&parameters).unwrap();
+        assert_eq!(config.get_hosts(), [Host::Tcp("h".to_owned())]);
+        assert_eq!((config.get_ports(), config.get_dbname()), (&[5433][..], Some("a b")));
+        assert_eq!((config.get_password(), config.get_options()), (Some(&br"it's \"[..]), Some("-c a=b")));
+        assert_eq!(config.get_application_name(), Some("runbook"));
+    }
+
+    #[test]
+    fn a_value_that_is_wrong_is_not_told() {
+        let parameters = Parameters::parse("port=HUNTER2").unwrap();
+        let error = configure(&parameters).unwrap_err();
+        assert!(error.message().contains("port") && !error.message().contains("HUNTER2"), "{}", error.message());
+    }
+}

@@ -1,0 +1,343 @@
+//! A connection string, read as libpq reads it (`conninfo_parse` and `conninfo_uri_parse` in `fe-connect.c`).
+//!
+//! Errors name options, and tell nothing of what else is in the string: it may be a password.
+
+use crate::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
+
+/// What to do about a string that can't be read.
+pub const HINT: &str = "Write postgresql://user@host:port/database?sslmode=verify-full&sslrootcert=FILE, or host=… dbname=….";
+
+/// An option, as libpq calls it.
+struct Keyword {
+    name: &'static str,
+    /// The variable that stands for it where it is left out.
+    variable: Option<&'static str>,
+    /// What the library that connects calls it; `None` for those that are kept here.
+    library: Option<&'static str>,
+}
+
+const fn keyword(name: &'static str, variable: Option<&'static str>, library: Option<&'static str>) -> Keyword {
+    Keyword { name, variable, library }
+}
+
+const KEYWORDS: [Keyword; 20] = [
+    keyword("host", Some("PGHOST"), Some("host")),
+    keyword("hostaddr", None, Some("hostaddr")),
+    keyword("port", Some("PGPORT"), Some("port")),
+    keyword("dbname", Some("PGDATABASE"), Some("dbname")),
+    keyword("user", Some("PGUSER"), Some("user")),
+    keyword("password", Some("PGPASSWORD"), Some("password")),
+    keyword("options", Some("PGOPTIONS"), Some("options")),
+    keyword("application_name", Some("PGAPPNAME"), Some("application_name")),
+    keyword("connect_timeout", Some("PGCONNECT_TIMEOUT"), Some("connect_timeout")),
+    keyword("target_session_attrs", Some("PGTARGETSESSIONATTRS"), Some("target_session_attrs")),
+    keyword("channel_binding", Some("PGCHANNELBINDING"), Some("channel_binding")),
+    keyword("keepalives", None, Some("keepalives")),
+    keyword("keepalives_idle", None, Some("keepalives_idle")),
+    keyword("keepalives_interval", None, Some("keepalives_interval")),
+    keyword("keepalives_count", None, Some("keepalives_retries")),
+    keyword("tcp_user_timeout", None, Some("tcp_user_timeout")),
+    keyword("sslmode", Some("PGSSLMODE"), None),
+    keyword("sslrootcert", Some("PGSSLROOTCERT"), None),
+    keyword("sslcert", Some("PGSSLCERT"), None),
+    keyword("sslkey", Some("PGSSLKEY"), None),
+];
+
+/// Options of libpq that are not supported. Their names may be told: they are not part of a value.
+const UNSUPPORTED: [&str; 19] = [
+    "client_encoding",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "krbsrvname",
+    "load_balance_hosts",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "service",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+    "sslnegotiation",
+    "sslpassword",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+];
+
+/// Variables that ask for a protection which can't be kept.
+const REFUSED_VARIABLES: [&str; 4] = ["PGREQUIREAUTH", "PGREQUIREPEER", "PGSSLCRL", "PGSSLCRLDIR"];
+
+/// Options with their values; of one that is repeated, the last value counts.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Parameters(BTreeMap<&'static str, String>);
+
+fn unreadable(why: &str) -> Error {
+    Error::new(Kind::Input, format!("the connection string can't be read: {why}"), HINT)
+}
+
+impl Parameters {
+    /// Reads a URL or a key=value string.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut parameters = Self::default();
+        match text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
+            Some(rest) => parameters.read_url(rest)?,
+            None => parameters.read_pairs(text)?,
+        }
+        Ok(parameters)
+    }
+
+    /// The value of an option; an empty one counts as left out.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// What was given for an option, also if it is nothing.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All options with their values.
+    pub fn all(&self) -> &BTreeMap<&'static str, String> {
+        &self.0
+    }
+
+    /// Takes the variables for what the string leaves out.
+    pub fn complete(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
+        let asks = |name: &&&str| variable(name).is_some_and(|value| !value.is_empty());
+        if let Some(name) = REFUSED_VARIABLES.iter().find(asks) {
+            let message = format!("{name} asks for a protection that runbook does not support");
+            return Err(Error::new(Kind::Input, message, format!("unset {name}")));
+        }
+        for keyword in &KEYWORDS {
+            // An empty mode is refused later, as libpq does; other empty variables count as unset.
+            let is_mode = keyword.name == "sslmode";
+            let is_left_out = self.given(keyword.name).is_none_or(|value| value.is_empty() && !is_mode);
+            let value = keyword.variable.filter(|_| is_left_out).and_then(&variable);
+            if let Some(value) = value.filter(|value| !value.is_empty() || is_mode) {
+                self.0.insert(keyword.name, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The string for the library that connects, which knows no `sslmode` beyond three.
+    pub fn for_library(&self) -> String {
+        let known = KEYWORDS.iter().filter_map(|keyword| Some((keyword.library?, self.get(keyword.name)?)));
+        known.map(|(name, value)| format!("{name}='{}' ", value.replace('\\', "\\\\").replace('\'', "\\'"))).collect()
+    }
+
+    fn store(&mut self, name: &str, value: String) -> Result<()> {
+        // As the JDBC driver has it; libpq accepts it in URLs.
+        let (name, value) = if name == "ssl" && value == "true" { ("sslmode", "require".to_owned()) } else { (name, value) };
+        if let Some(keyword) = KEYWORDS.iter().find(|keyword| keyword.name == name) {
+            self.0.insert(keyword.name, value);
+            return Ok(());
+        }
+        Err(match UNSUPPORTED.iter().find(|known| **known == name) {
+            Some(known) => unreadable(&format!("runbook does not support the option \"{known}\"")),
+            None => unreadable("it has an option that libpq does not have"),
+        })
+    }
+
+    fn read_pairs(&mut self, text: &str) -> Result<()> {
+        let mut rest = text.chars().peekable();
+        let blank = |c: &char| c.is_ascii_whitespace();
+        loop {
+            while rest.next_if(blank).is_some() {}
+            if rest.peek().is_none() {
+                return Ok(());
+            }
+            let mut name = String::new();
+            while let Some(c) = rest.next_if(|c| *c != '=' && !blank(c)) {
+                name.push(c);
+            }
+            while rest.next_if(blank).is_some() {}
+            if rest.next() != Some('=') {
+                return Err(unreadable("there is no \"=\" after an option"));
+            }
+            while rest.next_if(blank).is_some() {}
+            let mut value = String::new();
+            if rest.next_if_eq(&'\'').is_some() {
+                loop {
+                    match rest.next() {
+                        None => return Err(unreadable("a quote is not closed")),
+                        Some('\'') => break,
+                        Some('\\') => value.extend(rest.next()),
+                        Some(c) => value.push(c),
+                    }
+                }
+            } else {
+                while let Some(c) = rest.next_if(|c| !blank(c)) {
+                    if c == '\\' { value.extend(rest.next()) } else { value.push(c) }
+                }
+            }
+            self.store(&name, value)?;
+        }
+    }
+
+    fn read_url(&mut self, mut rest: &str) -> Result<()> {
+        let authority = rest.find(['@', '/']).filter(|at| rest[*at..].starts_with('@'));
+        if let Some(at) = authority {
+            let (user, password) = rest[..at].split_once(':').map_or((&rest[..at], None), |(user, word)| (user, Some(word)));
+            self.store("user", decoded(user)?)?;
+            if let Some(password) = password {
+                self.store("password", decoded(password)?)?;
+            }
+            rest = &rest[at + 1..];
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        self.read_hosts(&rest[..end])?;
+        let (path, query) = rest[end..].split_once('?').map_or((&rest[end..], None), |(path, query)| (path, Some(query)));
+        if let Some(name) = path.strip_prefix('/').filter(|name| !name.is_empty()) {
+            self.store("dbname", decoded(name)?)?;
+        }
+        for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
+            let Some((name, value)) = pair.split_once('=').filter(|(_, value)| !value.contains('=')) else {
+                return Err(unreadable("a parameter of the URL is not NAME=VALUE; write %3D for \"=\" in a value"));
+            };
+            self.store(&decoded(name)?, decoded(value)?)?;
+        }
+        Ok(())
+    }
+
+    fn read_hosts(&mut self, text: &str) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+        for one in text.split(',') {
+            let (host, port) = match one.strip_prefix('[') {
+                Some(literal) => {
+                    let (host, rest) = literal.split_once(']').ok_or_else(|| unreadable("an address in [ is not closed"))?;
+                    let port = rest.strip_prefix(':');
+                    if host.is_empty() || (port.is_none() && !rest.is_empty()) {
+                        return Err(unreadable("an address in [ ] is empty, or something else than a port follows"));
+                    }
+                    (host, port)
+                }
+                None => one.split_once(':').map_or((one, None), |(host, port)| (host, Some(port))),
+            };
+            hosts.push(decoded(host)?);
+            ports.push(decoded(port.unwrap_or_default())?);
+        }
+        self.store("host", hosts.join(","))?;
+        if ports.iter().any(|port| !port.is_empty()) {
+            self.store("port", ports.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+fn decoded(text: &str) -> Result<String> {
+    let bad = || unreadable("a % is not followed by two hexadecimal digits; write %25 for \"%\"");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or_else(bad);
+        let code = digit()? * 16 + digit()?;
+        bytes.push(u8::try_from(code).ok().filter(|code| *code != 0).ok_or_else(bad)?);
+    }
+    String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Vec<(&'static str, String)> {
+        Parameters::parse(text).unwrap_or_else(|error| panic!("{text}: {}", error.message())).0.into_iter().collect()
+    }
+
+    fn pairs(expected: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        expected.iter().map(|(key, value)| (*key, (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn blanks_and_quotes_mean_what_they_mean_to_libpq() {
+        for text in
+            ["sslmode=require", "sslmode = require", "sslmode ='require'", " sslmode= require ", "sslmode\n=\t'requ\\ire'"]
+        {
+            assert_eq!(parsed(text), pairs(&[("sslmode", "require")]), "{text:?}");
+        }
+        assert_eq!(
+            parsed(r"dbname=a\ b user='o\'x'password=''"),
+            pairs(&[("dbname", "a b"), ("password", ""), ("user", "o'x")])
+        );
+        assert_eq!(parsed("sslmode=require sslmode=disable"), pairs(&[("sslmode", "disable")]), "the last one counts");
+        assert_eq!(parsed(""), pairs(&[]));
+    }
+
+    #[test]
+    fn urls_mean_what_they_mean_to_libpq() {
+        assert_eq!(
+            parsed("postgresql://u:p%40w@h:5433/db?sslmode=verify-full&connect_timeout=3&sslrootcert=%2Fca.pem"),
+            pairs(&[
+                ("connect_timeout", "3"),
+                ("dbname", "db"),
+                ("host", "h"),
+                ("password", "p@w"),
+                ("port", "5433"),
+                ("sslmode", "verify-full"),
+                ("sslrootcert", "/ca.pem"),
+                ("user", "u"),
+            ])
+        );
+        for query in ["ssl%6Dode=require", "sslmode=%72equire", "ssl=true", "&sslmode=require&"] {
+            assert_eq!(parsed(&format!("postgres:///?{query}")), pairs(&[("sslmode", "require")]), "{query}");
+        }
+        assert_eq!(parsed("postgresql://"), pairs(&[]));
+        assert_eq!(parsed("postgresql:///app"), pairs(&[("dbname", "app")]));
+        assert_eq!(parsed("postgresql://%2Ftmp:5432"), pairs(&[("host", "/tmp"), ("port", "5432")]));
+        assert_eq!(parsed("postgresql://[::1]:1,h?host=x"), pairs(&[("host", "x"), ("port", "1,")]));
+        assert_eq!(parsed("postgresql://h?user=a%2Bb"), pairs(&[("host", "h"), ("user", "a+b")]));
+    }
+
+    #[test]
+    fn what_cant_be_read_is_refused_and_nothing_of_it_is_told() {
+        for text in [
+            "sslmode require HUNTER2",
+            "password=a HUNTER2",
+            "password=a HUNTER2=b",
+            "password='HUNTER2",
+            "postgresql://u:HUNTER2@h/d?sslmode",
+            "postgresql://u:HUNTER2@h/d?a=b=c",
+            "postgresql://u:HUNTER2%@h/d",
+            "postgresql://u:HUNTER2%00@h/d",
+            "postgresql://u:HUNTER2@[::1/d",
+            "postgresql://u:HUNTER2@[::1]x/d",
+            "postgresql://u:HUNTER2/x@h/d?Sslmode=require",
+            "host=h require_auth=scram-sha-256 password=HUNTER2",
+            "host=h sslcrl=HUNTER2",
+        ] {
+            let Err(error) = Parameters::parse(text) else { panic!("{text} was read") };
+            let told: Vec<String> = error.lines().iter().map(|line| line.render(false, None)).collect();
+            assert!(!told.concat().contains("HUNTER2"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn variables_stand_for_what_is_left_out() {
+        let variable = |name: &str| match name {
+            "PGSSLMODE" => Some("verify-full".to_owned()),
+            "PGAPPNAME" => Some("app".to_owned()),
+            "PGHOST" => Some(String::new()),
+            _ => None,
+        };
+        let mut parameters = Parameters::parse("host=h application_name=own").unwrap();
+        parameters.complete(variable).unwrap();
+        let values = ["host", "application_name", "sslmode"].map(|name| parameters.get(name));
+        assert_eq!(values, [Some("h"), Some("own"), Some("verify-full")]);
+        let mut named = Parameters::parse("sslmode=prefer").unwrap();
+        named.complete(variable).unwrap();
+        assert_eq!(named.get("sslmode"), Some("prefer"), "what the string says counts");
+        let mut refused = Parameters::default();
+        assert!(refused.complete(|name| (name == "PGREQUIREAUTH").then(|| "scram-sha-256".to_owned())).is_err());
+    }
+}
