@@ -3,7 +3,7 @@
 //! Owns the classification. It refuses to look at statement text. The class answers one question: who loses
 //! if this runs? See `docs/guard.md` for the table.
 
-use crate::command::{Change, Command, Name, TypeChange};
+use crate::command::{Change, Command, Name, RuleEffect, TypeChange};
 use crate::identity::{Address, Identity};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -195,8 +195,8 @@ impl Action {
             _ => kind,
         };
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        // Constraints are bound through their table; their own OIDs are not looked up beforehand.
-        let identity = if kind.ends_with("constraint") { Identity::Unknown } else { Identity::Is(address) };
+        // A domain's are not looked up beforehand; the statement names the domain.
+        let identity = if kind == "domain constraint" { Identity::Unknown } else { Identity::Is(address) };
         Self {
             verb: "drop".to_owned(),
             class: drop_class(kind),
@@ -313,18 +313,16 @@ pub fn classify(command: &Command) -> Vec<Action> {
         }
         // What happens to the rows of a table afterwards is not what its statements say.
         Command::Policy { table, name } => vec![Action::on_part("create", Class::Security, "policy", table, name)],
-        Command::Rule { table, name, replace, instead, nothing } => {
-            let class = match (instead, nothing) {
-                (true, true) => Class::Destructive,
-                (true, false) => Class::Breaking,
-                _ if *replace => Class::Breaking,
-                _ => Class::Additive,
+        Command::Rule { table, name, replace, effect } => {
+            let class = match effect {
+                RuleEffect::Loses => Class::Destructive,
+                RuleEffect::Redirects => Class::Breaking,
             };
             vec![Action::on_part(create_verb(*replace), class, "rule", table, name)]
         }
-        Command::Trigger { table, name, replace, interferes } => {
-            let class = if *replace || *interferes { Class::Breaking } else { Class::Additive };
-            vec![Action::on_part(create_verb(*replace), class, "trigger", table, name)]
+        // Whatever its timing: a function that raises stops every write.
+        Command::Trigger { table, name, replace } => {
+            vec![Action::on_part(create_verb(*replace), Class::Breaking, "trigger", table, name)]
         }
         Command::Definer { verb, kind, name } => vec![Action::on(verb, Class::Security, kind, name)],
         Command::DependsOnExtension { kind, name, part } => vec![match part {
@@ -351,10 +349,13 @@ pub fn classify(command: &Command) -> Vec<Action> {
         }
         Command::Several(commands) => commands.iter().flat_map(classify).collect(),
         Command::Control { function } => vec![Action::on("call", Class::Control, "function", function)],
-        Command::Shared { verb, kind, name } => vec![Action::on(verb, Class::Control, kind, &Name::bare(name.as_str()))],
+        Command::Shared { verb, kind, name } => vec![Action::on(verb, Class::Control, kind, name)],
+        Command::Harmless { verb, kind, names } => {
+            names.iter().map(|name| Action::on(verb, Class::Additive, kind, name)).collect()
+        }
         Command::Membership { granted, members, revoke } => {
             let verb = format!("{} {} members of", if *revoke { "remove" } else { "make" }, members.join(", "));
-            named(&verb, Class::Control, "role", granted)
+            granted.iter().map(|name| Action::on(&verb, Class::Control, "role", name)).collect()
         }
         Command::Outside { verb, kind, name } => vec![Action::on(verb, Class::Control, kind, &Name::bare(name.as_str()))],
         Command::Lock { names } => names.iter().map(|name| Action::on("lock", Class::Blocking, "table", name)).collect(),
@@ -418,6 +419,8 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
             let class = if *scans { Class::Blocking } else { Class::Additive };
             Action::on_part("add", class, "constraint", name, part)
         }
+        Change::AddRestriction { name: part } => Action::on_part("add", Class::Breaking, "constraint", name, part),
+        Change::ValidateConstraint { name: part } => Action::on_part("validate", Class::Blocking, "constraint", name, part),
         Change::AddCascade { name: part, .. } => Action::on_part("add", Class::Breaking, "constraint", name, part),
         Change::Inherit { parent } => Action::on("inherit from", Class::Breaking, "table", parent),
         Change::DropConstraint { name: part } => Action::on_part("drop", Class::Breaking, "constraint", name, part),
@@ -439,6 +442,7 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
         Change::Rewrite { what } => whole(what, Class::Blocking),
         Change::ReplicaIdentity { nothing: true } => whole("remove replica identity of", Class::Breaking),
         Change::ReplicaIdentity { nothing: false } => whole("change replica identity of", Class::Additive),
+        Change::ViewSecurity => whole("change security options of", Class::Security),
         Change::Tuning => whole("tune", Class::Additive),
         Change::Unknown { .. } => whole("alter", Class::Breaking),
     }

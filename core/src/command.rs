@@ -41,6 +41,15 @@ pub enum TypeChange {
     Loses,
 }
 
+/// What a rule does to the rows of clients that know nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleEffect {
+    /// Writes vanish, or rows are changed or deleted along with them.
+    Loses,
+    /// Rows are read or written elsewhere.
+    Redirects,
+}
+
 /// One subcommand of ALTER TABLE (or ALTER VIEW, INDEX, SEQUENCE, …) by its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named after PostgreSQL's AlterTableType")]
@@ -79,6 +88,14 @@ pub enum Change {
     AddConstraint {
         name: String,
         scans: bool,
+    },
+    /// A constraint that rows which clients write from now on may fail: a CHECK, or one that is NOT VALID.
+    AddRestriction {
+        name: String,
+    },
+    /// VALIDATE CONSTRAINT.
+    ValidateConstraint {
+        name: String,
     },
     /// A foreign key whose rows go, or change, with those that they refer to.
     AddCascade {
@@ -124,6 +141,8 @@ pub enum Change {
     Inherit {
         parent: Name,
     },
+    /// Options of a view that say whose privileges and which rows count: security_invoker, security_barrier, check_option.
+    ViewSecurity,
     /// Statistics, storage, compression, reloptions, … : nothing that a client notices.
     Tuning,
     /// What this version doesn't know.
@@ -235,11 +254,18 @@ pub enum Command {
     Shared {
         verb: String,
         kind: &'static str,
-        name: String,
+        name: Name,
+    },
+    /// What changes nothing that a client notices, and is recorded all the same: COMMENT ON a shared object, REINDEX and
+    /// REFRESH CONCURRENTLY.
+    Harmless {
+        verb: &'static str,
+        kind: &'static str,
+        names: Vec<Name>,
     },
     /// Several statements' worth of [`Command::Shared`] in one: roles that are granted to roles.
     Membership {
-        granted: Vec<String>,
+        granted: Vec<Name>,
         members: Vec<String>,
         revoke: bool,
     },
@@ -259,20 +285,18 @@ pub enum Command {
         name: Name,
         member: Option<(String, Name)>,
     },
-    /// CREATE RULE. `instead` if the statement itself does not happen, `nothing` if nothing happens in its place.
+    /// CREATE RULE.
     Rule {
         table: Name,
         name: String,
         replace: bool,
-        instead: bool,
-        nothing: bool,
+        effect: RuleEffect,
     },
-    /// CREATE TRIGGER. `interferes` if it may change or skip what a statement does to a row.
+    /// CREATE TRIGGER: it runs with every write, and can change it, skip it or fail it.
     Trigger {
         table: Name,
         name: String,
         replace: bool,
-        interferes: bool,
     },
     /// CREATE FUNCTION and ALTER FUNCTION … SECURITY DEFINER.
     Definer {

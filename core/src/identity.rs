@@ -151,7 +151,7 @@ impl Identity {
     }
 
     /// Whether what was declared as `self`, under the name `path`, is what is found as `now`, in the light of what revisions
-    /// have done since.
+    /// have done since. What could not be bound to an object when it was declared covers none.
     pub fn admits(self, now: Self, path: &[String], since: &dyn History) -> bool {
         let table_of = |identity: Self| match identity {
             Self::Is(address) => Some(address.whole()),
@@ -159,7 +159,11 @@ impl Identity {
             Self::Unknown | Self::Missing => None,
         };
         match (self, now) {
-            (Self::Unknown, _) | (_, Self::Unknown | Self::Missing) => true,
+            // What goes by its name alone: a program, a parameter, what a statement creates.
+            (Self::Unknown, Self::Unknown) => true,
+            // Nothing is lost.
+            (_, Self::Missing) => true,
+            (Self::Unknown, _) | (_, Self::Unknown) => false,
             (Self::Is(declared), Self::Is(found)) => {
                 // A column is replaced by a column of the same table.
                 let comparable = declared.part == 0 || declared.object == found.object;

@@ -50,10 +50,10 @@ impl Manifest {
     /// [`Identity::admits`].
     pub fn covers(&self, action: &Action, since: &dyn History) -> Cover {
         let declared = self.actions.iter().filter(|declared| {
-            declared.verb == action.verb
+            (declared.verb == action.verb || is_worse_than(&declared.verb, &action.verb))
                 && declared.class >= action.class
                 && declared.to == action.to
-                && self.same(&declared.object, &action.object)
+                && (self.same(&declared.object, &action.object) || is_bound_to_the_same(declared, action))
         });
         let mut cover = Cover::Undeclared;
         for one in declared {
@@ -81,6 +81,19 @@ impl Manifest {
             _ => declared.path == actual.path,
         }
     }
+}
+
+/// Whether both stand for one object, however it is spelt: casts and operators have no single name.
+fn is_bound_to_the_same(declared: &Action, action: &Action) -> bool {
+    matches!(declared.identity, Identity::Is(_))
+        && declared.identity == action.identity
+        && declared.object.kind == action.object.kind
+}
+
+/// Whether what was declared is the worst that a change of a column's type can be, and what happens is a milder one: the type was not
+/// known yet.
+fn is_worse_than(declared: &str, actual: &str) -> bool {
+    declared == "recompute" && ["change type of", "widen"].contains(&actual)
 }
 
 #[cfg(test)]

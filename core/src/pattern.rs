@@ -25,6 +25,11 @@ impl Pattern {
         self.0.len() <= path.len() && self.0.iter().zip(path).all(|(glob, part)| glob_matches(glob, part))
     }
 
+    /// Whether it matches something that lies in an object with this path, and not that object itself.
+    pub fn reaches_into(&self, path: &[String]) -> bool {
+        self.0.len() > path.len() && self.0.iter().zip(path).all(|(glob, part)| glob_matches(glob, part))
+    }
+
     /// Whether it could match an object of which only the last names are known.
     pub fn may_match(&self, path: &[String]) -> bool {
         self.matches(path) || self.0.get(1..).is_none_or(|rest| Self(rest.to_vec()).matches(path) || rest.is_empty())

@@ -3,7 +3,7 @@
 //! A policy is data: an environment (a preset for every class) and rules set on top, each for a class or for a class on
 //! objects that match a pattern. The most specific rule decides. Everything here is a pure function.
 
-use crate::action::{Action, Class};
+use crate::action::{Action, Class, Object};
 use crate::approval::Requirement;
 pub use crate::pattern::Pattern;
 use crate::window::{Closed, Window, closed};
@@ -178,7 +178,42 @@ impl Policy {
 
     /// The rule for an action: of the patterns that match its object the most specific, and of equals the strictest. Where
     /// the schema is not known, every pattern that could match counts, and the strictest decides.
+    ///
+    /// A rename or a move takes the object to where other rules may apply. If one of those is weaker than the rule that protects the
+    /// object now, the move is judged by the latter: it would be its way around it.
     pub fn rule(&self, action: &Action) -> Rule {
+        let own = self.rule_here(action);
+        let Some(destination) = destination(action) else { return own };
+        let there = Action { object: Object { path: destination, ..action.object.clone() }, ..action.clone() };
+        let mut strictest = stricter(own, self.rule_here(&there));
+        if self.overrides.iter().all(|one| one.objects.is_none()) {
+            return strictest;
+        }
+        for class in Class::ALL {
+            let before = self.bounds(&Action { class, ..action.clone() }).1;
+            let after = self.bounds(&Action { class, ..there.clone() }).0;
+            if after.is_weaker_than(&before) {
+                strictest = stricter(strictest, before);
+            }
+        }
+        strictest
+    }
+
+    /// The weakest and the strictest rule for the object of an action and for all that lies in it.
+    fn bounds(&self, action: &Action) -> (Rule, Rule) {
+        let own = self.rule_here(action);
+        let path = &action.object.path;
+        let inside = self
+            .overrides
+            .iter()
+            .filter(|one| one.class == action.class && one.objects.as_ref().is_some_and(|objects| objects.reaches_into(path)));
+        inside.fold((own.clone(), own), |(weakest, strictest), one| {
+            let weaker = one.rule.is_weaker_than(&weakest);
+            (if weaker { one.rule.clone() } else { weakest }, stricter(strictest, one.rule.clone()))
+        })
+    }
+
+    fn rule_here(&self, action: &Action) -> Rule {
         if action.object.kind != "schema" && !action.object.is_in_a_schema() {
             return self.class_rule(action.class);
         }
@@ -263,10 +298,51 @@ impl Policy {
     }
 }
 
+/// The stricter of two rules.
+fn stricter(one: Rule, other: Rule) -> Rule {
+    if one.is_weaker_than(&other) { other } else { one }
+}
+
+/// Where the object of a rename or a move will be.
+fn destination(action: &Action) -> Option<Vec<String>> {
+    let to = action.to.as_ref().filter(|_| action.is_move())?;
+    let mut path = action.object.path.clone();
+    let at = if action.verb == "move" { path.len().checked_sub(2)? } else { path.len().checked_sub(1)? };
+    path[at].clone_from(to);
+    Some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::command::Name;
+
+    fn moved(verb: &str, kind: &str, path: &[&str], to: &str) -> Action {
+        let mut action = on(Class::Breaking, None, "x");
+        action.verb = verb.into();
+        action.object =
+            Object { kind: kind.into(), path: path.iter().map(|part| (*part).to_owned()).collect(), qualified: true };
+        action.to = Some(to.into());
+        action
+    }
+
+    #[test]
+    fn a_move_to_where_rules_are_weaker_is_judged_by_the_rule_that_it_leaves() {
+        let policy = with(&[
+            (Class::Destructive, Some("scratch"), rule(Verdict::Record, 0)),
+            (Class::Destructive, Some("public.tmp_*"), rule(Verdict::Allow, 0)),
+            (Class::Destructive, Some("ledger.books"), rule(Verdict::Deny, 0)),
+        ]);
+        let verdict = |action: Action| policy.rule(&action).verdict;
+        assert_eq!(verdict(moved("rename", "table", &["public", "orders"], "tmp_orders")), Verdict::RequireApproval);
+        assert_eq!(verdict(moved("move", "table", &["public", "orders"], "scratch")), Verdict::RequireApproval);
+        assert_eq!(verdict(moved("move", "table", &["ledger", "books"], "public")), Verdict::Deny);
+        assert_eq!(verdict(moved("rename", "schema", &["ledger"], "archive")), Verdict::Deny, "with all that lies in it");
+        assert_eq!(verdict(moved("rename", "schema", &["archive"], "scratch")), Verdict::RequireApproval);
+        assert_eq!(verdict(moved("rename", "table", &["public", "orders"], "sales")), Verdict::Record, "no weaker rule there");
+        assert_eq!(verdict(moved("rename", "table", &["scratch", "a"], "b")), Verdict::Record);
+        assert_eq!(verdict(moved("move", "table", &["scratch", "a"], "public")), Verdict::Record, "a stricter rule there");
+    }
 
     fn rule(verdict: Verdict, approvals: u32) -> Rule {
         Rule { verdict, approvals, approver_role: None }

@@ -48,6 +48,14 @@ fn tokens(sql: &str) -> Vec<String> {
     tokens
 }
 
+/// Whether a statement is of a kind that can carry a password, by its command tag, or speaks of one. Its text belongs into no ledger.
+pub fn may_hold_a_secret(tag: &str, sql: &str) -> bool {
+    const TAGS: [&str; 7] = ["ROLE", "USER", "GROUP", "SUBSCRIPTION", "SERVER", "SYSTEM", "FOREIGN"];
+    const WORDS: [&str; 4] = ["password", "passwd", "secret", "credential"];
+    let lower = sql.to_ascii_lowercase();
+    TAGS.iter().any(|word| tag.contains(word)) || WORDS.iter().any(|word| lower.contains(word))
+}
+
 /// SHA-256 of the normal form; 64 hex digits.
 pub fn digest(sql: &str) -> Option<String> {
     normal_form(sql).map(|text| hex::encode(Sha256::digest(text.as_bytes())))
@@ -202,6 +210,13 @@ mod tests {
         ];
         let forms: std::collections::HashSet<String> = texts.iter().map(|text| normal_form(text).unwrap()).collect();
         assert_eq!(forms.len(), texts.len());
+    }
+
+    #[test]
+    fn what_can_carry_a_password_is_told_by_its_tag_or_its_words() {
+        assert!(may_hold_a_secret("ALTER USER MAPPING", "ALTER USER MAPPING FOR a SERVER s OPTIONS (x 'y')"));
+        assert!(may_hold_a_secret("DO", "DO $$ BEGIN EXECUTE $q$ALTER ROLE a PassWord 'x'$q$; END $$"));
+        assert!(!may_hold_a_secret("ALTER TABLE", "ALTER TABLE orders ADD COLUMN note text"));
     }
 
     #[test]

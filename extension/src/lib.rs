@@ -67,5 +67,7 @@ pub extern "C-unwind" fn _PG_init() {
         truncated: guard::object_access::truncated,
         written: guard::object_access::written,
         exported: guard::object_access::exported,
+        called: guard::object_access::called,
+        created: guard::object_access::created,
     });
 }

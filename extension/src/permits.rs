@@ -19,7 +19,7 @@ use runbook_core::approval::Login;
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::policy::{Policy, Verdict};
-use runbook_core::statement::{digest, skip_blank};
+use runbook_core::statement::{digest, may_hold_a_secret, skip_blank};
 use serde_json::json;
 
 /// Asks for a permit; returns its id.
@@ -60,11 +60,17 @@ pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<Str
     };
     permits::request(&request, valid_for, &database())?;
     let facts = json!({
-        "permit": id, "statement": request.statement, "reason": reason, "expires": expires,
+        "permit": id, "statement": recordable(request.statement), "reason": reason, "expires": expires,
         "objects": manifest.actions().iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });
     ledger::record(Kind::PermitRequested, facts)?;
     Ok(id)
+}
+
+/// A statement's text as it may stand in the ledger; `None` where it can carry a password.
+fn recordable(statement: &str) -> Option<&str> {
+    let tag = statements::texts(statement).and_then(|found| found.into_iter().next()).map(|(tag, _)| tag);
+    (!may_hold_a_secret(&tag.unwrap_or_default(), statement)).then_some(statement)
 }
 
 fn refuse_needless(manifest: &Manifest, policy: &Policy) -> Result<(), ErrorReport> {
@@ -123,7 +129,7 @@ pub fn approve(name: &str, comment: Option<&str>) -> Result<String, ErrorReport>
         ));
     }
     permits::decide(&permit.permit, true, &login, session_oid(), comment)?;
-    let facts = json!({"permit": permit.permit, "statement": permit.statement, "reason": comment});
+    let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement), "reason": comment});
     ledger::record(Kind::PermitApproved, facts)?;
     Ok(permit.statement)
 }
@@ -137,7 +143,7 @@ pub fn reject(name: &str, comment: Option<&str>) -> Result<String, ErrorReport> 
     let permit = find(name)?;
     refuse_closed("reject_permit", &permit)?;
     permits::decide(&permit.permit, false, &this_login()?, session_oid(), comment)?;
-    let facts = json!({"permit": permit.permit, "statement": permit.statement, "reason": comment});
+    let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement), "reason": comment});
     ledger::record(Kind::PermitRejected, facts)?;
     Ok(permit.statement)
 }

@@ -5,6 +5,7 @@
 //! [`Scope`]; a permit's is set only by the guard, after it has used the permit up, and ends with the client's statement.
 
 use crate::pg::identity::{Moment, moment};
+use crate::pg::triggers::permission_changes;
 use runbook_core::action::{Action, Class};
 use runbook_core::identity::{Address, Events, History, Identity};
 use runbook_core::manifest::{Cover, Manifest};
@@ -134,18 +135,21 @@ pub struct Scope(());
 
 impl Drop for Scope {
     fn drop(&mut self) {
+        permission_changes();
         COVERAGE.set(None);
     }
 }
 
 /// Starts applying a revision.
 pub fn enter(coverage: Coverage) -> Scope {
+    permission_changes();
     COVERAGE.set(Some(coverage));
     Scope(())
 }
 
 /// Covers the client's statement at hand by a permit that has been used up for it.
 pub fn permit(coverage: Coverage) {
+    permission_changes();
     COVERAGE.set(Some(coverage));
 }
 

@@ -140,6 +140,9 @@ pub fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failu
         let why = match &statement.command {
             Command::SwitchRole { .. } => "Revisions run as the migration role; remove the statement.",
             Command::Transaction { .. } => "A revision is a transaction of its own; remove the statement.",
+            Command::Opaque { tag } if tag == "LISTEN" || tag == "UNLISTEN" => {
+                "It would be the session of the login that applies the revision that listens; remove the statement."
+            }
             _ => continue,
         };
         let message = format!("{} is not allowed in a revision", statement.tag);

@@ -5,6 +5,7 @@ use crate::error::refusal;
 use crate::guard::{cluster, control, status};
 use crate::ledger;
 use crate::pg::identity::{database, session_role};
+use crate::store::cluster::prepared_transactions;
 use crate::store::settings;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -23,7 +24,16 @@ fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
     settings::activate(&session_role())?;
     cluster::mark(true)?;
     let here = database();
-    let facts = json!({"system_identifier": here.system_identifier, "database_oid": here.oid});
+    // What they did was judged by nobody, and happens when somebody commits them.
+    let prepared = prepared_transactions()?;
+    if !prepared.is_empty() {
+        pgrx::notice!(
+            "{} prepared transaction(s) were judged by nobody and can still be committed: {}",
+            prepared.len(),
+            prepared.join(", ")
+        );
+    }
+    let facts = json!({"system_identifier": here.system_identifier, "database_oid": here.oid, "prepared": prepared});
     ledger::record(Kind::GuardActivated, facts)?;
     Ok(true)
 }

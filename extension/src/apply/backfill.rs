@@ -6,7 +6,7 @@ use crate::apply::run::Run;
 use crate::apply::settings::Settings;
 use crate::apply::step::{Step, Stepped, moved, planned};
 use crate::apply::throttle::Throttle;
-use crate::apply::worker::is_asked;
+use crate::apply::worker::{is_asked, must_be_operator};
 use crate::error::{from_core, refusal};
 use crate::guard::classify_all;
 use crate::pg::clock;
@@ -249,6 +249,7 @@ fn batch(
     if is_asked(job)? {
         return Ok(Batch::Asked);
     }
+    must_be_operator()?;
     let start = Instant::now();
     let stored = planned(step)?;
     let (run, pinned, statement) = begin(job, step, &stored, trouble)?;

@@ -8,15 +8,17 @@ use crate::pg::caught::Caught;
 use crate::pg::entry::Failure;
 use crate::pg::identity::set_local;
 use crate::pg::lock;
-use crate::pg::session::{Pinned, search_path};
+use crate::pg::session::{Pinned, has_pending_triggers, search_path};
 use crate::pg::statements::{self, Statement};
 use crate::session;
 use crate::store::revisions::Stored;
-use crate::store::{catalog, objects};
+use crate::store::{objects, session as stored};
+use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::Action;
 use runbook_core::command::Command;
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::plan::Direction;
+use runbook_core::statement::may_hold_a_secret;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::time::Instant;
@@ -142,8 +144,25 @@ impl Run {
 
     /// Has everything happen now, as the migration role, that would happen at the commit as somebody else; refuses what can't be had now.
     pub fn leave(&self, id: &str) -> Result<(), Failure> {
-        statements::check_constraints().map_err(|error| with_context(error, &format!("end of revision {id}")))?;
-        self.refuse_leftovers(id)
+        self.run_what_was_put_off(id)?;
+        self.session.restore(id)?;
+        // Dropping runs no code of the author's; what closing has set off, if anything, runs here.
+        self.run_what_was_put_off(id)
+    }
+
+    /// Runs the triggers that wait for the end of the transaction, and those that they put off in their turn.
+    fn run_what_was_put_off(&self, id: &str) -> Result<(), Failure> {
+        let place = format!("end of revision {id}");
+        for _ in 0..ROUNDS {
+            statements::check_constraints().map_err(|error| with_context(error, &place))?;
+            if !is_anything_put_off()? {
+                return Ok(());
+            }
+        }
+        let message = format!("revision \"{id}\" has triggers that put themselves off again and again");
+        let detail = format!("After {ROUNDS} rounds there still are some, which would run at the commit, as another role.");
+        let hint = "Have the trigger not say SET CONSTRAINTS … DEFERRED for what it writes itself.".to_owned();
+        Err(refusal("55000", message, Some(detail), Some(hint)).into())
     }
 
     /// Keeps what the permission in force has seen created and moved.
@@ -174,17 +193,6 @@ impl Run {
         statements::parse(sql).map_err(|error| Failure::Caught(with_context(error, &format!("revision {id} ({section})"))))
     }
 
-    /// A cursor WITH HOLD would run its query when the caller commits, as the caller.
-    fn refuse_leftovers(&self, id: &str) -> Result<(), Failure> {
-        let cursors = catalog::holdable_cursors()?;
-        if cursors.iter().all(|cursor| self.cursors.contains(cursor)) {
-            return Ok(());
-        }
-        let message = format!("revision \"{id}\" leaves a cursor WITH HOLD open");
-        let hint = "Declare it WITHOUT HOLD, or CLOSE it in the revision.";
-        Err(refusal("0A000", message, None, Some(hint.to_owned())).into())
-    }
-
     fn run(&self, part: &Part, id: &str, trouble: &RefCell<Trouble>, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         let section = part.section;
         let mut patience = None;
@@ -213,6 +221,14 @@ impl Run {
     }
 }
 
+/// How often triggers may put themselves off.
+const ROUNDS: usize = 20;
+
+/// Whether a trigger waits for the end of the transaction. A table can't be dropped, nor a trigger, while it does.
+fn is_anything_put_off() -> Result<bool, ErrorReport> {
+    Ok(stored::tables_with_deferrable_triggers()?.into_iter().any(has_pending_triggers))
+}
+
 /// The entry about a statement that has run; takes what the guard has observed of it.
 pub fn statement_entry(
     statement: &Statement,
@@ -227,9 +243,10 @@ pub fn statement_entry(
     let observed = observed.unwrap_or_default();
     let actions = if declared.is_empty() { observed } else { declared };
     let actions: Vec<Action> = actions.into_iter().map(|action| action.at_home(home.as_ref())).collect();
+    let text = (!may_hold_a_secret(&statement.tag, &statement.sql)).then_some(&statement.sql);
     let facts = json!({
         "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,
-        "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(), "statement": statement.sql, "duration_us": micros(start),
+        "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(), "statement": text, "duration_us": micros(start),
     });
     Ok(ledger::entry(Kind::ApplyStatement, facts)?)
 }

@@ -99,6 +99,7 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         recorder::record(Kind::ApplyFailed, facts);
         return Err(failure);
     }
+    run.session.restore_at_end()?;
     entries.push(ledger::entry(Kind::ApplyFinished, facts)?);
     store::ledger::append(&entries)?;
     Ok(plan.ids)

@@ -7,6 +7,7 @@ pub mod backfill;
 mod deferred;
 mod executor;
 pub mod jobs;
+mod leftovers;
 mod locks;
 mod migrate;
 pub mod needs;

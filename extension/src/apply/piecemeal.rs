@@ -7,7 +7,7 @@ use crate::apply::executor::{Part, Trouble, is_plain, micros, refuse_switch, sta
 use crate::apply::run::Run;
 use crate::apply::settings::Settings;
 use crate::apply::step::{Step, Stepped, done, moved, planned};
-use crate::apply::worker::{is_asked, set_up};
+use crate::apply::worker::{is_asked, must_be_operator, set_up};
 use crate::error::refusal;
 use crate::guard::classify_all;
 use crate::pg::alone::{self, Place};

@@ -1,5 +1,6 @@
 //! What the steps of one call share: policy, approvals, and the permission that a step has.
 
+use crate::apply::leftovers::Session;
 use crate::apply::needs::need;
 use crate::apply::settings::Settings;
 use crate::apply::since::Since;
@@ -18,7 +19,7 @@ use crate::store;
 use crate::store::approvals::Given;
 use crate::store::objects::{self, Lasting, Made};
 use crate::store::revisions::{self, Stored};
-use crate::store::{catalog, settings};
+use crate::store::settings;
 use runbook_core::action::{Action, Class};
 use runbook_core::approval;
 use runbook_core::identity::{Address, Events, Identity};
@@ -48,8 +49,8 @@ pub struct Run {
     pub done: RefCell<HashMap<u32, Vec<Made>>>,
     /// What of it is not stored yet.
     pub lately: RefCell<Vec<Made>>,
-    /// Cursors WITH HOLD that the caller has open.
-    pub cursors: Vec<String>,
+    /// What the caller's session holds.
+    pub session: Session,
 }
 
 impl Run {
@@ -64,7 +65,7 @@ impl Run {
             policy,
             ids: ids.to_vec(),
             approvals: OnceCell::new(),
-            cursors: catalog::holdable_cursors()?,
+            session: Session::note()?,
             done: RefCell::default(),
             lately: RefCell::default(),
         })

@@ -168,9 +168,7 @@ fn apply(job: &Job, migrator: &mut Option<Held>) -> Result<(), End> {
 /// Looks at whether the login may still do what it asked for, and sets the session up.
 fn prepare(job: &Job) -> Result<(), Report> {
     transaction(Commit::InOrder, || {
-        if !session_is_member("runbook_operator") {
-            return Err(no_operator().into());
-        }
+        must_be_operator()?;
         if job.role != job.login {
             let may = name_of_role(job.role).filter(|role| session_is_member(role));
             let Some(_) = may else {
@@ -183,6 +181,14 @@ fn prepare(job: &Job) -> Result<(), Report> {
         job::become_role(job.role);
         set_up(job)
     })
+}
+
+/// Refuses to go on for a login that is no operator any more.
+///
+/// # Errors
+/// 42501.
+pub fn must_be_operator() -> Result<(), ErrorReport> {
+    if session_is_member("runbook_operator") { Ok(()) } else { Err(no_operator()) }
 }
 
 fn no_operator() -> ErrorReport {
@@ -352,9 +358,7 @@ fn attempt(job: &Job, step: &Step, trouble: &RefCell<Trouble>) -> Result<Stepped
         if !job::is_acting_as(job.login, job.role) {
             return Err(internal("the session of a job is not the one that it began with").into());
         }
-        if !session_is_member("runbook_operator") {
-            return Err(no_operator().into());
-        }
+        must_be_operator()?;
         let started = clock::micros();
         let stored = planned(step)?;
         if stored.revision.backfill.is_some() && job.direction == Direction::Upgrade {

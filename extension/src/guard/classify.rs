@@ -155,13 +155,16 @@ fn family(kind: &str) -> String {
     if RELATIONS.contains(&kind) { "relation" } else { kind }.to_owned()
 }
 
-/// Columns, triggers, rules and row security policies carry the identity of their table until here.
+/// Columns, constraints, triggers, rules and row security policies carry the identity of their table until here.
 fn bind(mut action: Action) -> Action {
     let kind = action.object.kind.as_str();
     action.identity = match (kind, action.identity, action.object.path.last()) {
         // What is created is not looked up: it is replaced, or PostgreSQL says that it exists.
         ("trigger" | "rule" | "policy", Identity::Is(_), _) if action.verb.starts_with("create") => Identity::Unknown,
         ("column" | "trigger" | "rule" | "policy", Identity::Is(table), Some(name)) => part_of(table, kind, name),
+        ("constraint", Identity::Is(table), Some(name)) if ["drop", "rename", "validate"].contains(&action.verb.as_str()) => {
+            part_of(table, kind, name)
+        }
         ("constraint" | "domain constraint" | "enum value", ..) => Identity::Unknown,
         (_, identity, _) => identity,
     };

@@ -7,12 +7,15 @@
 use crate::error::refusal;
 use crate::guard::decide::facts;
 use crate::guard::enforcement;
+use crate::guard::protect::ROLES;
 use crate::ledger::recorder;
+use crate::pg::bind::DATABASES;
 use crate::pg::identity::{database, in_recovery};
 use crate::store::{self, cluster, settings};
 use runbook_core::action::{Action, Class};
+use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
-use runbook_core::policy::Verdict;
+use runbook_core::policy::{Policy, Verdict};
 
 /// Marks this database as guarded, with the verdict on control actions; or takes the mark away.
 pub fn mark(active: bool) -> store::Result<()> {
@@ -29,12 +32,12 @@ pub fn refresh() -> store::Result<()> {
     if settings::is_active()? { mark(true) } else { Ok(()) }
 }
 
-/// Judges a statement about shared objects. `here`: whether this database is guarded, so that its own policy decides about
-/// everything but other guarded databases themselves.
+/// Judges a statement about shared objects. `own` is the policy of this database, if it is guarded. The strictest guarded database
+/// of the cluster decides: of this one and the others that say the same, this one.
 ///
 /// # Errors
 /// 42501.
-pub fn judge(tag: &str, actions: &[Action], here: bool) -> store::Result<()> {
+pub fn judge(tag: &str, actions: &[Action], policy: Option<&Policy>) -> store::Result<()> {
     let shared: Vec<&Action> = actions.iter().filter(|action| is_shared(action)).collect();
     if shared.is_empty() || in_recovery() {
         return Ok(());
@@ -42,28 +45,59 @@ pub fn judge(tag: &str, actions: &[Action], here: bool) -> store::Result<()> {
     let own = database();
     let others = cluster::guarded()?.into_iter().filter(|other| other.oid.to_string() != own.oid.to_string());
     for other in others {
-        let about = |action: &&&Action| action.object.kind == "database" && action.object.path == [other.name.clone()];
+        let itself = Identity::Is(Address { class: DATABASES, object: other.oid, part: 0 });
+        let about = |action: &&&Action| action.identity == itself;
         if let Some(action) = shared.iter().find(about) {
             let takes_mark = action.verb.contains("runbook.guarded") || action.verb.contains("all parameters");
             let goes =
                 takes_mark || ["drop", "rename"].contains(&action.verb.as_str()) || other.verdict >= Verdict::RequireApproval;
             settle(tag, actions, action, &other, goes)?;
-        } else if !here && let Some(action) = shared.iter().find(|action| action.object.kind != "database") {
+        } else if let Some(action) = shared.iter().find(|action| takes_a_role_of_ours(action)) {
+            // Its own guard refuses it here.
+            if policy.is_none() {
+                settle(tag, actions, action, &other, true)?;
+            }
+        } else if let Some(action) = shared.iter().find(|action| is_milder_here(action, &other, policy)) {
             settle(tag, actions, action, &other, other.verdict >= Verdict::RequireApproval)?;
         }
     }
     Ok(())
 }
 
-fn is_shared(action: &Action) -> bool {
-    ["role", "database", "tablespace", "parameter"].contains(&action.object.kind.as_str()) && action.verb != "set"
+/// Whether a statement takes one of our roles away, or makes another of it, as every guarded database knows them.
+fn takes_a_role_of_ours(action: &Action) -> bool {
+    matches!(&action.object.path[..], [name] if ROLES.contains(&name.as_str()))
+        && action.object.kind == "role"
+        && action.verb != "create"
+        && action.verb != "comment on"
+        && !action.verb.ends_with("members of")
+}
+
+/// Whether the other database says more about an action than this one.
+fn is_milder_here(action: &Action, other: &cluster::Guarded, policy: Option<&Policy>) -> bool {
+    let is_about_another_database = action.object.kind == "database";
+    match policy {
+        None => !is_about_another_database,
+        Some(policy) => {
+            !is_about_another_database
+                && other.verdict >= Verdict::RequireApproval
+                && policy.rule(action).verdict < other.verdict
+        }
+    }
+}
+
+/// Whether an action is about what the whole cluster shares.
+pub fn is_shared(action: &Action) -> bool {
+    ["role", "database", "tablespace", "parameter"].contains(&action.object.kind.as_str())
+        && action.verb != "set"
+        && action.class != Class::Additive
 }
 
 /// Records in the other database's ledger, and refuses what that would.
 fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guarded, refuse: bool) -> store::Result<()> {
     let detail = format!("Database \"{}\" is guarded by pg_runbook, and shares what this statement changes.", other.name);
     let mut facts = facts(tag, actions, if refuse { "other_database" } else { "record" }, &detail, None);
-    facts["from_database"] = cluster::this_database()?.into();
+    facts["from_database"] = cluster::this_database().into();
     match (refuse, enforcement::mode()) {
         (true, "enforce") => recorder::record_elsewhere(other.oid, Kind::DdlBlocked, facts),
         (true, "record") => {

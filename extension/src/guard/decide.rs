@@ -11,12 +11,12 @@ use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::session::{self, By};
 use crate::store::{self, settings};
 use pgrx::spi::quote_literal;
-use runbook_core::action::Action;
+use runbook_core::action::{Action, Class};
 use runbook_core::identity::Identity;
 use runbook_core::ledger::{Kind, LISTED, StatementFacts, listed};
 use runbook_core::manifest::Cover;
 use runbook_core::policy::{Policy, Verdict};
-use runbook_core::statement::skip_blank;
+use runbook_core::statement::{may_hold_a_secret, skip_blank};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 
@@ -127,7 +127,8 @@ pub fn record_passing(tag: &str, actions: &[Action]) -> store::Result<()> {
         return Ok(());
     }
     let policy = settings::policy()?;
-    let passes = |action: &Action| policy.rule(action).verdict == Verdict::Allow && action.verb != "create";
+    let is_ddl = |action: &Action| action.verb == "create" || action.class == Class::Additive;
+    let passes = |action: &Action| policy.rule(action).verdict == Verdict::Allow && !is_ddl(action);
     if lasting.iter().all(passes) {
         return Ok(());
     }
@@ -141,6 +142,16 @@ pub fn record_passing(tag: &str, actions: &[Action]) -> store::Result<()> {
         ..StatementFacts::default()
     };
     ledger::record_statement(facts, lasting.iter().any(Action::outlasts_rollback))
+}
+
+/// Records that a statement begins which commits in parts: if it is cancelled, what it has done so far stays, and no event tells of it.
+pub fn record_beginning(tag: &str, actions: &[Action]) {
+    let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary).cloned().collect();
+    if lasting.is_empty() || session::is_applying() || in_recovery() {
+        return;
+    }
+    let reason = "It begins; it commits in parts, and what it has done so far stays if it is cancelled.";
+    recorder::record(Kind::DdlExecuted, facts(tag, &lasting, "record", reason, None));
 }
 
 /// The call that would let approvals decide where policy denies.
@@ -251,17 +262,13 @@ pub fn facts(tag: &str, actions: &[Action], verdict: &str, reason: &str, revisio
 
 /// The client's text, where it is one statement of a kind that can hold no password, and not longer than 8 kB.
 pub fn statement_text(tag: &str) -> Option<String> {
-    const SECRETIVE: [&str; 5] = ["ROLE", "USER", "SUBSCRIPTION", "SERVER", "SYSTEM"];
-    if SECRETIVE.iter().any(|word| tag.contains(word)) {
-        return None;
-    }
+    let fit = |text: &str| (text.len() <= 8192 && !may_hold_a_secret(tag, text)).then(|| text.to_owned());
     if let Some(statement) = client_statement(tag) {
-        let statement = skip_blank(&statement).trim_end();
-        return (statement.len() <= 8192).then(|| statement.to_owned());
+        return fit(skip_blank(&statement).trim_end());
     }
     let query = client_query().filter(|query| query.len() <= 8192)?;
     match &crate::pg::statements::texts(&query)?[..] {
-        [(found, sql)] if found == tag => Some(sql.clone()),
+        [(found, sql)] if found == tag => fit(sql),
         _ => None,
     }
 }

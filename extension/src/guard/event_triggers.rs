@@ -6,7 +6,7 @@
 
 use crate::error::refusal;
 use crate::guard::classify::classify;
-use crate::guard::decide::{When, decide, statement_text};
+use crate::guard::decide::{When, decide, record_beginning, statement_text};
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::protect;
 use crate::guard::unresolved;
@@ -76,7 +76,11 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     } else if enforcement::mode() == "off" && settings::is_active()? {
         wholeness::bypassed(&event.tag, &actions, MODE_OFF);
     }
-    decide(&event.tag, &actions, When::Before)
+    decide(&event.tag, &actions, When::Before)?;
+    if enforcement != Enforcement::Off && event.commits_midway() {
+        record_beginning(&event.tag, &actions);
+    }
+    Ok(())
 }
 
 #[pg_extern(
@@ -151,7 +155,7 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     if is_unguarded()? {
         return Ok(());
     }
-    if has_temporary_schema() {
+    if has_temporary_schema() || catalog::has_temporary_objects()? {
         check_temporary(&event)?;
     }
     if session::is_applying() {
@@ -165,7 +169,7 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     record(&event.tag, &touched)
 }
 
-/// What depends on a temporary object goes with the session, without any event: so it must not come to that.
+/// What depends on a temporary object goes with the session that it belongs to, without any event: so it must not come to that.
 fn check_temporary(event: &Event) -> Result<(), ErrorReport> {
     let tied = catalog::tied_to_temporary()?.into_iter().filter_map(|found| {
         let (kind, path, _) = describe(found)?;

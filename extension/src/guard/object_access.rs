@@ -3,6 +3,7 @@
 use crate::guard::decide::{When, decide, record_passing};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::protect;
+use crate::pg::bind::{DATABASES, TABLESPACES};
 use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::pg::objects;
 use crate::pg::own::{is_installed, is_own};
@@ -60,6 +61,7 @@ fn judge_drop(found: Address, unreported: bool) -> store::Result<()> {
     if own {
         return protect::refuse_drop("DROP", &action, enforcement);
     }
+    // By its own name alone; the statement named it, or a revision that drops it.
     if temporary || action.class != Class::Destructive {
         return Ok(());
     }
@@ -67,8 +69,8 @@ fn judge_drop(found: Address, unreported: bool) -> store::Result<()> {
     record_passing("DROP", std::slice::from_ref(&action))
 }
 
-/// Catalogs of what holds data: relations and their columns, large objects, schemas, extensions.
-const HOLDS_DATA: [u32; 4] = [RELATIONS, 2613, 2615, 3079];
+/// Catalogs of what holds data: relations and their columns, large objects, schemas, extensions, databases, tablespaces.
+const HOLDS_DATA: [u32; 6] = [RELATIONS, 2613, 2615, 3079, DATABASES, TABLESPACES];
 
 /// A table is about to be emptied, under its lock or just before it.
 pub fn truncated(table: u32) {
@@ -136,6 +138,37 @@ fn judge_export() -> store::Result<()> {
     let action = Action::on("write", Class::Control, "file", &Name::bare("lo_export"));
     decide("SELECT", std::slice::from_ref(&action), When::During)?;
     record_passing("SELECT", std::slice::from_ref(&action))
+}
+
+/// A function that does what statements have no word for is about to be called.
+pub fn called(function: u32, name: &'static str) {
+    report(judge_call(function, name));
+}
+
+fn judge_call(function: u32, name: &'static str) -> store::Result<()> {
+    if in_recovery() || !is_installed() || Enforcement::current()? == Enforcement::Off {
+        return Ok(());
+    }
+    // Collations can only come; slots and origins hold back or skip what replication sends.
+    let class = if name == "pg_import_system_collations" { Class::Additive } else { Class::Control };
+    let found = Identity::Is(Address { class: FUNCTIONS, object: function, part: 0 });
+    let name = Name { schema: Some("pg_catalog".to_owned()), identity: found, ..Name::bare(name) };
+    let action = Action::on("run", class, "function", &name);
+    decide("SELECT", std::slice::from_ref(&action), When::During)?;
+    record_passing("SELECT", std::slice::from_ref(&action))
+}
+
+/// OID of pg_proc.
+const FUNCTIONS: u32 = 1255;
+
+/// An object that the cluster shares has been created: what a revision has made is its own.
+pub fn created(found: Address) {
+    session::covering(|coverage| {
+        if let Some(coverage) = coverage {
+            let path = objects::describe(found).map(|(_, path, _)| path).unwrap_or_default();
+            coverage.events.create(found, path);
+        }
+    });
 }
 
 fn report(result: store::Result<()>) {

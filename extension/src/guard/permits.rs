@@ -55,7 +55,7 @@ pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
 fn used(permit: &Permit, policy: &Policy) -> store::Result<()> {
     let by = By::Permit { permit: permit.permit.clone(), moment: moment() };
     session::permit(Coverage::new(by, permit.manifest.clone(), Some(policy.clone()), false));
-    ledger::record(Kind::PermitUsed, json!({"permit": permit.permit, "statement": permit.statement}))
+    ledger::record(Kind::PermitUsed, json!({"permit": permit.permit}))
 }
 
 /// Why a permit does not cover the statement at hand.

@@ -121,14 +121,16 @@ fn is_damage(action: &Action) -> bool {
         _ if verb == "call" => false,
         ("role", [name]) => ROLES.contains(name) && !verb.ends_with("members of"),
         // The mark that other databases read; see `cluster`.
-        ("database", [name]) if verb.contains("runbook.guarded") || verb.contains("all parameters") => {
-            this_database().is_ok_and(|own| own == *name)
-        }
+        ("database", [name]) if verb.contains("runbook.guarded") || verb.contains("all parameters") => this_database() == *name,
         ("event trigger", [name]) => verb != "create" && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
+        // A function of somebody else's among ours would be taken for one of them.
+        _ if verb == "move" && action.to.as_deref() == Some("runbook") => true,
         // Triggers of protected tables; the extension makes them itself.
         ("trigger", [.., name]) if name.starts_with(OWN_TRIGGERS) => true,
         ("trigger", _) if action.to.as_ref().is_some_and(|to| to.starts_with(OWN_TRIGGERS)) => true,
-        _ if MAINTENANCE.contains(&verb) => false,
+        _ if verb == "vacuum full" || verb == "reindex concurrently" => false,
+        // They hold their lock as long as the transaction, and nothing can be recorded meanwhile.
+        ("table" | "index", _) if ["cluster", "reindex"].contains(&verb) => is_own(action, &path),
         _ if !is_own(action, &path) => false,
         _ if verb.starts_with("revoke ") => false,
         _ => !["grant select ", "grant execute ", "grant usage "].iter().any(|harmless| verb.starts_with(harmless)),
@@ -137,9 +139,6 @@ fn is_damage(action: &Action) -> bool {
 
 /// How the names of our triggers begin, which nobody else may use.
 const OWN_TRIGGERS: &str = "a_runbook_";
-
-/// What keeps tables in shape and leaves them what they are.
-const MAINTENANCE: [&str; 3] = ["vacuum full", "cluster", "reindex"];
 
 fn is_own(action: &Action, path: &[&str]) -> bool {
     match (action.object.kind.as_str(), path) {

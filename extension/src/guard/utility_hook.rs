@@ -1,7 +1,7 @@
 //! Layer 2, statements: what event triggers never see, and everything else before they do.
 
 use crate::guard::classify::classify;
-use crate::guard::decide::{When, decide, record_passing};
+use crate::guard::decide::{When, decide, record_beginning, record_passing};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::{cluster, object_access, protect, wholeness};
 use crate::pg::commands::Reading;
@@ -54,7 +54,8 @@ fn judge(utility: &Utility) -> store::Result<Passes> {
         if active {
             wholeness::bypassed(&utility.tag, &actions, wholeness::MODE_OFF);
         }
-        cluster::judge(&utility.tag, &actions, active)?;
+        let policy = if active { Some(settings::policy()?) } else { None };
+        cluster::judge(&utility.tag, &actions, policy.as_ref())?;
         return Ok(REPORTED);
     }
     let damaged = wholeness::damaged_triggers();
@@ -62,7 +63,9 @@ fn judge(utility: &Utility) -> store::Result<Passes> {
         wholeness::bypassed(&utility.tag, &actions, &format!("event triggers are damaged: {}", damaged.join(", ")));
     }
     hooks::set_grade(actions.iter().map(|action| action.class).max().and_then(grade).unwrap_or_default());
-    cluster::judge(&utility.tag, &actions, true)?;
+    if actions.iter().any(cluster::is_shared) {
+        cluster::judge(&utility.tag, &actions, Some(&settings::policy()?))?;
+    }
     protect::check(&utility.tag, &command, &actions, enforcement)?;
     if let Some(verb) = actions.iter().find(|action| action.empties()).map(|action| action.verb.clone()) {
         object_access::announce_truncate(&verb);
@@ -70,6 +73,9 @@ fn judge(utility: &Utility) -> store::Result<Passes> {
         actions.extend(implied);
     }
     decide(&utility.tag, &actions, When::Before)?;
+    if utility.commits_midway() {
+        record_beginning(&utility.tag, &actions);
+    }
     if !utility.has_events {
         record_passing(&utility.tag, &actions)?;
     }

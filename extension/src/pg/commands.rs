@@ -5,14 +5,14 @@
 use crate::pg::casts::{column_rewrites, has_on, type_change};
 use crate::pg::caught::text;
 use crate::pg::kinds::word;
-use crate::pg::lookup;
 use crate::pg::nodes::{
     NodePtr, data_type, extension, items, name_of, new_relation, object, parts, relation, relation_kind, relation_named, role,
     roles, schema, string, strings, tag,
 };
+use crate::pg::{bind, constraints, lookup};
 use pgrx::pg_sys;
-use pgrx::pg_sys::{AlterTableType, ConstrType, NodeTag, ObjectType};
-use runbook_core::command::{Change, Command, Name, TypeChange};
+use pgrx::pg_sys::{AlterTableType, NodeTag, ObjectType};
+use runbook_core::command::{Change, Command, Name, RuleEffect, TypeChange};
 use std::ffi::c_int;
 
 /// What was read from a parse tree.
@@ -99,7 +99,9 @@ fn command(node: NodePtr, command_tag: &str) -> Command {
             }
             NodeTag::T_GrantStmt => grant(&*node.cast::<pg_sys::GrantStmt>()),
             NodeTag::T_DropUserMappingStmt => {
-                dropped("user mapping", &text((*node.cast::<pg_sys::DropUserMappingStmt>()).servername))
+                let statement = &*node.cast::<pg_sys::DropUserMappingStmt>();
+                let name = bind::user_mapping(statement.user, &text(statement.servername));
+                Command::DropOne { kind: "user mapping".to_owned(), name }
             }
             NodeTag::T_DropSubscriptionStmt => {
                 dropped("subscription", &text((*node.cast::<pg_sys::DropSubscriptionStmt>()).subname))
@@ -142,14 +144,23 @@ fn command(node: NodePtr, command_tag: &str) -> Command {
             }
             NodeTag::T_ClusterStmt => rewrite(command_tag, "table", (*node.cast::<pg_sys::ClusterStmt>()).relation),
             NodeTag::T_RefreshMatViewStmt => {
-                let name = (*node.cast::<pg_sys::RefreshMatViewStmt>()).relation;
-                rewrite("REFRESH".to_owned(), "materialized view", name)
+                let statement = &*node.cast::<pg_sys::RefreshMatViewStmt>();
+                if statement.concurrent {
+                    let names = vec![relation(statement.relation)];
+                    return Command::Harmless { verb: "refresh concurrently", kind: "materialized view", names };
+                }
+                rewrite("REFRESH".to_owned(), "materialized view", statement.relation)
             }
             NodeTag::T_ReindexStmt => {
                 let statement = &*node.cast::<pg_sys::ReindexStmt>();
                 let kind = if statement.kind == pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX { "index" } else { "table" };
                 if has_on(statement.params, "concurrently") {
-                    return Command::Opaque { tag: command_tag };
+                    let names = if statement.relation.is_null() {
+                        vec![bind::named("database", &text(statement.name))]
+                    } else {
+                        vec![relation(statement.relation)]
+                    };
+                    return Command::Harmless { verb: "reindex concurrently", kind, names };
                 }
                 rewrite(command_tag, kind, statement.relation)
             }
@@ -211,8 +222,14 @@ fn command(node: NodePtr, command_tag: &str) -> Command {
     }
 }
 
+/// Something on an object without a schema. What is created is not looked up.
 fn shared(verb: &str, kind: &'static str, name: String) -> Command {
+    let name = if verb == "create" { Name::bare(name) } else { bind::named(kind, &name) };
     Command::Shared { verb: verb.to_owned(), kind, name }
+}
+
+fn shared_role(verb: &str, name: Name) -> Command {
+    Command::Shared { verb: verb.to_owned(), kind: "role", name }
 }
 
 /// Statements about what the whole cluster shares, about event triggers, and about what lies outside of the database.
@@ -244,8 +261,8 @@ unsafe fn shared_object(node: NodePtr) -> Option<Command> {
                 let memberships = items(statement.options).into_iter().filter_map(|option| {
                     let option = &*option.cast::<pg_sys::DefElem>();
                     match text(option.defname).as_str() {
-                        "addroleto" => Some((roles(option.arg.cast()), vec![name.clone()])),
-                        "rolemembers" | "adminmembers" => Some((vec![name.clone()], roles(option.arg.cast()))),
+                        "addroleto" => Some((bound_roles(option.arg.cast()), vec![name.clone()])),
+                        "rolemembers" | "adminmembers" => Some((vec![Name::bare(name.as_str())], roles(option.arg.cast()))),
                         _ => None,
                     }
                 });
@@ -261,25 +278,35 @@ unsafe fn shared_object(node: NodePtr) -> Option<Command> {
                     let option = &*option.cast::<pg_sys::DefElem>();
                     (text(option.defname) == "rolemembers").then(|| roles(option.arg.cast()))
                 });
-                let name = role(statement.role);
+                let name = bind::role(statement.role);
                 match members {
                     Some(members) => Command::Membership { granted: vec![name], members, revoke: statement.action < 0 },
-                    None => shared("alter", "role", name),
+                    None => shared_role("alter", name),
                 }
             }
             NodeTag::T_AlterRoleSetStmt => {
                 let statement = &*node.cast::<pg_sys::AlterRoleSetStmt>();
-                let name = if statement.role.is_null() { "all".to_owned() } else { role(statement.role) };
-                shared(&setting("set", statement.setstmt), "role", name)
+                let verb = setting("set", statement.setstmt);
+                let name = if statement.role.is_null() { Name::bare("all") } else { bind::role(statement.role) };
+                let of_role = shared_role(&verb, name);
+                // Of all roles in a database: that is the database's own setting.
+                if statement.role.is_null() && !statement.database.is_null() {
+                    return Some(Command::Several(vec![of_role, shared(&verb, "database", text(statement.database))]));
+                }
+                of_role
             }
             NodeTag::T_DropRoleStmt => {
-                let names = roles((*node.cast::<pg_sys::DropRoleStmt>()).roles);
-                Command::Several(names.iter().map(|name| dropped("role", name)).collect())
+                let names = bound_roles((*node.cast::<pg_sys::DropRoleStmt>()).roles);
+                let one = |name| Command::DropOne { kind: "role".to_owned(), name };
+                Command::Several(names.into_iter().map(one).collect())
             }
             NodeTag::T_GrantRoleStmt => {
                 let statement = &*node.cast::<pg_sys::GrantRoleStmt>();
                 let granted = items(statement.granted_roles);
-                let granted = granted.into_iter().map(|one| text((*one.cast::<pg_sys::AccessPriv>()).priv_name)).collect();
+                let granted = granted
+                    .into_iter()
+                    .map(|one| bind::named("role", &text((*one.cast::<pg_sys::AccessPriv>()).priv_name)))
+                    .collect();
                 Command::Membership { granted, members: roles(statement.grantee_roles), revoke: !statement.is_grant }
             }
             NodeTag::T_AlterSystemStmt => {
@@ -295,9 +322,25 @@ unsafe fn shared_object(node: NodePtr) -> Option<Command> {
             NodeTag::T_LoadStmt => {
                 Command::Outside { verb: "load", kind: "library", name: text((*node.cast::<pg_sys::LoadStmt>()).filename) }
             }
+            NodeTag::T_CommentStmt => {
+                let statement = &*node.cast::<pg_sys::CommentStmt>();
+                // Others fire events, which record them.
+                let kind = match statement.objtype {
+                    ObjectType::OBJECT_DATABASE => "database",
+                    ObjectType::OBJECT_ROLE => "role",
+                    ObjectType::OBJECT_TABLESPACE => "tablespace",
+                    ObjectType::OBJECT_EVENT_TRIGGER => "event trigger",
+                    _ => return None,
+                };
+                Command::Harmless { verb: "comment on", kind, names: vec![bind::named(kind, &string(statement.object))] }
+            }
             _ => return None,
         })
     }
+}
+
+fn bound_roles(list: *mut pg_sys::List) -> Vec<Name> {
+    items(list).into_iter().map(|one| bind::role(one.cast())).collect()
 }
 
 /// `set search_path of`, for a role or a database.
@@ -355,7 +398,7 @@ fn cascades(behavior: pg_sys::DropBehavior::Type) -> bool {
 }
 
 fn dropped(kind: &str, name: &str) -> Command {
-    Command::DropOne { kind: kind.to_owned(), name: Name::bare(name) }
+    Command::DropOne { kind: kind.to_owned(), name: bind::named(kind, name) }
 }
 
 fn either(variable: *mut pg_sys::RangeVar, kind: ObjectType::Type, node: NodePtr) -> Name {
@@ -489,7 +532,7 @@ fn rename(statement: &pg_sys::RenameStmt) -> Command {
     );
     let name = match statement.renameType {
         ObjectType::OBJECT_SCHEMA => schema(&part),
-        _ if name.name.is_empty() => Name::bare(part.as_str()),
+        _ if name.name.is_empty() => bind::named(word(statement.renameType), &part),
         _ => name,
     };
     let word = word(statement.renameType);
@@ -502,9 +545,50 @@ fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
     let changes = items(statement.cmds)
         .into_iter()
         // SAFETY: cmds is a list of AlterTableCmd.
-        .map(|node| change(unsafe { &*node.cast::<pg_sys::AlterTableCmd>() }, &name))
+        .flat_map(|node| changes(unsafe { &*node.cast::<pg_sys::AlterTableCmd>() }, &name))
         .collect();
-    Command::AlterTable { kind: kind_of(statement.relation, &name, word(statement.objtype)).into(), name, changes }
+    let kind = kind_of(statement.relation, &name, word(statement.objtype));
+    // SAFETY: as above.
+    let options = items(statement.cmds).into_iter().map(|node| unsafe { (*node.cast::<pg_sys::AlterTableCmd>()).def });
+    let own = Command::AlterTable { kind: kind.into(), name, changes };
+    with_outside(own, options.filter(|node| tag(*node) == NodeTag::T_List).map(|list| list.cast()))
+}
+
+/// One subcommand can be several changes: a column comes with its constraints.
+fn changes(command: &pg_sys::AlterTableCmd, table: &Name) -> Vec<Change> {
+    let own = change(command, table);
+    if command.subtype != AlterTableType::AT_AddColumn || tag(command.def) != NodeTag::T_ColumnDef {
+        return vec![own];
+    }
+    // SAFETY: the tag says so.
+    let column = unsafe { &*command.def.cast::<pg_sys::ColumnDef>() };
+    constraints::of_column(column, &table.name, own)
+}
+
+/// A statement, with the programs and files of the server that options of foreign tables, servers and the like make it reach.
+fn with_outside(own: Command, lists: impl Iterator<Item = *mut pg_sys::List>) -> Command {
+    let outside: Vec<Command> = lists.flat_map(items).filter_map(outside).collect();
+    if outside.is_empty() { own } else { Command::Several(std::iter::once(own).chain(outside).collect()) }
+}
+
+/// What file_fdw's options `program` and `filename` reach. Other wrappers may call something else so: then it is asked for in vain.
+fn outside(option: NodePtr) -> Option<Command> {
+    if tag(option) != NodeTag::T_DefElem {
+        return None;
+    }
+    // SAFETY: the tag says so.
+    let option = unsafe { &*option.cast::<pg_sys::DefElem>() };
+    // SAFETY: NUL-terminated.
+    let word = unsafe { text(option.defname) };
+    if option.defaction == pg_sys::DefElemAction::DEFELEM_DROP {
+        return None;
+    }
+    let name = string(option.arg);
+    match word.as_str() {
+        "program" => Some(Command::Outside { verb: "run", kind: "program", name }),
+        "filename" => Some(Command::Outside { verb: "read", kind: "file", name }),
+        _ => None,
+    }
 }
 
 fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
@@ -522,8 +606,8 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
             AT_DropExpression => Change::DropExpression { column: name },
             AT_DropIdentity => Change::DropIdentity { column: name },
             AT_SetIdentity => Change::ResetIdentity { column: name },
-            AT_AddConstraint => add_constraint(command.def),
-            AT_ValidateConstraint => Change::AddConstraint { name, scans: true },
+            AT_AddConstraint => constraints::added(command.def),
+            AT_ValidateConstraint => Change::ValidateConstraint { name },
             AT_DropConstraint => Change::DropConstraint { name },
             AT_ChangeOwner => Change::Owner { role: role(command.newowner) },
             AT_DetachPartition | AT_DetachPartitionFinalize => Change::DetachPartition { partition: partition(command.def) },
@@ -546,6 +630,9 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
                     && (*command.def.cast::<pg_sys::ReplicaIdentityStmt>()).identity_type as u8 == b'n',
             },
             AT_AddInherit => Change::Inherit { parent: relation(command.def.cast()) },
+            AT_SetRelOptions | AT_ResetRelOptions | AT_ReplaceRelOptions if has_view_security(command.def) => {
+                Change::ViewSecurity
+            }
             AT_SetStatistics
             | AT_SetOptions
             | AT_ResetOptions
@@ -576,25 +663,6 @@ unsafe fn partition(definition: NodePtr) -> Name {
     }
     // SAFETY: the tag says so.
     relation(unsafe { (*definition.cast::<pg_sys::PartitionCmd>()).name })
-}
-
-unsafe fn add_constraint(definition: NodePtr) -> Change {
-    if tag(definition) != NodeTag::T_Constraint {
-        return Change::AddConstraint { name: String::new(), scans: true };
-    }
-    // SAFETY: the tag says so.
-    let constraint = unsafe { &*definition.cast::<pg_sys::Constraint>() };
-    let needs_no_scan =
-        constraint.skip_validation || (constraint.contype != ConstrType::CONSTR_CHECK && !constraint.indexname.is_null());
-    // SAFETY: null or NUL-terminated.
-    let (name, scans) = (unsafe { text(constraint.conname) }, !needs_no_scan);
-    let reaches_rows = |action: std::ffi::c_char| [b'c', b'n', b'd'].contains(&(action as u8));
-    if constraint.contype == ConstrType::CONSTR_FOREIGN
-        && (reaches_rows(constraint.fk_del_action) || [b'n', b'd'].contains(&(constraint.fk_upd_action as u8)))
-    {
-        return Change::AddCascade { name, scans };
-    }
-    Change::AddConstraint { name, scans }
 }
 
 /// What a change of type does to the values. A USING expression that is more than the column itself can do anything; explicit
@@ -629,19 +697,45 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
                 let (table, name) = (relation(statement.relation), text(statement.idxname));
                 return Some(Command::CreateIndex { table, name, concurrently: statement.concurrent });
             }
-            NodeTag::T_CreateStmt | NodeTag::T_CreateForeignTableStmt => {
-                let statement = &*node.cast::<pg_sys::CreateStmt>();
-                let parents: Vec<Name> = items(statement.inhRelations).into_iter().map(|one| relation(one.cast())).collect();
-                let name = new_relation(statement.relation);
-                if !parents.is_empty() {
-                    let kind = kind_from(command_tag);
-                    return Some(Command::Several(vec![
-                        Command::Create { kind, name, replace: false },
-                        Command::Heir { parents },
-                    ]));
-                }
-                (name, false)
+            NodeTag::T_CreateForeignServerStmt => {
+                let statement = &*node.cast::<pg_sys::CreateForeignServerStmt>();
+                let own =
+                    Command::Create { kind: "server".to_owned(), name: Name::bare(text(statement.servername)), replace: false };
+                return Some(with_outside(own, [statement.options].into_iter()));
             }
+            NodeTag::T_CreateUserMappingStmt => {
+                let statement = &*node.cast::<pg_sys::CreateUserMappingStmt>();
+                let name = Name::bare(text(statement.servername));
+                let own = Command::Create { kind: "user mapping".to_owned(), name, replace: false };
+                return Some(with_outside(own, [statement.options].into_iter()));
+            }
+            NodeTag::T_CreateFdwStmt => {
+                let statement = &*node.cast::<pg_sys::CreateFdwStmt>();
+                let name = Name::bare(text(statement.fdwname));
+                let own = Command::Create { kind: "foreign data wrapper".to_owned(), name, replace: false };
+                return Some(with_outside(own, [statement.options].into_iter()));
+            }
+            NodeTag::T_AlterForeignServerStmt => {
+                let options = (*node.cast::<pg_sys::AlterForeignServerStmt>()).options;
+                return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
+            }
+            NodeTag::T_AlterFdwStmt => {
+                let options = (*node.cast::<pg_sys::AlterFdwStmt>()).options;
+                return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
+            }
+            NodeTag::T_AlterUserMappingStmt => {
+                let options = (*node.cast::<pg_sys::AlterUserMappingStmt>()).options;
+                return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
+            }
+            NodeTag::T_ImportForeignSchemaStmt => {
+                let options = (*node.cast::<pg_sys::ImportForeignSchemaStmt>()).options;
+                return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
+            }
+            NodeTag::T_CreateForeignTableStmt => {
+                let statement = &*node.cast::<pg_sys::CreateForeignTableStmt>();
+                return Some(with_outside(created_table(&statement.base, command_tag), [statement.options].into_iter()));
+            }
+            NodeTag::T_CreateStmt => return Some(created_table(&*node.cast::<pg_sys::CreateStmt>(), command_tag)),
             NodeTag::T_ViewStmt => {
                 let statement = &*node.cast::<pg_sys::ViewStmt>();
                 (new_relation(statement.view), statement.replace)
@@ -671,16 +765,13 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             }
             NodeTag::T_CreateTrigStmt => {
                 let statement = &*node.cast::<pg_sys::CreateTrigStmt>();
-                // Before or instead of the row: it can change it, or have it skipped.
-                let interferes = statement.row && statement.timing as u32 != pg_sys::TRIGGER_TYPE_AFTER;
                 let (table, name) = (relation(statement.relation), text(statement.trigname));
-                return Some(Command::Trigger { table, name, replace: statement.replace, interferes });
+                return Some(Command::Trigger { table, name, replace: statement.replace });
             }
             NodeTag::T_RuleStmt => {
                 let statement = &*node.cast::<pg_sys::RuleStmt>();
                 let (table, name) = (relation(statement.relation), text(statement.rulename));
-                let nothing = items(statement.actions).is_empty();
-                return Some(Command::Rule { table, name, replace: statement.replace, instead: statement.instead, nothing });
+                return Some(Command::Rule { table, name, replace: statement.replace, effect: effect(statement) });
             }
             NodeTag::T_CreatePolicyStmt => {
                 let statement = &*node.cast::<pg_sys::CreatePolicyStmt>();
@@ -690,6 +781,31 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
         };
         Some(Command::Create { kind: kind_from(command_tag), name, replace })
     }
+}
+
+fn created_table(statement: &pg_sys::CreateStmt, command_tag: &str) -> Command {
+    let parents: Vec<Name> = items(statement.inhRelations).into_iter().map(|one| relation(one.cast())).collect();
+    let own = Command::Create { kind: kind_from(command_tag), name: new_relation(statement.relation), replace: false };
+    if parents.is_empty() { own } else { Command::Several(vec![own, Command::Heir { parents }]) }
+}
+
+/// What a rule does to rows: they vanish where a write is replaced by none; and what it deletes or updates, nobody has asked for.
+fn effect(statement: &pg_sys::RuleStmt) -> RuleEffect {
+    let actions: Vec<NodeTag> = items(statement.actions).into_iter().map(tag).collect();
+    let writes = actions.contains(&NodeTag::T_InsertStmt);
+    let changes = actions.iter().any(|action| [NodeTag::T_DeleteStmt, NodeTag::T_UpdateStmt].contains(action));
+    let swallows = statement.instead && !writes && statement.event != pg_sys::CmdType::CMD_SELECT;
+    if changes || swallows { RuleEffect::Loses } else { RuleEffect::Redirects }
+}
+
+/// Whether options of a relation are among those of a view that say whose privileges and which rows count.
+fn has_view_security(options: NodePtr) -> bool {
+    let list: *mut pg_sys::List = if tag(options) == NodeTag::T_List { options.cast() } else { return false };
+    items(list).into_iter().filter(|option| tag(*option) == NodeTag::T_DefElem).any(|option| {
+        // SAFETY: the tag says so.
+        let name = unsafe { text((*option.cast::<pg_sys::DefElem>()).defname) };
+        ["security_invoker", "security_barrier", "check_option"].contains(&name.as_str())
+    })
 }
 
 fn kind_from(command_tag: &str) -> String {

@@ -3,7 +3,7 @@
 use crate::pg::caught::text;
 use crate::pg::commands::{self, Reading};
 use crate::pg::hooks::{self, Place};
-use crate::pg::nodes;
+use crate::pg::{alone, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::command::Command;
@@ -45,6 +45,11 @@ impl Event {
     /// Whether the statement could not be read when it started.
     pub fn was_unresolved(&self) -> bool {
         UNRESOLVED.with_borrow(|known| known.iter().any(|(place, tree)| place.is_current() && *tree == self.tree.addr()))
+    }
+
+    /// Whether it commits in parts, so that some of what it does stays when it is cancelled.
+    pub fn commits_midway(&self) -> bool {
+        alone::read(self.tree).is_some_and(|alone| alone.is_patient())
     }
 
     /// Whether the preloaded library has judged this statement just now; asked once.

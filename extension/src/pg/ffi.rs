@@ -12,6 +12,8 @@ use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int, c_long};
 
 unsafe extern "C-unwind" {
+    pub fn Async_Listen(channel: *const c_char);
+    pub fn Async_UnlistenAll();
     pub fn CommitTransactionCommand();
     pub fn CreateCommandTag(tree: *mut pg_sys::Node) -> pg_sys::CommandTag::Type;
     pub fn CreateDestReceiver(kind: pg_sys::CommandDest::Type) -> *mut pg_sys::DestReceiver;
@@ -91,9 +93,12 @@ unsafe extern "C-unwind" {
     pub fn errstart(level: c_int, domain: *const c_char) -> bool;
     pub fn getObjectIdentity(address: *const pg_sys::ObjectAddress, missing_ok: bool) -> *mut c_char;
     pub fn getObjectTypeDescription(address: *const pg_sys::ObjectAddress, missing_ok: bool) -> *mut c_char;
+    pub fn get_domain_constraint_oid(domain: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
+    pub fn get_relation_constraint_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
     pub fn get_relation_policy_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
     pub fn get_rewrite_oid(relation: pg_sys::Oid, name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
     pub fn get_role_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
+    pub fn get_subscription_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
     pub fn has_superclass(relation: pg_sys::Oid) -> bool;
     pub fn kill(pid: c_int, signal: c_int) -> c_int;
     pub fn pg_analyze_and_rewrite_fixedparams(
@@ -159,6 +164,20 @@ pub type Described = (*mut c_char, *mut c_char);
 pub unsafe extern "C-unwind" fn describe(address: *const pg_sys::ObjectAddress, into: *mut Described) {
     // SAFETY: as the caller promises; missing_ok.
     unsafe { *into = (getObjectTypeDescription(address, true), getObjectIdentity(address, true)) }
+}
+
+/// UNLISTEN *, then LISTEN to these channels.
+///
+/// # Safety
+/// As many NUL-terminated names as `count` says.
+pub unsafe extern "C-unwind" fn listen_only_to(channels: *const *const c_char, count: usize) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        Async_UnlistenAll();
+        for at in 0..count {
+            Async_Listen(*channels.add(at));
+        }
+    }
 }
 
 /// Raises an error with a hint.

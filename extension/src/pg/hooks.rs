@@ -9,7 +9,7 @@ use crate::pg::commands::{self, Reading};
 use crate::pg::identity::is_own_sql;
 use crate::pg::nodes::{self, NodePtr};
 use crate::pg::own::is_own_table;
-use crate::pg::{ffi, shared};
+use crate::pg::{alone, bind, ffi, shared};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::identity::Address;
@@ -30,6 +30,11 @@ impl Utility {
     /// What the statement would do.
     pub fn reading(&self) -> Reading {
         commands::read(self.tree, &self.tag)
+    }
+
+    /// Whether it commits in parts, so that some of what it does stays when it is cancelled.
+    pub fn commits_midway(&self) -> bool {
+        alone::read(self.tree).is_some_and(|alone| alone.is_patient())
     }
 }
 
@@ -59,6 +64,10 @@ pub struct Watch {
     pub written: fn(u32),
     /// A large object is about to be written to a file of the server.
     pub exported: fn(),
+    /// A function that no event trigger sees is about to be called, by its OID and name: it makes or drops slots, origins, collations.
+    pub called: fn(u32, &'static str),
+    /// An object that the cluster shares has been created.
+    pub created: fn(Address),
 }
 
 static WATCH: OnceLock<Watch> = OnceLock::new();
@@ -378,6 +387,32 @@ unsafe fn has_events(tree: NodePtr) -> bool {
 /// OID of lo_export(oid, text) (catalog/pg_proc.dat).
 const LO_EXPORT: u32 = 765;
 
+/// PostgreSQL's functions that change what statements have no word for (catalog/pg_proc.dat).
+const OUTSIDE_OF_STATEMENTS: [(u32, &str); 14] = [
+    (3445, "pg_import_system_collations"),
+    (3779, "pg_create_physical_replication_slot"),
+    (3780, "pg_drop_replication_slot"),
+    (3786, "pg_create_logical_replication_slot"),
+    (3878, "pg_replication_slot_advance"),
+    (4220, "pg_copy_physical_replication_slot"),
+    (4221, "pg_copy_physical_replication_slot"),
+    (4222, "pg_copy_logical_replication_slot"),
+    (4223, "pg_copy_logical_replication_slot"),
+    (4224, "pg_copy_logical_replication_slot"),
+    (6003, "pg_replication_origin_create"),
+    (6004, "pg_replication_origin_drop"),
+    (6009, "pg_replication_origin_xact_setup"),
+    (6011, "pg_replication_origin_advance"),
+];
+
+/// The name of such a function. Calls of functions are many: most are told by one comparison.
+fn outside_of_statements(function: u32) -> Option<&'static str> {
+    if !(3445..=6011).contains(&function) {
+        return None;
+    }
+    OUTSIDE_OF_STATEMENTS.iter().find(|(oid, _)| *oid == function).map(|(_, name)| *name)
+}
+
 unsafe extern "C-unwind" fn on_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
@@ -404,6 +439,14 @@ unsafe extern "C-unwind" fn on_access(
             // Calls of functions are many: an integer is compared.
             pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE if object.to_u32() == LO_EXPORT => {
                 guarded(|watch| (watch.exported)());
+            }
+            pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE => {
+                if let Some(name) = outside_of_statements(object.to_u32()) {
+                    guarded(|watch| (watch.called)(object.to_u32(), name));
+                }
+            }
+            pg_sys::ObjectAccessType::OAT_POST_CREATE if bind::is_shared(class.to_u32()) => {
+                guarded(|watch| (watch.created)(Address { class: class.to_u32(), object: object.to_u32(), part: 0 }));
             }
             pg_sys::ObjectAccessType::OAT_TRUNCATE => guarded(|watch| (watch.truncated)(object.to_u32())),
             _ => {}

@@ -114,6 +114,12 @@ pub fn database() -> Database {
     Database { system_identifier: system.to_string(), oid: oid.to_u32() }
 }
 
+/// The name of a database, for people: in whatever encoding that database has it.
+pub fn name_of_database(oid: u32) -> String {
+    // SAFETY: null if there is no such database; a NUL-terminated copy otherwise.
+    unsafe { text(pg_sys::get_database_name(pg_sys::Oid::from(oid))) }
+}
+
 /// The transaction's 64-bit id; assigns one.
 pub fn transaction_id() -> u64 {
     // SAFETY: called inside a transaction that writes.

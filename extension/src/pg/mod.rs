@@ -19,10 +19,12 @@ macro_rules! finfo {
 
 pub mod alone;
 pub mod append;
+pub mod bind;
 pub mod casts;
 pub mod caught;
 pub mod clock;
 pub mod commands;
+pub mod constraints;
 pub mod entry;
 pub mod events;
 pub mod ffi;

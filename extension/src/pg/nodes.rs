@@ -2,7 +2,7 @@
 
 use crate::pg::caught::{text, trap};
 use crate::pg::kinds::is_relation;
-use crate::pg::{ffi, lookup};
+use crate::pg::{bind, ffi, lookup};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{NodeTag, ObjectType};
 use runbook_core::command::Name;
@@ -164,7 +164,7 @@ pub fn object(kind: ObjectType::Type, node: NodePtr) -> Name {
         | ObjectType::OBJECT_PROCEDURE
         | ObjectType::OBJECT_ROUTINE
         | ObjectType::OBJECT_AGGREGATE => routine(node),
-        _ => name_of(parts(node)),
+        _ => Name { identity: bind::identity(kind, node), ..name_of(parts(node)) },
     }
 }
 
@@ -198,13 +198,8 @@ fn routine(node: NodePtr) -> Name {
         return name;
     }
     let function: *mut pg_sys::ObjectWithArgs = node.cast();
-    // A name without arguments may stand for several routines, and looking it up would raise an error where the statement
-    // comes too late for it: it is known by name only.
-    // SAFETY: the tag says so.
-    if unsafe { (*function).args_unspecified } {
-        return own_routine(function, name);
-    }
-    // As a routine: a name that stands for another kind of it is an error of the statement's, not of the look-up.
+    // As a routine: a name that stands for another kind of it is an error of the statement's, not of the look-up. A name without
+    // arguments that stands for several is an error of both.
     // SAFETY: the tag says so; missing_ok.
     let found = lookup::attempt(|| Ok(unsafe { trap!(ffi::LookupFuncWithArgs, ObjectType::OBJECT_ROUTINE, function, true) }?));
     let Some(found) = found else { return name };
@@ -216,38 +211,11 @@ fn routine(node: NodePtr) -> Name {
     Name { identity: identity(pg_sys::ProcedureRelationId, found), schema, ..name }
 }
 
-/// A routine by a name without arguments. It is known by that name only, unless one of the routines that it may stand for is ours.
-fn own_routine(node: *mut pg_sys::ObjectWithArgs, name: Name) -> Name {
-    // SAFETY: a node that the parser made; the candidates are a list in the current memory context. With any number of arguments
-    // (-1) nothing is compared but the name.
-    let found = lookup::attempt(|| unsafe {
-        let mut candidate = candidates((*node).objname);
-        while !candidate.is_null() {
-            let found = Address { class: pg_sys::ProcedureRelationId.to_u32(), object: (*candidate).oid.to_u32(), part: 0 };
-            if crate::pg::own::is_own(found) {
-                return Ok(Some(found));
-            }
-            candidate = (*candidate).next;
-        }
-        Ok(None)
-    });
-    match found {
-        Some(Some(found)) => Name { identity: Identity::Is(found), schema: Some("runbook".to_owned()), ..name },
-        _ => name,
-    }
-}
-
-/// All functions that a name may stand for.
-unsafe fn candidates(name: *mut pg_sys::List) -> pg_sys::FuncCandidateList {
-    // SAFETY: a list of String nodes; missing_ok.
-    unsafe { pg_sys::FuncnameGetCandidates(name, -1, std::ptr::null_mut(), false, false, false, true) }
-}
-
-/// The identity of a column, trigger, rule or row security policy of a relation.
+/// The identity of a column, constraint, trigger, rule or row security policy of a relation.
 pub fn part_of(relation: Address, kind: &str, name: &str) -> Identity {
     let table = pg_sys::Oid::from(relation.object);
     let text = CString::new(name).unwrap_or_default();
-    // SAFETY: NUL-terminated names; all four look into a catalog cache or index without locking the relation, with
+    // SAFETY: NUL-terminated names; all of them look into a catalog cache or index without locking the relation, with
     // missing_ok where there is such an argument.
     unsafe {
         match kind {
@@ -259,6 +227,7 @@ pub fn part_of(relation: Address, kind: &str, name: &str) -> Identity {
             "rule" => {
                 part_in(REWRITE_CATALOG, lookup::attempt(|| Ok(trap!(ffi::get_rewrite_oid, table, text.as_ptr(), true)?)))
             }
+            "constraint" => bind::constraint(relation.object, name),
             "policy" => part_in(
                 POLICY_CATALOG,
                 lookup::attempt(|| Ok(trap!(ffi::get_relation_policy_oid, table, text.as_ptr(), true)?)),

@@ -39,6 +39,14 @@ pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
         if found.class == LARGE_OBJECTS {
             return Some(("large object".to_owned(), vec!["pg_largeobject".to_owned(), found.object.to_string()], false));
         }
+        if found.class == pg_sys::DatabaseRelationId.to_u32() {
+            let name = text(pg_sys::get_database_name(object));
+            return (!name.is_empty()).then(|| ("database".to_owned(), vec![name], false));
+        }
+        if found.class == pg_sys::TableSpaceRelationId.to_u32() {
+            let name = text(pg_sys::get_tablespace_name(object));
+            return (!name.is_empty()).then(|| ("tablespace".to_owned(), vec![name], false));
+        }
         if found.class == pg_sys::NamespaceRelationId.to_u32() {
             return Some((
                 "schema".to_owned(),

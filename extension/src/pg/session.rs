@@ -3,7 +3,8 @@
 use crate::pg::caught::{Caught, text, trap};
 use crate::pg::ffi;
 use pgrx::pg_sys;
-use std::ffi::{CStr, CString};
+use runbook_core::identity::Address;
+use std::ffi::{CStr, CString, c_char};
 
 /// While it lives, the pinned parameters and the migration role are in force. Dropping it restores everything that the
 /// migration may have SET, and the caller's identity.
@@ -85,6 +86,107 @@ pub fn resolution() -> Vec<String> {
 pub fn has_open_cursors() -> bool {
     // SAFETY: looks through the session's portals.
     unsafe { !pg_sys::ThereAreNoReadyPortals() }
+}
+
+/// Closes a cursor.
+pub fn close_cursor(name: &str) {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: NUL-terminated; null where there is no such portal. One that is being run is left alone.
+    unsafe {
+        let portal = pg_sys::GetPortalByName(name.as_ptr());
+        if !portal.is_null() && (*portal).status == pg_sys::PortalStatus::PORTAL_READY {
+            pg_sys::PortalDrop(portal, false);
+        }
+    }
+}
+
+/// Forgets a prepared statement.
+pub fn deallocate(name: &str) {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: NUL-terminated; no error where it is gone.
+    unsafe { pg_sys::DropPreparedStatement(name.as_ptr(), false) };
+}
+
+/// Drops objects of the session's temporary schema, as the end of the session would.
+pub fn drop_temporary(objects: &[Address]) {
+    if objects.is_empty() {
+        return;
+    }
+    let flags = pg_sys::PERFORM_DELETION_INTERNAL | pg_sys::PERFORM_DELETION_QUIETLY | pg_sys::PERFORM_DELETION_SKIP_EXTENSIONS;
+    // SAFETY: addresses that pg_depend has just named; what goes along with another of them is dropped once.
+    unsafe {
+        let all = pg_sys::new_object_addresses();
+        for one in objects {
+            let address = pg_sys::ObjectAddress {
+                classId: pg_sys::Oid::from(one.class),
+                objectId: pg_sys::Oid::from(one.object),
+                objectSubId: one.part,
+            };
+            pg_sys::add_exact_object_address(&address, all);
+        }
+        pg_sys::performMultipleDeletions(all, pg_sys::DropBehavior::DROP_CASCADE, flags as i32);
+        pg_sys::free_object_addresses(all);
+        pg_sys::CommandCounterIncrement();
+    }
+}
+
+/// Releases an advisory lock as often as the session holds it; one of the transaction stays until its end.
+pub fn release_advisory(database: u32, class: u32, object: u32, sub: u16, exclusive: bool) {
+    let tag = pg_sys::LOCKTAG {
+        locktag_field1: database,
+        locktag_field2: class,
+        locktag_field3: object,
+        locktag_field4: sub,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    };
+    let mode = if exclusive { pg_sys::ExclusiveLock } else { pg_sys::ShareLock };
+    // Where the session does not hold it there is a warning, which is nothing for the client.
+    let _quiet = Quiet::enter();
+    // SAFETY: a lock tag as pg_locks shows it.
+    while unsafe { pg_sys::LockRelease(&tag, mode as i32, true) } {}
+}
+
+/// Has the session listen to these channels and to no others, from the commit on.
+pub fn listen_only_to(channels: &[String]) {
+    let names: Vec<CString> = channels.iter().map(|channel| CString::new(channel.as_str()).unwrap_or_default()).collect();
+    let pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: NUL-terminated names, which are copied. Nothing is queued where nothing can be listened to.
+    if let Err(caught) = unsafe { trap!(ffi::listen_only_to, pointers.as_ptr(), pointers.len()) } {
+        caught.raise();
+    }
+}
+
+/// While it lives, only errors are reported, to the client and to the log.
+pub struct Quiet {
+    client: i32,
+    log: i32,
+}
+
+impl Quiet {
+    /// Begins.
+    pub fn enter() -> Self {
+        let quiet = pgrx::PgLogLevel::ERROR as i32;
+        // SAFETY: the parameters' own variables, which are put back on drop.
+        unsafe {
+            let old = Self { client: pg_sys::client_min_messages, log: pg_sys::log_min_messages };
+            (pg_sys::client_min_messages, pg_sys::log_min_messages) = (quiet, quiet);
+            old
+        }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // SAFETY: see `enter`.
+        unsafe { (pg_sys::client_min_messages, pg_sys::log_min_messages) = (self.client, self.log) }
+    }
+}
+
+/// Whether triggers of a table wait for the end of the transaction.
+pub fn has_pending_triggers(table: u32) -> bool {
+    // SAFETY: looks through the transaction's own list of events.
+    unsafe { pg_sys::AfterTriggerPendingOnRel(pg_sys::Oid::from(table)) }
 }
 
 /// Whether the unqualified name of a relation means something.

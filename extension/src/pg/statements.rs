@@ -2,6 +2,7 @@
 
 use crate::pg::caught::{Caught, text, trap};
 use crate::pg::nodes::{self, NodePtr};
+use crate::pg::session::Quiet;
 use crate::pg::{alone, commands, ffi, lock, subtransaction};
 use pgrx::{IntoDatum, pg_sys};
 use runbook_core::alone::Alone;
@@ -30,34 +31,10 @@ pub struct Statement {
 
 /// The statements of `sql` by tag and text, without looking any name up; `None` if it doesn't parse.
 pub fn texts(sql: &str) -> Option<Vec<(String, String)>> {
+    // The client has read the parser's notices about its text already.
     let _quiet = Quiet::enter();
     let found = subtransaction::attempt(|| Ok(split(sql)?))?;
     Some(found.into_iter().map(|(tree, text, _)| (tag_of(tree), text)).collect())
-}
-
-/// While it lives, only errors are reported: the client has read the parser's notices about its text already.
-struct Quiet {
-    client: i32,
-    log: i32,
-}
-
-impl Quiet {
-    fn enter() -> Self {
-        let quiet = pgrx::PgLogLevel::ERROR as i32;
-        // SAFETY: the parameters' own variables, which are put back on drop.
-        unsafe {
-            let old = Self { client: pg_sys::client_min_messages, log: pg_sys::log_min_messages };
-            (pg_sys::client_min_messages, pg_sys::log_min_messages) = (quiet, quiet);
-            old
-        }
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        // SAFETY: see `enter`.
-        unsafe { (pg_sys::client_min_messages, pg_sys::log_min_messages) = (self.client, self.log) }
-    }
 }
 
 /// Takes `sql` apart and reads what each statement would do.

@@ -5,6 +5,7 @@
 use crate::error::refusal;
 use crate::pg::caught::text;
 use crate::pg::hooks::local_transaction;
+use crate::pg::identity::{Moment, moment};
 use crate::pg::{entry, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
@@ -13,29 +14,43 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CStr;
 
-/// The rows that a transaction has changed in protected tables with what belongs to them, by OID; and those tables for which it may change more.
+/// The rows that a transaction has changed in protected tables with what belongs to them, by OID.
 #[derive(Default)]
 struct Counts {
     transaction: u32,
     rows: HashMap<u32, i64>,
-    allowed: Vec<u32>,
+    /// The table of which the statement at hand may change more, by what the guard has said of it.
+    allowed: Option<(u32, Statement)>,
 }
+
+/// A statement, and the permission under which it runs: what is allowed ends with either.
+type Statement = (Moment, u64);
 
 thread_local! {
     static COUNTS: RefCell<Counts> = RefCell::default();
+    static PERMISSION: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Counts a row of `table`; whether it is one too many. What a savepoint takes back has been counted all the same.
-fn is_too_many(table: u32, limit: i64) -> bool {
+/// Says that another permission is in force from here on, or none any more.
+pub fn permission_changes() {
+    PERMISSION.set(PERMISSION.get() + 1);
+}
+
+fn permission() -> u64 {
+    PERMISSION.get()
+}
+
+/// Counts a row under `tree`; whether it is one too many. What a savepoint takes back has been counted all the same.
+fn is_too_many(tree: u32, limit: i64) -> bool {
     // SAFETY: a trigger runs in a backend.
     let transaction = unsafe { local_transaction() };
     COUNTS.with_borrow_mut(|counts| {
         if counts.transaction != transaction {
             *counts = Counts { transaction, ..Counts::default() };
         }
-        let rows = counts.rows.entry(table).or_default();
+        let rows = counts.rows.entry(tree).or_default();
         *rows += 1;
-        *rows > limit && !counts.allowed.contains(&table)
+        *rows > limit
     })
 }
 
@@ -86,8 +101,11 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
         let tree = argument(1).and_then(|root| u32::try_from(root).ok()).unwrap_or(table);
         if is_too_many(tree, limit) {
             pg_sys::panic::pgrx_extern_c_guard(|| {
-                raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
-                COUNTS.with_borrow_mut(|counts| counts.allowed.push(tree));
+                let allowed = Some((table, (moment(), permission())));
+                if COUNTS.with_borrow(|counts| counts.allowed) != allowed {
+                    raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
+                    COUNTS.with_borrow_mut(|counts| counts.allowed = allowed);
+                }
             });
         }
         pg_sys::Datum::from(if updates { (*trigger).tg_newtuple } else { (*trigger).tg_trigtuple })

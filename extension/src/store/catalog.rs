@@ -2,7 +2,6 @@
 
 use super::{Result, latest, read};
 use crate::pg::objects::relation_path;
-use crate::pg::session::has_open_cursors;
 use crate::pg::srf;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
@@ -64,27 +63,43 @@ pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
     rows.into_iter().flatten().map(action).collect()
 }
 
-/// Of the lasting relations and types that the statement at hand created or altered, those that depend on something in the
-/// session's temporary schema, directly or not: they, or columns of theirs, go when the session ends. Inside `ddl_command_end` only.
+/// Whether anything at all lies in a temporary schema, this session's or another's.
+pub fn has_temporary_objects() -> Result<bool> {
+    let rows = read(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_depend AS d \
+             ON d.refclassid OPERATOR(pg_catalog.=) 2615 AND d.refobjid OPERATOR(pg_catalog.=) n.oid \
+         WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_temp_[0-9]')",
+        &[],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(rows.into_iter().any(|found| found))
+}
+
+/// The lasting relations and types that what the statement at hand created or altered ties to something in a temporary schema, of
+/// whichever session: they depend on it, directly or not, by way of what the statement touched, and go when that session ends.
+/// Inside `ddl_command_end` only.
 pub fn tied_to_temporary() -> Result<Vec<Address>> {
     read(
-        "WITH RECURSIVE reached (classid, objid) AS ( \
-             SELECT d.classid, d.objid FROM pg_catalog.pg_depend AS d WHERE d.refclassid OPERATOR(pg_catalog.=) 2615 \
-                 AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
-             UNION SELECT x.classid, x.objid FROM reached AS r CROSS JOIN LATERAL ( \
+        "WITH RECURSIVE touched AS MATERIALIZED ( \
+             SELECT c.classid, c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() AS c WHERE c.classid IS NOT NULL), \
+         reached (classid, objid, via) AS ( \
+             SELECT d.classid, d.objid, EXISTS (SELECT FROM touched AS t WHERE t.classid OPERATOR(pg_catalog.=) d.classid \
+                 AND t.objid OPERATOR(pg_catalog.=) d.objid) \
+             FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) 2615 \
+                 AND d.refobjid OPERATOR(pg_catalog.=) n.oid WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_temp_[0-9]' \
+             UNION SELECT x.classid, x.objid, r.via OR EXISTS (SELECT FROM touched AS t \
+                 WHERE t.classid OPERATOR(pg_catalog.=) x.classid AND t.objid OPERATOR(pg_catalog.=) x.objid) \
+             FROM reached AS r CROSS JOIN LATERAL ( \
                  SELECT d.classid, d.objid FROM pg_catalog.pg_depend AS d \
                  WHERE d.refclassid OPERATOR(pg_catalog.=) r.classid AND d.refobjid OPERATOR(pg_catalog.=) r.objid \
                  UNION ALL SELECT i.refclassid, i.refobjid FROM pg_catalog.pg_depend AS i \
                  WHERE i.classid OPERATOR(pg_catalog.=) r.classid AND i.objid OPERATOR(pg_catalog.=) r.objid \
                      AND i.deptype OPERATOR(pg_catalog.=) 'i') AS x) \
          SELECT DISTINCT r.classid, r.objid FROM reached AS r \
-         JOIN pg_catalog.pg_event_trigger_ddl_commands() AS c \
-             ON c.classid OPERATOR(pg_catalog.=) r.classid AND c.objid OPERATOR(pg_catalog.=) r.objid \
          LEFT JOIN pg_catalog.pg_class AS l ON r.classid OPERATOR(pg_catalog.=) 1259 AND l.oid OPERATOR(pg_catalog.=) r.objid \
          LEFT JOIN pg_catalog.pg_type AS t ON r.classid OPERATOR(pg_catalog.=) 1247 AND t.oid OPERATOR(pg_catalog.=) r.objid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) COALESCE(l.relnamespace, t.typnamespace) \
-         WHERE NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') \
-             AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_toast_temp_')",
+         WHERE r.via AND n.nspname OPERATOR(pg_catalog.!~) '^pg_(toast_)?temp_[0-9]'",
         &[],
         |row| Ok(address(row.get(1)?, row.get(2)?, 0)),
     )
@@ -158,18 +173,6 @@ pub fn inherits(schema: &str, table: &str, parent_schema: &str, parent: &str) ->
         |row| row.get::<bool>(1),
     )?;
     Ok(!rows.is_empty())
-}
-
-/// The cursors WITH HOLD of this session, by name and time of creation.
-pub fn holdable_cursors() -> Result<Vec<String>> {
-    if !has_open_cursors() {
-        return Ok(vec![]);
-    }
-    read(
-        "SELECT pg_catalog.format('%s at %s', c.name, c.creation_time) FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable",
-        &[],
-        |row| row.get(1),
-    )
 }
 
 /// Forgets what this transaction has seen of others' sessions: it would see no more of them than at first.

@@ -16,6 +16,7 @@ pub mod permits;
 pub mod pieces;
 pub mod protected;
 pub mod revisions;
+pub mod session;
 pub mod settings;
 pub mod tree;
 

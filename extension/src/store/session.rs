@@ -1,0 +1,90 @@
+//! What PostgreSQL's views say of this session.
+
+use super::{Result, read};
+use crate::store::catalog::address;
+use pgrx::pg_sys::Oid;
+use runbook_core::identity::Address;
+
+/// A prepared statement, and when it was prepared.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Its name.
+    pub name: String,
+    at: String,
+}
+
+/// The session's prepared statements.
+pub fn prepared() -> Result<Vec<Prepared>> {
+    read("SELECT p.name, p.prepare_time::pg_catalog.text FROM pg_catalog.pg_prepared_statements AS p", &[], |row| {
+        Ok(Prepared { name: row.get(1)?, at: row.get(2)? })
+    })
+}
+
+/// An open cursor, and when it was opened.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Its name.
+    pub name: String,
+    at: String,
+    /// Whether it outlives the transaction.
+    pub holdable: bool,
+}
+
+/// The session's open cursors.
+pub fn cursors() -> Result<Vec<Cursor>> {
+    read("SELECT c.name, c.creation_time::pg_catalog.text, c.is_holdable FROM pg_catalog.pg_cursors AS c", &[], |row| {
+        Ok(Cursor { name: row.get(1)?, at: row.get(2)?, holdable: row.get(3)? })
+    })
+}
+
+/// An advisory lock that the session holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Advisory {
+    /// OID of the database.
+    pub database: u32,
+    /// The first key, or the high half of a single one.
+    pub class: u32,
+    /// The second key, or the low half.
+    pub object: u32,
+    /// 1 for a single key, 2 for two.
+    pub sub: u16,
+    /// Whether it is exclusive.
+    pub exclusive: bool,
+}
+
+/// The session's advisory locks, those of the transaction included.
+pub fn advisory_locks() -> Result<Vec<Advisory>> {
+    read(
+        "SELECT l.database, l.classid, l.objid, l.objsubid::pg_catalog.int4, l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' \
+         FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
+             AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted",
+        &[],
+        |row| {
+            let oid = |column| row.get::<Oid>(column).map(|oid| oid.to_u32());
+            let sub = u16::try_from(row.get::<i32>(4)?).unwrap_or(0);
+            Ok(Advisory { database: oid(1)?, class: oid(2)?, object: oid(3)?, sub, exclusive: row.get(5)? })
+        },
+    )
+}
+
+/// The channels that the session listens to.
+pub fn channels() -> Result<Vec<String>> {
+    read("SELECT c FROM pg_catalog.pg_listening_channels() AS c", &[], |row| row.get(1))
+}
+
+/// What lies in the session's temporary schema.
+pub fn temporary_objects() -> Result<Vec<Address>> {
+    read(
+        "SELECT DISTINCT d.classid, d.objid FROM pg_catalog.pg_depend AS d WHERE d.refclassid OPERATOR(pg_catalog.=) 2615 \
+             AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()",
+        &[],
+        |row| Ok(address(row.get(1)?, row.get(2)?, 0)),
+    )
+}
+
+/// Tables with a trigger that can be put off to the end of the transaction.
+pub fn tables_with_deferrable_triggers() -> Result<Vec<u32>> {
+    read("SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_trigger AS t WHERE t.tgdeferrable", &[], |row| {
+        Ok(row.get::<Oid>(1)?.to_u32())
+    })
+}
