@@ -2,6 +2,11 @@
 -- and views. No table has an identity or a sequence, and no row is created by installation, so that pg_restore can
 -- load a dump into a fresh extension without a conflict.
 
+-- The OID of a role, a database or another object. A column of type oid itself is taken for the number of a large object by vacuumlo, which
+-- then wants to read it.
+CREATE DOMAIN runbook.object_number AS oid;
+COMMENT ON DOMAIN runbook.object_number IS 'The OID of an object that is not a large object.';
+
 CREATE TABLE runbook.revision (
     revision text NOT NULL,
     ordinal bigint NOT NULL,
@@ -17,7 +22,7 @@ CREATE TABLE runbook.revision (
     downgrade_actions jsonb NOT NULL,
     status text NOT NULL,
     submitted_by text NOT NULL,
-    submitter oid NOT NULL,
+    submitter runbook.object_number NOT NULL,
     submitter_identities oid[] NOT NULL,
     submitted_at timestamptz NOT NULL,
     applied_at timestamptz,
@@ -89,7 +94,7 @@ COMMENT ON TABLE runbook.maintenance_window IS 'When actions of these classes ma
 CREATE TABLE runbook.activation (
     only_row boolean NOT NULL DEFAULT true,
     system_identifier text NOT NULL,
-    database_oid oid NOT NULL,
+    database_oid runbook.object_number NOT NULL,
     activated_by text NOT NULL,
     activated_at timestamptz NOT NULL,
     CONSTRAINT activation_pkey PRIMARY KEY (only_row),
@@ -103,11 +108,11 @@ CREATE TABLE runbook.approval (
     digest text NOT NULL,
     decision text NOT NULL,
     approver text NOT NULL,
-    approver_oid oid NOT NULL,
+    approver_oid runbook.object_number NOT NULL,
     identities oid[] NOT NULL,
     comment text,
     system_identifier text NOT NULL,
-    database_oid oid NOT NULL,
+    database_oid runbook.object_number NOT NULL,
     decided_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     upgrade_manifest jsonb NOT NULL,
@@ -121,8 +126,8 @@ CREATE INDEX approval_revision_idx ON runbook.approval (revision);
 COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that no longer counts keeps its row and says why. "identities" are the login roles that the approver was or could become.';
 
 CREATE TABLE runbook.made (
-    classid oid NOT NULL,
-    objid oid NOT NULL,
+    classid runbook.object_number NOT NULL,
+    objid runbook.object_number NOT NULL,
     objsubid integer NOT NULL,
     revision text NOT NULL,
     direction text NOT NULL,
@@ -144,12 +149,12 @@ CREATE TABLE runbook.permit (
     resolution text[] NOT NULL,
     reason text NOT NULL,
     requested_by text NOT NULL,
-    requester oid NOT NULL,
+    requester runbook.object_number NOT NULL,
     identities oid[] NOT NULL,
     requested_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     system_identifier text NOT NULL,
-    database_oid oid NOT NULL,
+    database_oid runbook.object_number NOT NULL,
     used_at timestamptz,
     void_reason text,
     CONSTRAINT permit_pkey PRIMARY KEY (permit)
@@ -161,7 +166,7 @@ CREATE TABLE runbook.permit_decision (
     permit text NOT NULL,
     decision text NOT NULL,
     approver text NOT NULL,
-    approver_oid oid NOT NULL,
+    approver_oid runbook.object_number NOT NULL,
     identities oid[] NOT NULL,
     comment text,
     decided_at timestamptz NOT NULL,
@@ -218,13 +223,13 @@ CREATE TABLE runbook.job (
     revisions text[] NOT NULL,
     digests text[] NOT NULL,
     state text NOT NULL,
-    login oid NOT NULL,
+    login runbook.object_number NOT NULL,
     login_name text NOT NULL,
-    role oid NOT NULL,
+    role runbook.object_number NOT NULL,
     client_addr text NOT NULL,
     application text NOT NULL,
     system_identifier text NOT NULL,
-    database_oid oid NOT NULL,
+    database_oid runbook.object_number NOT NULL,
     requested_at timestamptz NOT NULL,
     started_at timestamptz,
     finished_at timestamptz,
@@ -268,7 +273,7 @@ CREATE TABLE runbook.built (
     revision text NOT NULL,
     direction text NOT NULL,
     statement integer NOT NULL,
-    object oid NOT NULL
+    object runbook.object_number NOT NULL
 );
 -- It has no key, and a publication of all tables must not keep us from deleting.
 ALTER TABLE runbook.built REPLICA IDENTITY FULL;

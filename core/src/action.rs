@@ -136,6 +136,9 @@ pub struct Action {
     /// Which object that is.
     #[serde(default, skip_serializing_if = "Identity::is_unknown")]
     pub identity: Identity,
+    /// The table of a constraint, as it is now: it says whose the constraint is where nobody was told when that was made.
+    #[serde(skip)]
+    pub owner: Identity,
     /// Whether no statement says so, but the object goes along with one that a statement names: a partition, a sequence
     /// that a column owns, an inherited column.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -160,6 +163,7 @@ impl Action {
             identity: name.identity,
             to: None,
             origin: None,
+            owner: Identity::Unknown,
             implied: false,
         }
     }
@@ -178,7 +182,7 @@ impl Action {
 
     /// The action by name only, for people.
     pub fn unbound(mut self) -> Self {
-        self.identity = Identity::Unknown;
+        (self.identity, self.owner) = (Identity::Unknown, Identity::Unknown);
         self
     }
 
@@ -205,6 +209,7 @@ impl Action {
             identity,
             to: None,
             origin: None,
+            owner: Identity::Unknown,
             implied: false,
         }
     }
@@ -254,7 +259,17 @@ impl Action {
     pub fn executed(tag: &str, kind: &str, path: Vec<String>, identity: Identity) -> Self {
         let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self { verb, class: Class::Additive, object, temporary: false, identity, to: None, origin: None, implied: false }
+        Self {
+            verb,
+            class: Class::Additive,
+            object,
+            temporary: false,
+            identity,
+            to: None,
+            origin: None,
+            owner: Identity::Unknown,
+            implied: false,
+        }
     }
 }
 

@@ -57,6 +57,9 @@ changing! {
     UPGRADE: "upgrade" by OPERATOR;
 }
 
+/// Those that a client may also call in a DO block of its own, as scripts do.
+pub const IN_DO_BLOCKS: &[&Changing] = &[&DOWNGRADE, &STAMP, &SUBMIT, &UPGRADE];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -161,6 +161,8 @@ impl Identity {
         match (self, now) {
             // What goes by its name alone: a program, a parameter, what a statement creates.
             (Self::Unknown, Self::Unknown) => true,
+            // What a statement creates on a table that an earlier one creates.
+            (Self::Missing, Self::Unknown) => true,
             // Nothing is lost.
             (_, Self::Missing) => true,
             (Self::Unknown, _) | (_, Self::Unknown) => false,

@@ -57,7 +57,8 @@ impl Manifest {
         });
         let mut cover = Cover::Undeclared;
         for one in declared {
-            if one.identity.admits(action.identity, one.origin.as_ref().unwrap_or(&one.object.path), since) {
+            let path = one.origin.as_ref().unwrap_or(&one.object.path);
+            if one.identity.admits(action.identity, path, since) || came_with_its_table(one, action, path, since) {
                 return Cover::Yes;
             }
             cover = Cover::Another { declared: one.identity };
@@ -81,6 +82,11 @@ impl Manifest {
             _ => declared.path == actual.path,
         }
     }
+}
+
+/// Whether a constraint was not there when its dropping was declared, nor its table, and revisions have made that since.
+fn came_with_its_table(declared: &Action, action: &Action, path: &[String], since: &dyn History) -> bool {
+    declared.identity == Identity::Missing && matches!(action.owner, Identity::Is(table) if since.brought_table(table, path))
 }
 
 /// Whether both stand for one object, however it is spelt: casts and operators have no single name.

@@ -48,6 +48,22 @@ fn tokens(sql: &str) -> Vec<String> {
     tokens
 }
 
+/// Whether the text is one DO block whose own code calls `runbook.function`.
+pub fn block_calls(sql: &str, function: &str) -> bool {
+    let tokens = tokens(sql);
+    if tokens.first().is_none_or(|word| word != "do") || tokens.iter().any(|token| token == ";") {
+        return false;
+    }
+    tokens.iter().filter(|token| token.starts_with('$') || token.starts_with('\'')).any(|body| {
+        let start = if body.starts_with('$') { body[1..].find('$').map_or(body.len(), |at| at + 2) } else { 1 };
+        let code: Vec<String> = self::tokens(body.get(start..).unwrap_or_default())
+            .iter()
+            .map(|token| token.trim_matches('"').to_owned())
+            .collect();
+        code.windows(4).any(|four| four[0] == "runbook" && four[1] == "." && four[2] == function && four[3] == "(")
+    })
+}
+
 /// Whether a statement is of a kind that can carry a password, by its command tag, or speaks of one. Its text belongs into no ledger.
 pub fn may_hold_a_secret(tag: &str, sql: &str) -> bool {
     const TAGS: [&str; 7] = ["ROLE", "USER", "GROUP", "SUBSCRIPTION", "SERVER", "SYSTEM", "FOREIGN"];
@@ -245,6 +261,11 @@ mod tests {
         assert!(!begins_with_call("approve_permit('a')", "approve"));
         assert!(!begins_with_call("approve", "approve"));
         assert!(!begins_with_call("", "approve"));
+        assert!(block_calls("DO $x$ BEGIN PERFORM runbook.upgrade('a'); END $x$;", "upgrade"));
+        assert!(block_calls("do language plpgsql 'BEGIN PERFORM runbook.upgrade(''a''); END'", "upgrade"));
+        assert!(!block_calls("SELECT f($$runbook.upgrade('a')$$)", "upgrade"));
+        assert!(!block_calls("DO $$ BEGIN PERFORM f('runbook.upgrade('); END $$", "upgrade"));
+        assert!(!block_calls("DO $$ BEGIN PERFORM runbook.upgrade('a'); END $$; SELECT f()", "upgrade"));
     }
 
     proptest! {

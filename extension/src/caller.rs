@@ -6,14 +6,14 @@
 
 use crate::error::refusal;
 use crate::ledger::recorder;
-use crate::pg::events::call_in_client_text;
+use crate::pg::events::{call_in_client_text, do_block_at_hand};
 use crate::pg::identity;
 use crate::session;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
-use runbook_core::changing::Changing;
+use runbook_core::changing::{self, Changing};
 use runbook_core::ledger::Kind;
-use runbook_core::statement::begins_with_call;
+use runbook_core::statement::{begins_with_call, block_calls};
 use serde_json::json;
 
 /// A refusal that is in the ledger by the time the caller reads it, whatever becomes of the transaction.
@@ -38,7 +38,7 @@ pub fn refused(
 /// Those of [`must_be_the_login`] and [`must_be_asked_for`].
 pub fn enter(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> Result<(), ErrorReport> {
     must_be_the_login(function.name, function.roles)?;
-    must_be_asked_for(fcinfo, function.name)
+    must_be_asked_for(fcinfo, function)
 }
 
 /// Refuses a call that the login did not make itself. `roles` are those of which the login itself must be a member of one.
@@ -92,8 +92,13 @@ pub fn must_be_the_login(function: &str, roles: &[&str]) -> Result<(), ErrorRepo
 ///
 /// # Errors
 /// 42501.
-fn must_be_asked_for(fcinfo: pg_sys::FunctionCallInfo, function: &str) -> Result<(), ErrorReport> {
+fn must_be_asked_for(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> Result<(), ErrorReport> {
+    let Changing { name: function, .. } = *function;
     if call_in_client_text(fcinfo).is_some_and(|text| begins_with_call(&text, function)) {
+        return Ok(());
+    }
+    let may_be_in_a_block = changing::IN_DO_BLOCKS.iter().any(|known| known.name == function);
+    if may_be_in_a_block && do_block_at_hand(fcinfo).is_some_and(|text| block_calls(&text, function)) {
         return Ok(());
     }
     Err(refused(

@@ -82,7 +82,7 @@ impl Coverage {
     }
 
     fn has_made(&self, action: &Action) -> bool {
-        matches!(action.identity, Identity::Is(found) if self.events.made(found))
+        [action.identity, action.owner].iter().any(|one| matches!(one, Identity::Is(found) if self.events.made(*found)))
     }
 
     /// Whether a rename or move that has happened is declared for this very object.

@@ -35,7 +35,7 @@ SELECT count(*) AS still_there FROM pg_class WHERE relname = 'stock';
 -- Not disturbed.
 CREATE INDEX ON stock (amount);
 ALTER TABLE stock ALTER COLUMN id TYPE bigint;
-ALTER TABLE stock ALTER COLUMN note TYPE varchar(50);
+ALTER TABLE stock ALTER COLUMN note TYPE varchar;
 ALTER TABLE stock RENAME COLUMN note TO remark;
 CREATE TEMP TABLE scratch (id int); DROP TABLE scratch;
 CREATE TEMP TABLE stock (id int); ALTER TABLE pg_temp.stock DROP COLUMN id; DROP TABLE pg_temp.stock;

@@ -51,6 +51,12 @@ SELECT runbook.submit(j) FROM jsonb_array_elements('[
    "downgrade": "ALTER TABLE billing.packets SET SCHEMA public; DROP ROUTINE g(); CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS ''SELECT 1''"}]') AS j;
 \c - bob
 SELECT runbook.approve('e001') IS NOT NULL, runbook.approve('e002') IS NOT NULL, runbook.approve('e003') IS NOT NULL;
+-- The way back moves a table out of where those who protect it have a say.
+\c - app
+SELECT runbook.upgrade('head');
+SELECT runbook.downgrade('c005');
+\c - eve
+SELECT runbook.approve('e003') IS NOT NULL;
 \c - app
 SELECT runbook.upgrade('head');
 SELECT runbook.downgrade('c005');

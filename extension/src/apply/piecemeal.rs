@@ -211,6 +211,7 @@ impl Piece<'_> {
         if is_asked(self.job)? {
             return Ok(Next::Asked);
         }
+        must_be_operator()?;
         let stored = planned(self.step)?;
         let id = &self.step.revision;
         let run = Run::new(self.job.direction, Settings::load()?, std::slice::from_ref(id))?;

@@ -170,6 +170,16 @@ impl Settings {
             ("xmloption", "content"),
             ("default_tablespace", ""),
             ("default_table_access_method", "heap"),
+            ("default_toast_compression", "pglz"),
+            ("temp_tablespaces", ""),
+            ("xmlbinary", "base64"),
+            ("gin_fuzzy_search_limit", "0"),
+            ("quote_all_identifiers", "off"),
+            ("backslash_quote", "safe_encoding"),
+            ("exit_on_error", "off"),
+            ("zero_damaged_pages", "off"),
+            ("allow_system_table_mods", "off"),
+            ("lo_compat_privileges", "off"),
         ];
         pins.iter().map(|(name, value)| (text(name), text(value))).collect()
     }

@@ -7,6 +7,7 @@ use crate::ledger;
 use crate::pg::entry::Failure;
 use crate::pg::session::{Pinned, relation_exists};
 use crate::pg::statements;
+use crate::store::catalog;
 use crate::store::{pieces, revisions};
 use pgrx::spi::quote_literal;
 use runbook_core::ledger::Kind;
@@ -48,6 +49,15 @@ pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
     Ok(new)
 }
 
+/// Refuses to write to a table of that name which calls something: a trigger, a rule, a default or a check of whoever owns it would run
+/// as the migration role. Another role's table is refused whatever it holds.
+fn refuse_code_of_others() -> Result<(), Failure> {
+    let Some(why) = catalog::code_behind("alembic_version")? else { return Ok(()) };
+    let hint = "Drop what is in the way, or turn it off: SELECT runbook.configure('alembic_version', 'off');";
+    let message = "table alembic_version can't be kept in step".to_owned();
+    Err(refusal("42501", message, Some(why), Some(hint.to_owned())).into())
+}
+
 /// Moves the rows of Alembic's table, as the migration role; creates it as Alembic does if it is missing.
 pub fn alembic_version(gone: &[String], come: &[String]) -> Result<(), Failure> {
     if let Some(long) = come.iter().find(|id| id.len() > 32) {
@@ -60,6 +70,7 @@ pub fn alembic_version(gone: &[String], come: &[String]) -> Result<(), Failure> 
             "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))",
         )?;
     }
+    refuse_code_of_others()?;
     for id in gone {
         statements::run(&format!("DELETE FROM alembic_version WHERE version_num = {}", quote_literal(id)))?;
     }

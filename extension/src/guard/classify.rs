@@ -162,8 +162,13 @@ fn bind(mut action: Action) -> Action {
         // What is created is not looked up: it is replaced, or PostgreSQL says that it exists.
         ("trigger" | "rule" | "policy", Identity::Is(_), _) if action.verb.starts_with("create") => Identity::Unknown,
         ("column" | "trigger" | "rule" | "policy", Identity::Is(table), Some(name)) => part_of(table, kind, name),
-        ("constraint", Identity::Is(table), Some(name)) if ["drop", "rename", "validate"].contains(&action.verb.as_str()) => {
-            part_of(table, kind, name)
+        ("constraint", Identity::Is(table), Some(name)) => {
+            action.owner = Identity::Is(table);
+            let is_there = ["drop", "rename", "validate"].contains(&action.verb.as_str());
+            if is_there { part_of(table, kind, name) } else { Identity::Unknown }
+        }
+        ("constraint", Identity::Missing, _) if ["drop", "rename", "validate"].contains(&action.verb.as_str()) => {
+            Identity::Missing
         }
         ("constraint" | "domain constraint" | "enum value", ..) => Identity::Unknown,
         (_, identity, _) => identity,

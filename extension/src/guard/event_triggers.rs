@@ -16,6 +16,7 @@ use crate::ledger;
 use crate::pg::commands::Reading;
 use crate::pg::events::{self, Event};
 use crate::pg::identity::is_own_sql;
+use crate::pg::nodes::part_of;
 use crate::pg::objects::{describe, has_temporary_schema};
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
@@ -215,6 +216,11 @@ fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]
         }
     }
     for action in actions.iter().filter(|action| action.verb == "add") {
+        if let (Identity::Is(table), Some(name)) = (action.owner, action.object.path.last())
+            && let Identity::Is(constraint) = part_of(table, "constraint", name)
+        {
+            coverage.events.create(constraint, action.object.path.clone());
+        }
         if let Identity::Is(column) = action.identity
             && coverage.before.columns.get(&column.object).is_some_and(|after| column.part > *after)
         {

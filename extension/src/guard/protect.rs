@@ -65,6 +65,31 @@ fn roots(actions: &[Action]) -> Vec<Address> {
     actions.iter().filter_map(found).collect()
 }
 
+/// Whether a REINDEX or CLUSTER of a table of ours does not happen: it would hold its lock as long as the transaction, and nothing could be
+/// recorded meanwhile. As for other maintenance that can't be done, there is a warning, and the transaction goes on.
+///
+/// # Errors
+/// Of the ledger.
+pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> store::Result<bool> {
+    let locks = |action: &&Action| {
+        let path: Vec<&str> = action.object.path.iter().map(String::as_str).collect();
+        ["cluster", "reindex"].contains(&action.verb.as_str()) && is_own(action, &path)
+    };
+    let Some(action) = actions.iter().find(locks) else { return Ok(false) };
+    let detail = "It would lock a table of pg_runbook as long as the transaction, and nothing could be recorded meanwhile.";
+    let facts = facts(tag, std::slice::from_ref(action), "self_protection", detail, None);
+    if enforcement == Enforcement::Record {
+        ledger::record(Kind::DdlWouldBlock, facts)?;
+        return Ok(false);
+    }
+    recorder::record(Kind::DdlBlocked, facts);
+    pgrx::warning!(
+        "skipping {tag} of {}: it would keep the ledger locked. REINDEX TABLE CONCURRENTLY and VACUUM FULL do not",
+        action.object
+    );
+    Ok(true)
+}
+
 /// Refuses that an object of ours goes, whatever makes it go.
 ///
 /// # Errors
@@ -128,9 +153,8 @@ fn is_damage(action: &Action) -> bool {
         // Triggers of protected tables; the extension makes them itself.
         ("trigger", [.., name]) if name.starts_with(OWN_TRIGGERS) => true,
         ("trigger", _) if action.to.as_ref().is_some_and(|to| to.starts_with(OWN_TRIGGERS)) => true,
-        _ if verb == "vacuum full" || verb == "reindex concurrently" => false,
-        // They hold their lock as long as the transaction, and nothing can be recorded meanwhile.
-        ("table" | "index", _) if ["cluster", "reindex"].contains(&verb) => is_own(action, &path),
+        // What keeps tables in shape and leaves them what they are; for the rest of it see `skips`.
+        _ if ["vacuum full", "cluster", "reindex", "reindex concurrently"].contains(&verb) => false,
         _ if !is_own(action, &path) => false,
         _ if verb.starts_with("revoke ") => false,
         _ => !["grant select ", "grant execute ", "grant usage "].iter().any(|harmless| verb.starts_with(harmless)),

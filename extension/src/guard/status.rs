@@ -3,7 +3,7 @@
 use crate::guard::wholeness;
 use crate::guard::{enforcement, glass};
 use crate::pg::identity::database;
-use crate::pg::shared::is_preloaded;
+use crate::pg::shared::{has_launcher, is_preloaded, may_have_workers};
 use crate::store::{self, protected, settings, tree};
 
 /// One layer.
@@ -77,9 +77,14 @@ pub fn layers() -> store::Result<Vec<Layer>> {
         },
         Layer {
             layer: "recorder",
-            active: true,
+            active: if preloaded { has_launcher() } else { may_have_workers() },
             covers: "refusals, which are recorded outside of their transaction",
-            detail: if preloaded {
+            detail: if !may_have_workers() {
+                "max_worker_processes is 0: nobody can write them, and the server log has them".to_owned()
+            } else if preloaded && !has_launcher() {
+                "the launcher could not start: raise max_worker_processes and restart the server; the server log has them"
+                    .to_owned()
+            } else if preloaded {
                 "the launcher and its writers, with a slot of their own".to_owned()
             } else {
                 "a background worker for each; where no slot is free, the server log has it".to_owned()

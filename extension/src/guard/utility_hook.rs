@@ -66,6 +66,9 @@ fn judge(utility: &Utility) -> store::Result<Passes> {
     if actions.iter().any(cluster::is_shared) {
         cluster::judge(&utility.tag, &actions, Some(&settings::policy()?))?;
     }
+    if protect::skips(&utility.tag, &actions, enforcement)? {
+        return Ok(Passes::Skipped);
+    }
     protect::check(&utility.tag, &command, &actions, enforcement)?;
     if let Some(verb) = actions.iter().find(|action| action.empties()).map(|action| action.verb.clone()) {
         object_access::announce_truncate(&verb);

@@ -4,6 +4,7 @@ use crate::guard::decide::facts;
 use crate::guard::protect::{EVENT_TRIGGERS, ROLES};
 use crate::ledger::recorder;
 use crate::pg::identity::in_recovery;
+use crate::pg::callback::log_to_server;
 use crate::pg::latest;
 use crate::store::{self, catalog};
 use runbook_core::action::Action;
@@ -46,7 +47,7 @@ pub fn bypassed(tag: &str, actions: &[Action], why: &str) {
         return;
     }
     SAID.with_borrow_mut(|said| said.push(what));
-    pgrx::log!("pg_runbook: the guard is bypassed: {why}");
+    log_to_server(&format!("pg_runbook: the guard is bypassed: {why}"));
     recorder::record(Kind::GuardBypassed, facts(tag, &lasting, "bypassed", why, None));
 }
 

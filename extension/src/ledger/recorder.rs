@@ -4,6 +4,7 @@
 //! payload, and the statement is blocked all the same.
 
 use crate::ledger::entry;
+use crate::pg::callback::log_to_server;
 use crate::pg;
 use crate::store;
 use runbook_core::ledger::{Entry, Kind};
@@ -19,7 +20,7 @@ pub fn record(kind: Kind, facts: Value) {
 /// Records an entry that is built already outside the transaction; never fails.
 pub fn record_entry(entry: &Entry) {
     if let Err(problem) = hand_over(entry) {
-        pgrx::log!("pg_runbook: could not record in the ledger ({problem}): {}", entry.payload);
+        log_to_server(&format!("pg_runbook: could not record in the ledger ({problem}): {}", entry.payload));
     }
 }
 
@@ -37,7 +38,10 @@ pub fn record_durably(kind: Kind, facts: Value) -> Result<String, String> {
 pub fn record_elsewhere(database: u32, kind: Kind, facts: Value) {
     let Ok(entry) = entry(kind, facts) else { return };
     if let Err(problem) = pg::recorder::hand_over(&line(&entry), Some(database)) {
-        pgrx::log!("pg_runbook: could not record in the ledger of database {database} ({problem}): {}", entry.payload);
+        log_to_server(&format!(
+            "pg_runbook: could not record in the ledger of database {database} ({problem}): {}",
+            entry.payload
+        ));
     }
 }
 

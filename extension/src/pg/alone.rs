@@ -188,11 +188,7 @@ unsafe extern "C-unwind" fn on_access(
                 crate::error::refusal("55000", message, None, None).report(pgrx::PgLogLevel::ERROR);
             });
         }
-        if access == pg_sys::ObjectAccessType::OAT_POST_CREATE
-            && class == pg_sys::RelationRelationId
-            && part == 0
-            && PLACE.with_borrow(Option::is_some)
-        {
+        if access == pg_sys::ObjectAccessType::OAT_POST_CREATE && class == pg_sys::RelationRelationId && part == 0 {
             pg_sys::panic::pgrx_extern_c_guard(|| {
                 PLACE.with_borrow(|place| {
                     let Some(place) = place else { return };

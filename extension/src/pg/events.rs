@@ -3,7 +3,7 @@
 use crate::pg::caught::text;
 use crate::pg::commands::{self, Reading};
 use crate::pg::hooks::{self, Place};
-use crate::pg::{alone, nodes};
+use crate::pg::{alone, ffi, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::command::Command;
@@ -71,6 +71,38 @@ pub fn read(fcinfo: pg_sys::FunctionCallInfo) -> Option<Event> {
     }
 }
 
+/// The text that the client sent, if the call at hand stands in a statement of its outermost block of code, and not in a function that this
+/// calls, nor in what a view or a default holds. Whether that block is a DO block, the text says.
+pub fn do_block_at_hand(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
+    // SAFETY: fcinfo is valid during the call.
+    unsafe {
+        let info = (*fcinfo).flinfo;
+        // The block itself, and the statement that it runs.
+        if info.is_null() || contexts() != 2 || nodes::tag((*info).fn_expr) != NodeTag::T_FuncExpr {
+            return None;
+        }
+        let is_written = (*(*info).fn_expr.cast::<pg_sys::FuncExpr>()).location >= 0;
+        if is_written { client_query() } else { None }
+    }
+}
+
+/// How many functions and statements are running around the call at hand, besides the client's own statement. A message of the extended
+/// protocol has a context of its own, which tells of its parameters and does not count.
+unsafe fn contexts() -> usize {
+    // SAFETY: null, or a list of contexts that live on the stack of the functions that run.
+    unsafe {
+        let mut next = pg_sys::error_context_stack.cast_const();
+        let mut count = 0;
+        while let Some(context) = next.as_ref() {
+            let tells_of_parameters =
+                context.callback.is_some_and(|known| known as usize == ffi::ParamsErrorCallback as *const () as usize);
+            count += usize::from(!(tells_of_parameters && context.previous.is_null()));
+            next = context.previous;
+        }
+        count
+    }
+}
+
 /// The text that the client sent, from where the call at hand stands in it. `None` for a call that stands nowhere in it: in a view, a
 /// policy, a default, or in the body of a function.
 pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
@@ -79,7 +111,7 @@ pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     unsafe {
         let info = (*fcinfo).flinfo;
         let query = pg_sys::debug_query_string;
-        if info.is_null() || query.is_null() || !pg_sys::error_context_stack.is_null() {
+        if info.is_null() || query.is_null() || contexts() > 0 {
             return None;
         }
         let call = (*info).fn_expr;

@@ -25,6 +25,7 @@ unsafe extern "C-unwind" {
         function: *mut pg_sys::ObjectWithArgs,
         missing_ok: bool,
     ) -> pg_sys::Oid;
+    pub fn ParamsErrorCallback(argument: *mut std::ffi::c_void);
     pub fn PopActiveSnapshot();
     pub fn PortalDefineQuery(
         portal: pg_sys::Portal,
@@ -115,7 +116,6 @@ unsafe extern "C-unwind" {
         options: c_int,
         parameters: pg_sys::ParamListInfo,
     ) -> *mut pg_sys::List;
-    pub fn proc_exit(code: c_int) -> !;
     pub fn set_config_option(
         name: *const c_char,
         value: *const c_char,
@@ -178,6 +178,22 @@ pub unsafe extern "C-unwind" fn listen_only_to(channels: *const *const c_char, c
             Async_Listen(*channels.add(at));
         }
     }
+}
+
+/// Ends this process, since there is no memory for it.
+///
+/// # Safety
+/// In a process of PostgreSQL.
+pub unsafe extern "C-unwind" fn end_without_memory() -> ! {
+    // SAFETY: the steps of ereport(FATAL, …), which does not return.
+    unsafe {
+        if errstart(pgrx::PgLogLevel::FATAL as c_int, std::ptr::null()) {
+            errcode(pg_sys::errcodes::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY as c_int);
+            errmsg(c"out of memory".as_ptr());
+            errfinish(c"memory.rs".as_ptr(), 0, c"alloc".as_ptr());
+        }
+    }
+    unreachable!("an error report of level FATAL does not return")
 }
 
 /// Raises an error with a hint.

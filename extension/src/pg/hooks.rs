@@ -4,6 +4,7 @@
 //! function of the chain: an error that passes through a Rust guard would lose its cursor position, CONTEXT and object names.
 //! What the check does not concern returns without allocating and without looking into a catalog.
 
+use crate::pg::callback::never_raising;
 use crate::pg::caught::text;
 use crate::pg::commands::{self, Reading};
 use crate::pg::identity::is_own_sql;
@@ -48,6 +49,8 @@ pub enum Passes {
     },
     /// A name in it could not be looked up: PostgreSQL is expected to refuse it.
     Unresolved,
+    /// It does not run, and the client has been told so.
+    Skipped,
 }
 
 /// What the guard does at each hook; [`install`] is given it.
@@ -161,6 +164,8 @@ thread_local! {
     static GRADE: Cell<u8> = const { Cell::new(0) };
     /// The tag of a statement that the hook has just decided on, for the event trigger that follows.
     static DECIDED: Cell<NodeTag> = const { Cell::new(NodeTag::T_Invalid) };
+    /// Whether the statement that is about to run does not.
+    static SKIPPED: Cell<bool> = const { Cell::new(false) };
     /// Whether the statement that is about to run could not be read.
     static UNRESOLVED: Cell<bool> = const { Cell::new(false) };
     /// Whether a check is running: what it reads and writes itself is no business of the guard.
@@ -240,16 +245,19 @@ unsafe extern "C-unwind" fn on_utility(
         let (before, outer, grade) = (REPORTED.get(), STATEMENT.get(), GRADE.replace(0));
         UNRESOLVED.set(false);
         // Parts of a statement have been judged with it.
-        if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND && !is_own_sql() && concerns(tree) {
+        if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
+            && !is_own_sql()
+            && pg_sys::panic::pgrx_extern_c_guard(|| concerns(tree))
+        {
             DECIDED.set(NodeTag::T_Invalid);
             if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL {
-                STATEMENT.set(Statement {
+                STATEMENT.set(pg_sys::panic::pgrx_extern_c_guard(|| Statement {
                     place: Place::here(),
                     tag: pg_sys::CreateCommandTag(tree),
                     query,
                     location: (*statement).stmt_location,
                     length: (*statement).stmt_len,
-                });
+                }));
             }
             guarded(|watch| {
                 let utility = Utility {
@@ -259,6 +267,7 @@ unsafe extern "C-unwind" fn on_utility(
                 };
                 let passes = (watch.utility)(&utility);
                 UNRESOLVED.set(passes == Passes::Unresolved);
+                SKIPPED.set(passes == Passes::Skipped);
                 if utility.has_events {
                     DECIDED.set(nodes::tag(tree));
                     if passes == (Passes::Judged { reported: true }) {
@@ -267,14 +276,24 @@ unsafe extern "C-unwind" fn on_utility(
                 }
             });
         }
-        let unresolved = UNRESOLVED.replace(false).then(|| pg_sys::CreateCommandTag(tree));
+        if SKIPPED.replace(false) {
+            DECIDED.set(NodeTag::T_Invalid);
+            STATEMENT.set(outer);
+            GRADE.set(grade);
+            return;
+        }
+        let unresolved = if UNRESOLVED.replace(false) {
+            Some(pg_sys::panic::pgrx_extern_c_guard(|| pg_sys::CreateCommandTag(tree)))
+        } else {
+            None
+        };
         let next = PREVIOUS.get().and_then(|previous| previous.utility).unwrap_or(ffi::standard_ProcessUtility);
         // The tree may be gone with the transaction that it ends.
         let commits_prepared = nodes::tag(tree) == NodeTag::T_TransactionStmt
             && (*tree.cast::<pg_sys::TransactionStmt>()).kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
         next(statement, query, read_only, context, parameters, environment, destination, completion);
         if commits_prepared {
-            shared::mark_unsealed(None);
+            never_raising("after COMMIT PREPARED", || shared::mark_unsealed(None));
         }
         if let Some(tag) = unresolved {
             guarded(|watch| (watch.unresolved)(&text(pg_sys::GetCommandTagName(tag))));
@@ -430,8 +449,8 @@ unsafe extern "C-unwind" fn on_access(
                 let flags = if argument.is_null() { 0 } else { (*argument.cast::<pg_sys::ObjectAccessDrop>()).dropflags };
                 // Transient tables of rewrites, and temporary ones that go with the session.
                 let internal = flags & pg_sys::PERFORM_DELETION_INTERNAL as c_int != 0;
-                let unreported = !internal && !REPORTED.get().is_current();
                 guarded(|watch| {
+                    let unreported = !internal && !REPORTED.get().is_current();
                     let found = Address { class: class.to_u32(), object: object.to_u32(), part };
                     (watch.dropped)(found, unreported);
                 });
@@ -504,8 +523,10 @@ unsafe fn note_write(table: pg_sys::Oid, permissions: pg_sys::AclMode) {
     }
     // SAFETY: the check is called inside a transaction.
     unsafe {
-        if table < FIRST_NORMAL_OBJECT || is_own_table(table) {
-            guarded(|watch| (watch.written)(table));
-        }
+        guarded(|watch| {
+            if table < FIRST_NORMAL_OBJECT || is_own_table(table) {
+                (watch.written)(table);
+            }
+        });
     }
 }

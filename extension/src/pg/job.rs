@@ -1,5 +1,6 @@
 //! Workers of jobs: started when the transaction commits that asks for them, connected as the login that asked.
 
+use crate::pg::callback::never_raising;
 use crate::pg::caught::{Caught, unpacked};
 use crate::pg::entry::{self, Failure};
 use crate::pg::identity::set_local;
@@ -114,7 +115,7 @@ pub unsafe extern "C-unwind" fn runbook_job_main(_argument: pg_sys::Datum) {
 unsafe extern "C-unwind" fn ends(_code: c_int, _argument: pg_sys::Datum) {
     let database = DATABASE.get();
     if database != 0 {
-        shared::mark_unsealed(Some(database));
+        never_raising("at the end of a job's worker", || shared::mark_unsealed(Some(database)));
     }
 }
 

@@ -6,6 +6,7 @@
 //! statement, and [`failures`] says so; see `guard::unresolved` for what becomes of one that PostgreSQL takes all the same.
 
 use crate::pg::entry::Failure;
+use crate::pg::session::Quiet;
 use crate::pg::subtransaction;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -27,6 +28,8 @@ pub fn note_failure() {
 
 /// Makes a look-up that may raise an error, in a subtransaction that is rolled back if it does; `None` then.
 pub fn attempt<T>(look: impl FnOnce() -> Result<T, Failure>) -> Option<T> {
+    // The statement will say the same, if it comes to that.
+    let _quiet = Quiet::enter();
     let found = subtransaction::attempt(look);
     if found.is_none() {
         note_failure();

@@ -1,7 +1,7 @@
 //! The pinned session of a migration: parameters at known values, and the migration role in force.
 
 use crate::pg::caught::{Caught, text, trap};
-use crate::pg::ffi;
+use crate::pg::{ffi, parameters};
 use pgrx::pg_sys;
 use runbook_core::identity::Address;
 use std::ffi::{CStr, CString, c_char};
@@ -40,6 +40,10 @@ impl Pinned {
         for (name, value) in parameters {
             // SAFETY: both strings are NUL-terminated and outlive the call.
             unsafe { set_parameter(name, value, pg_sys::GucAction::GUC_ACTION_SAVE) }?;
+        }
+        for (name, value) in parameters::of_the_session() {
+            // SAFETY: as above; without a value it is set back.
+            unsafe { set(&name, value.as_deref(), pg_sys::GucAction::GUC_ACTION_SAVE) }?;
         }
         // SAFETY: restored on drop. Only the flag of a local change is set: a full security-restricted operation would
         // forbid temporary tables, which migrations use.
@@ -189,6 +193,14 @@ pub fn has_pending_triggers(table: u32) -> bool {
     unsafe { pg_sys::AfterTriggerPendingOnRel(pg_sys::Oid::from(table)) }
 }
 
+/// What the unqualified name of a relation means.
+pub fn relation_oid(name: &str) -> Option<u32> {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: NUL-terminated; looks along the search path and raises nothing.
+    let found = unsafe { pg_sys::RelnameGetRelid(name.as_ptr()) }.to_u32();
+    (found != 0).then_some(found)
+}
+
 /// Whether the unqualified name of a relation means something.
 pub fn relation_exists(name: &CStr) -> bool {
     // SAFETY: NUL-terminated; looks along the search path and raises nothing.
@@ -200,7 +212,17 @@ pub fn relation_exists(name: &CStr) -> bool {
 /// # Safety
 /// Inside a transaction.
 pub(super) unsafe fn set_parameter(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) -> Result<(), Caught> {
+    // SAFETY: as the caller promises.
+    unsafe { set(name, Some(value), action) }
+}
+
+/// Sets a parameter, or sets it back to what the session began with.
+///
+/// # Safety
+/// Inside a transaction.
+unsafe fn set(name: &CStr, value: Option<&CStr>, action: pg_sys::GucAction::Type) -> Result<(), Caught> {
     let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
+    let value = value.map_or(std::ptr::null(), CStr::as_ptr);
     // SAFETY: both strings are NUL-terminated and outlive the call.
-    unsafe { trap!(ffi::set_config_option, name.as_ptr(), value.as_ptr(), context, source, action, true, 0, false) }.map(|_| ())
+    unsafe { trap!(ffi::set_config_option, name.as_ptr(), value, context, source, action, true, 0, false) }.map(|_| ())
 }

@@ -80,7 +80,7 @@ unsafe extern "C-unwind" fn on_request() {
         if let Some(previous) = PREVIOUS.get().and_then(|previous| previous.0) {
             previous();
         }
-        pg_sys::RequestAddinShmemSpace(size());
+        pg_sys::panic::pgrx_extern_c_guard(|| pg_sys::RequestAddinShmemSpace(size()));
     }
 }
 
@@ -91,13 +91,15 @@ unsafe extern "C-unwind" fn on_startup() {
         if let Some(previous) = PREVIOUS.get().and_then(|previous| previous.1) {
             previous();
         }
-        let mut found = false;
-        let board = pg_sys::ShmemInitStruct(c"pg_runbook".as_ptr(), size(), &raw mut found).cast::<Board>();
-        if !found {
-            ptr::write_bytes(board.cast::<u8>(), 0, size());
-            (*board).mailboxes = u32::try_from(mailboxes()).unwrap_or(0);
-        }
-        BOARD.store(board, Ordering::Release);
+        pg_sys::panic::pgrx_extern_c_guard(|| {
+            let mut found = false;
+            let board = pg_sys::ShmemInitStruct(c"pg_runbook".as_ptr(), size(), &raw mut found).cast::<Board>();
+            if !found {
+                ptr::write_bytes(board.cast::<u8>(), 0, size());
+                (*board).mailboxes = u32::try_from(mailboxes()).unwrap_or(0);
+            }
+            BOARD.store(board, Ordering::Release);
+        });
     }
 }
 
@@ -307,6 +309,17 @@ pub fn become_launcher() {
         // SAFETY: set for the whole life of a background worker.
         board.launcher.store(unsafe { pg_sys::MyLatch }, Ordering::Release);
     }
+}
+
+/// Whether a launcher has come, so that records have somebody to write them.
+pub fn has_launcher() -> bool {
+    board().is_some_and(|board| !board.launcher.load(Ordering::Acquire).is_null())
+}
+
+/// Whether the server may have background workers at all.
+pub fn may_have_workers() -> bool {
+    // SAFETY: reads a parameter's static.
+    unsafe { pg_sys::max_worker_processes > 0 }
 }
 
 /// Reserves a writer's place for `database`; `None` if it has one, or all are taken.

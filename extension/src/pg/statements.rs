@@ -21,8 +21,6 @@ pub struct Statement {
     pub tag: String,
     /// What it would do.
     pub command: Command,
-    /// Whether a name in it could not be looked up, so that `command` tells the worst.
-    pub unresolved: bool,
     /// What it is, if it can't be part of a transaction.
     pub alone: Option<Alone>,
     /// The existing tables that it will lock, with the mode.
@@ -44,9 +42,9 @@ pub fn texts(sql: &str) -> Option<Vec<(String, String)>> {
 pub fn parse(sql: &str) -> Result<Vec<Statement>, Caught> {
     let read = |(tree, sql, line): (NodePtr, String, usize)| {
         let tag = tag_of(tree);
-        let commands::Reading { command, unresolved } = commands::read(tree, &tag);
+        let command = commands::read(tree, &tag).command;
         let (alone, locks) = (alone::read(tree), lock::needed(tree, &command));
-        Statement { sql, line, tag, command, unresolved, alone, locks }
+        Statement { sql, line, tag, command, alone, locks }
     };
     Ok(split(sql)?.into_iter().map(read).collect())
 }

@@ -92,6 +92,11 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
         let updates = (*trigger).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
         let table = (*(*trigger).tg_relation).rd_id.to_u32();
         let definition = &*(*trigger).tg_trigger;
+        let row = pg_sys::Datum::from(if updates { (*trigger).tg_newtuple } else { (*trigger).tg_trigtuple });
+        // Anybody may have the function called by a trigger of their own; its arguments mean nothing.
+        if CStr::from_ptr(definition.tgname) != ROWS {
+            return row;
+        }
         let argument = |at: usize| -> Option<i64> {
             let there = usize::try_from(definition.tgnargs).is_ok_and(|count| at < count);
             if there { CStr::from_ptr(*definition.tgargs.add(at)).to_str().ok()?.parse().ok() } else { None }
@@ -99,18 +104,21 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
         let limit = argument(0).unwrap_or(0);
         // Partitions and heirs count together, under the table that was protected.
         let tree = argument(1).and_then(|root| u32::try_from(root).ok()).unwrap_or(table);
-        if is_too_many(tree, limit) {
+        if pg_sys::panic::pgrx_extern_c_guard(|| is_too_many(tree, limit)) {
             pg_sys::panic::pgrx_extern_c_guard(|| {
                 let allowed = Some((table, (moment(), permission())));
                 if COUNTS.with_borrow(|counts| counts.allowed) != allowed {
-                    raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
+                    raise(entry::too_many_rows(table, tree, limit, if updates { "UPDATE" } else { "DELETE" }));
                     COUNTS.with_borrow_mut(|counts| counts.allowed = allowed);
                 }
             });
         }
-        pg_sys::Datum::from(if updates { (*trigger).tg_newtuple } else { (*trigger).tg_trigtuple })
+        row
     }
 }
+
+/// The name of our own triggers for rows, which nobody else can give while the guard is active.
+const ROWS: &CStr = c"a_runbook_rows";
 
 /// BEFORE TRUNCATE FOR EACH STATEMENT.
 ///

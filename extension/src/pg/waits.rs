@@ -5,6 +5,7 @@
 //! `pg_blocking_pids` answers. Then the timer is set again, so that the moment comes back, and with it the search for deadlocks: a
 //! migration finds a deadlock before the application does, and gives way.
 
+use crate::pg::callback::never_raising;
 use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -77,7 +78,7 @@ unsafe extern "C-unwind" fn on_log(data: *mut pg_sys::ErrorData) {
         // Whoever wants these in the log has log_lock_waits on for all; here they come too often.
         (*data).output_to_server = false;
         if waits() {
-            look();
+            never_raising("while a lock was waited for", || look());
             ffi::enable_timeout_after(DEADLOCK_TIMEOUT, pg_sys::DeadlockTimeout);
         }
     }

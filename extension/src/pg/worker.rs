@@ -1,5 +1,6 @@
 //! Background workers in a database: they commit records, and seal the ledger.
 
+use crate::pg::callback::never_raising;
 use crate::pg::identity::set_local;
 use crate::pg::launcher::seal_interval;
 use crate::pg::recorder::Segment;
@@ -170,7 +171,7 @@ pub fn connect(database: u32) {
 /// # Safety
 /// Called by PostgreSQL with the number of the place.
 pub unsafe extern "C-unwind" fn writer_ends(_code: i32, place: pg_sys::Datum) {
-    shared::release_writer(place.value());
+    never_raising("at the end of a writer", || shared::release_writer(place.value()));
 }
 
 /// The main function of a writer.

@@ -1,7 +1,10 @@
 //! PostgreSQL's own catalog, as far as the guard needs it.
 
 use super::{Result, latest, read};
+use crate::pg::identity::current_oid;
+use crate::pg::nodes::relation_named;
 use crate::pg::objects::relation_path;
+use crate::pg::session::relation_oid;
 use crate::pg::srf;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
@@ -30,7 +33,12 @@ pub fn dropped_objects() -> Vec<Dropped> {
             _ => row.get::<Vec<Option<String>>>(10).unwrap_or_default().into_iter().flatten().collect(),
         };
         let flag = |column| row.get(column).unwrap_or(false);
-        Dropped { action: Action::dropped(&kind, path, flag(5), address_in(row)), original: flag(3), normal: flag(4) }
+        let owner = match (&path[..], kind.as_str()) {
+            ([schema, table, _], "table constraint") => relation_named(vec![schema.clone(), table.clone()]).identity,
+            _ => Identity::Unknown,
+        };
+        let action = Action { owner, ..Action::dropped(&kind, path, flag(5), address_in(row)) };
+        Dropped { action, original: flag(3), normal: flag(4) }
     })
 }
 
@@ -213,4 +221,31 @@ pub fn roles_of(names: &[&str]) -> Result<Vec<String>> {
         &[names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().into()],
         |row| row.get(1),
     )
+}
+
+/// Why writing to the relation of that unqualified name would run somebody else's code, as a sentence: it belongs to a role that the one
+/// in force is no member of, is a view, or has triggers, rules, policies, checks or defaults. `None` if it would not, or there is none.
+pub fn code_behind(name: &str) -> Result<Option<String>> {
+    let Some(relation) = relation_oid(name) else { return Ok(None) };
+    let rows = read(
+        "SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.<>) 'r' THEN 'It is no ordinary table.' \
+             WHEN NOT pg_catalog.pg_has_role($2, c.relowner, 'MEMBER') THEN \
+                 pg_catalog.format('It belongs to role \"%s\", whose code would run as \"%s\".', o.rolname, r.rolname) \
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal \
+                     AND t.tgfoid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+                     AND NOT pg_catalog.starts_with(t.tgname::pg_catalog.text, 'a_runbook_')) \
+                 OR EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid) \
+                 OR EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid) \
+                 OR EXISTS (SELECT FROM pg_catalog.pg_attrdef AS d WHERE d.adrelid OPERATOR(pg_catalog.=) c.oid) \
+                 OR EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid \
+                     AND k.contype OPERATOR(pg_catalog.=) 'c') \
+                 OR EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid \
+                     AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)) \
+                 THEN 'It has triggers, rules, policies, defaults, checks or indexes of expressions, whose code would run as the migration role.' END \
+         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) c.relowner \
+         JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) $2 WHERE c.oid OPERATOR(pg_catalog.=) $1",
+        &[Oid::from(relation).into(), Oid::from(current_oid()).into()],
+        |row| row.maybe::<String>(1),
+    )?;
+    Ok(rows.into_iter().flatten().next())
 }
