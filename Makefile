@@ -39,7 +39,7 @@ check-postgres: install ## PostgreSQL's own regression and isolation suites, wit
 	@tests/check-postgres.sh
 
 soak: install ## the heavy proofs at full size
-	RUNBOOK_SOAK=1 cargo test --package runbook-tests --test recorder --test ledger --test resume -- --nocapture
+	RUNBOOK_SOAK=1 cargo test --package runbook-tests --test recorder --test ledger --test resume --test erroneous -- --nocapture
 
 FUZZ_SECONDS ?= 600
 fuzz: ## fuzz what reads proofs and checkpoints; needs cargo-fuzz, takes FUZZ_SECONDS for each target

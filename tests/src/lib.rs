@@ -3,6 +3,7 @@
 
 pub mod attempts;
 pub mod entries;
+pub mod erroneous;
 pub mod escapes;
 pub mod jobs;
 pub mod ledger;
@@ -146,6 +147,12 @@ impl Server {
             (parent == postmaster && name.contains(title)).then_some(pid)
         });
         children.collect()
+    }
+
+    /// When the postmaster and its checkpointer started: another answer means that the server was restarted.
+    pub fn starts(&self) -> String {
+        let sql = "SELECT concat(pg_postmaster_start_time(), backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+        self.connect("postgres", "postgres").query_one(sql, &[]).unwrap().get(0)
     }
 
     /// A connection.
