@@ -3,8 +3,8 @@
 use crate::guard::decide::facts;
 use crate::guard::protect::{EVENT_TRIGGERS, ROLES};
 use crate::ledger::recorder;
-use crate::pg::identity::in_recovery;
 use crate::pg::callback::log_to_server;
+use crate::pg::identity::in_recovery;
 use crate::pg::latest;
 use crate::store::{self, catalog};
 use runbook_core::action::Action;

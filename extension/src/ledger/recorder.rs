@@ -4,8 +4,8 @@
 //! payload, and the statement is blocked all the same.
 
 use crate::ledger::entry;
-use crate::pg::callback::log_to_server;
 use crate::pg;
+use crate::pg::callback::log_to_server;
 use crate::store;
 use runbook_core::ledger::{Entry, Kind};
 use serde_json::{Value, json};

@@ -5,7 +5,9 @@
 //! to what holds for every session of the database.
 
 use crate::pg::caught::text;
+use crate::pg::subtransaction;
 use pgrx::pg_sys;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 
 /// Parameters of PostgreSQL's own whose right value is the database's.
@@ -15,7 +17,18 @@ const OF_THE_DATABASE: [&str; 6] =
 /// The parameters that this session, its login or its client has set, of those that are the database's to set; each with the value that is
 /// to be set instead, `None` for what RESET gives. Where the login or the client has set one from the start, what the database says is not
 /// kept, and the value is PostgreSQL's or the extension's own.
+///
+/// A parameter of a library that is not loaded yet is a mere placeholder: what the session has set comes into force when a revision's first
+/// statement loads it. So the libraries of extensions that are installed here are loaded first.
 pub fn of_the_session() -> Vec<(CString, Option<CString>)> {
+    for extension in placeholders() {
+        let library = CString::new(format!("$libdir/{extension}")).unwrap_or_default();
+        // SAFETY: NUL-terminated. What has no library of its name has no parameter that could come into force.
+        subtransaction::attempt(|| {
+            unsafe { pg_sys::load_file(library.as_ptr(), false) };
+            Ok(())
+        });
+    }
     // What comes later is the login's, or the client's.
     let is_own = |source| source > pg_sys::GucSource::PGC_S_DATABASE;
     let mut found = vec![];
@@ -26,6 +39,26 @@ pub fn of_the_session() -> Vec<(CString, Option<CString>)> {
             if is_own((*parameter).source) && is_set_back(name) {
                 let value = is_own((*parameter).reset_source).then(|| boot_value(parameter));
                 found.push((name.to_owned(), value));
+            }
+        }
+    }
+    found
+}
+
+/// Installed extensions to which placeholders belong by their names.
+fn placeholders() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for parameter in all() {
+        // SAFETY: a live parameter, whose name is NUL-terminated; looked up with missing_ok.
+        unsafe {
+            if (*parameter).flags & pg_sys::GUC_CUSTOM_PLACEHOLDER as i32 == 0 {
+                continue;
+            }
+            let name = text((*parameter).name);
+            let Some((prefix, _)) = name.split_once('.') else { continue };
+            let extension = CString::new(prefix).unwrap_or_default();
+            if pg_sys::get_extension_oid(extension.as_ptr(), true) != pg_sys::InvalidOid {
+                found.insert(prefix.to_owned());
             }
         }
     }
