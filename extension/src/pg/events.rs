@@ -3,7 +3,7 @@
 use crate::pg::caught::text;
 use crate::pg::commands::{self, Reading};
 use crate::pg::hooks::{self, Place};
-use crate::pg::{alone, nodes};
+use crate::pg::{alone, ffi, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::command::Command;
@@ -75,11 +75,12 @@ pub fn read(fcinfo: pg_sys::FunctionCallInfo) -> Option<Event> {
 /// policy, a default, or in the body of a function.
 pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     // SAFETY: fcinfo is valid during the call. What a view or a default holds was read back from a catalog, without a location. What
-    // runs a text of its own, a function or a DO block, says so in the stack of error contexts.
+    // runs a text of its own, a function or a DO block, says so in the stack of error contexts. At its bottom the extended protocol puts
+    // what names a message's parameters.
     unsafe {
         let info = (*fcinfo).flinfo;
         let query = pg_sys::debug_query_string;
-        if info.is_null() || query.is_null() || !pg_sys::error_context_stack.is_null() {
+        if info.is_null() || query.is_null() || !is_top_level(pg_sys::error_context_stack) {
             return None;
         }
         let call = (*info).fn_expr;
@@ -91,6 +92,21 @@ pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
         Some(String::from_utf8_lossy(whole.get(location..)?).into_owned())
     }
 }
+
+/// Whether nothing runs a text of its own: the stack of error contexts is empty, or has the parameters of the client's message alone.
+unsafe fn is_top_level(stack: *mut pg_sys::ErrorContextCallback) -> bool {
+    // SAFETY: null, or the innermost of the callbacks that are pushed; only the address of its function is looked at.
+    unsafe {
+        stack.is_null()
+            || (*stack).previous.is_null()
+                && (*stack)
+                    .callback
+                    .is_some_and(|callback| std::ptr::fn_addr_eq(callback, ffi::ParamsErrorCallback as Callback))
+    }
+}
+
+/// A callback of the stack of error contexts.
+type Callback = unsafe extern "C-unwind" fn(*mut std::ffi::c_void);
 
 /// The text that the client sent, if there is one. It may hold more than the statement at hand.
 pub fn client_query() -> Option<String> {

@@ -25,6 +25,7 @@ unsafe extern "C-unwind" {
         function: *mut pg_sys::ObjectWithArgs,
         missing_ok: bool,
     ) -> pg_sys::Oid;
+    pub fn ParamsErrorCallback(argument: *mut std::ffi::c_void);
     pub fn PopActiveSnapshot();
     pub fn PortalDefineQuery(
         portal: pg_sys::Portal,
