@@ -21,6 +21,7 @@ pub mod alone;
 pub mod append;
 pub mod bind;
 pub mod casts;
+pub mod catalogs;
 pub mod caught;
 pub mod clock;
 pub mod commands;
