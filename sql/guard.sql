@@ -60,6 +60,12 @@ ALTER TABLE runbook.branch_label ENABLE ALWAYS TRIGGER a_runbook_own;
 CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.branch_label
     FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.branch_label ENABLE ALWAYS TRIGGER a_runbook_own_row;
+CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.code_change
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.code_change ENABLE ALWAYS TRIGGER a_runbook_own;
+CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.code_change
+    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
+ALTER TABLE runbook.code_change ENABLE ALWAYS TRIGGER a_runbook_own_row;
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.entry
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER a_runbook_own;

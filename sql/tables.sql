@@ -119,11 +119,29 @@ CREATE TABLE runbook.approval (
     downgrade_manifest jsonb NOT NULL,
     fingerprint text,
     void_reason text,
+    upgrade_code jsonb NOT NULL,
+    downgrade_code jsonb NOT NULL,
+    binds boolean NOT NULL,
     CONSTRAINT approval_pkey PRIMARY KEY (approval_id),
     CONSTRAINT approval_decision_known CHECK (decision IN ('approved', 'rejected'))
 );
 CREATE INDEX approval_revision_idx ON runbook.approval (revision);
-COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that no longer counts keeps its row and says why. "identities" are the login roles that the approver was or could become.';
+-- Whether it matters which code revisions change is asked by each of them.
+CREATE INDEX approval_binding_idx ON runbook.approval (expires_at) WHERE binds AND void_reason IS NULL;
+COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that no longer counts keeps its row and says why. "identities" are the login roles that the approver was or could become. "upgrade_code" and "downgrade_code" are the code that the approved statements reach, by hash; "binds" says whether they run any.';
+
+CREATE TABLE runbook.code_change (
+    classid oid NOT NULL,
+    objid oid NOT NULL,
+    before text,
+    after text,
+    revision text NOT NULL,
+    direction text NOT NULL,
+    made_at timestamptz NOT NULL,
+    CONSTRAINT code_change_direction_known CHECK (direction IN ('upgrade', 'downgrade'))
+);
+CREATE INDEX code_change_made_at_idx ON runbook.code_change (made_at);
+COMMENT ON TABLE runbook.code_change IS 'What revisions did to code while approvals were open: its hash before and after, NULL where it was not there. An approval covers code that these steps lead to from what was approved.';
 
 CREATE TABLE runbook.made (
     classid runbook.object_number NOT NULL,
@@ -160,6 +178,7 @@ CREATE TABLE runbook.permit (
     CONSTRAINT permit_pkey PRIMARY KEY (permit)
 );
 CREATE INDEX permit_digest_idx ON runbook.permit (digest);
+CREATE INDEX permit_open_idx ON runbook.permit (expires_at) WHERE used_at IS NULL AND void_reason IS NULL;
 COMMENT ON TABLE runbook.permit IS 'Requests to run one statement once. "digest" is of its normal form, "resolution" the schemas that were searched for its names.';
 
 CREATE TABLE runbook.permit_decision (
@@ -170,10 +189,11 @@ CREATE TABLE runbook.permit_decision (
     identities oid[] NOT NULL,
     comment text,
     decided_at timestamptz NOT NULL,
+    code jsonb NOT NULL,
     CONSTRAINT permit_decision_pkey PRIMARY KEY (permit, approver_oid),
     CONSTRAINT permit_decision_known CHECK (decision IN ('approved', 'rejected'))
 );
-COMMENT ON TABLE runbook.permit_decision IS 'Who approved or rejected which permit.';
+COMMENT ON TABLE runbook.permit_decision IS 'Who approved or rejected which permit, and the code that its statement reached then, by hash.';
 
 -- An entry is written here, in the transaction that it describes; the sealer moves it to runbook.entry. DDL waits for no index, and
 -- sessions that commit at once do not meet at the end of one.
@@ -303,6 +323,7 @@ SELECT pg_catalog.pg_extension_config_dump('runbook.setting', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.policy_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.maintenance_window', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.made', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.code_change', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.permit', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.permit_decision', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.activation', '');

@@ -7,7 +7,8 @@ COMMENT ON VIEW runbook.revisions IS 'All submitted revisions, in order of submi
 
 CREATE VIEW runbook.approvals AS
     SELECT a.revision, a.decision, a.approver, a.comment, a.decided_at, v.reason IS NULL AS counts, v.reason AS void_reason,
-        a.expires_at, a.fingerprint, a.upgrade_manifest, a.downgrade_manifest, a.digest, a.approval_id
+        a.expires_at, a.fingerprint, a.upgrade_manifest, a.downgrade_manifest, a.digest, a.approval_id,
+        a.upgrade_code, a.downgrade_code
     FROM runbook.approval AS a
     LEFT JOIN runbook.revision AS r ON r.revision = a.revision
     CROSS JOIN LATERAL (

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod backfill;
 pub mod changing;
 pub mod checkpoint;
+pub mod code;
 pub mod command;
 pub mod error;
 pub mod file;
@@ -33,6 +34,7 @@ pub mod statement;
 pub mod target;
 pub mod visible;
 pub mod window;
+pub mod words;
 
 pub use error::{Error, Result};
 pub use revision::{Digest, Phase, Revision, RevisionId};

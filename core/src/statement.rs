@@ -136,7 +136,7 @@ pub(crate) fn token_length(text: &str, first: char) -> usize {
     }
 }
 
-const OPERATOR: &str = "+-*/<>=~!@#%^&|`?:";
+pub(crate) const OPERATOR: &str = "+-*/<>=~!@#%^&|`?:";
 
 /// A run of operator characters ends where a comment starts.
 fn operator(text: &str) -> usize {

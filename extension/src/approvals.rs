@@ -4,7 +4,7 @@
 
 use crate::pg::identity::{database, is_member, name_of_role, session_oid, session_role};
 use crate::store::approvals::{self, Given};
-use crate::store::permits::{self, Permit};
+use crate::store::permits::{self, Permit, PermitDecision};
 use crate::store::revisions::Stored;
 use crate::store::{self, logins};
 use runbook_core::action::Action;
@@ -63,14 +63,21 @@ impl Approvals {
     }
 }
 
+/// Says of a yes to a permit why it does not cover what is about to run; `None` if it does.
+pub type PermitObjection<'a> = dyn Fn(&PermitDecision) -> store::Result<Option<String>> + 'a;
+
 /// Counts the approvals of a permit.
-pub fn tally_permit(permit: &Permit, policy: &Policy) -> store::Result<Tally> {
+pub fn tally_permit(permit: &Permit, policy: &Policy, objection: Option<&PermitObjection>) -> store::Result<Tally> {
     let requirements = policy.requirements(permit.manifest.actions());
     let logins = Logins::default();
     let mut said = Vec::new();
     for one in permits::decisions(&permit.permit)?.into_iter().filter(|one| one.approved) {
         let standing = Standing { here: true, same_content: true, ..standing(one.oid) };
-        said.push(logins.yes(&one.login, one.oid, &requirements, standing.void(&one.login.name))?);
+        let mut void = standing.void(&one.login.name);
+        if let (None, Some(objection)) = (&void, objection) {
+            void = objection(&one)?;
+        }
+        said.push(logins.yes(&one.login, one.oid, &requirements, void)?);
     }
     Ok(tally(&requirements, &logins.now(&permit.requester, permit.requester_oid)?, &said))
 }

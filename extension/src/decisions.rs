@@ -5,6 +5,7 @@
 use crate::apply::{self, needs, settings::Settings};
 use crate::approvals::{Approvals, this_login};
 use crate::caller::{limited, refused};
+use crate::code;
 use crate::error::{from_core, internal, refusal};
 use crate::guard::classify_all;
 use crate::ledger;
@@ -20,6 +21,7 @@ use crate::submit;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::approval::Login;
+use runbook_core::code::Code;
 use runbook_core::identity::Identity;
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
@@ -47,7 +49,9 @@ pub fn approve(
     let login = this_login()?;
     refuse_author(&stored, &login)?;
     let settings = Settings::load()?;
-    let [upgrade, downgrade] = manifests(&stored, &settings)?;
+    let ([upgrade, downgrade], code) = covered(&stored, &settings)?;
+    let binds = code.iter().any(|code| !code.inert);
+    let code = [code::stored(&code[0])?, code::stored(&code[1])?];
     let decision = Decision {
         revision: id,
         digest: &stored.digest,
@@ -56,6 +60,8 @@ pub fn approve(
         oid: session_oid(),
         comment,
         manifests: [&upgrade, &downgrade],
+        code: &code,
+        binds,
         fingerprint,
     };
     let expires = approvals::decide(&decision, valid_for, settings.approval_valid_for(), &database())?;
@@ -71,6 +77,7 @@ pub fn approve(
     revisions::set_status(id, "approved")?;
     let facts = json!({
         "revision": id, "digest": stored.digest, "reason": comment, "expires": expires, "fingerprint": fingerprint,
+        "code": runbook_core::code::digest(&code),
         "objects": upgrade.actions().iter().chain(downgrade.actions()).map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });
     ledger::record(Kind::RevisionApproved, facts)?;
@@ -86,6 +93,7 @@ pub fn reject(name: &str, comment: Option<&str>) -> Result<String, ErrorReport> 
     let stored = find("reject", name)?;
     let id = stored.revision.revision.as_str();
     let nothing = Manifest::default();
+    let no_code = code::stored(&Code::default())?;
     let decision = Decision {
         revision: id,
         digest: &stored.digest,
@@ -94,6 +102,8 @@ pub fn reject(name: &str, comment: Option<&str>) -> Result<String, ErrorReport> 
         oid: session_oid(),
         comment,
         manifests: [&nothing, &nothing],
+        code: &[no_code.clone(), no_code],
+        binds: false,
         fingerprint: None,
     };
     approvals::decide(&decision, None, "1000 years", &database())?;
@@ -211,7 +221,7 @@ fn refuse_author(stored: &Stored, login: &Login) -> Result<(), ErrorReport> {
 }
 
 /// What an approval given now covers: upgrade (with verification) and downgrade.
-fn manifests(stored: &Stored, settings: &Settings) -> Result<[Manifest; 2], ErrorReport> {
+fn covered(stored: &Stored, settings: &Settings) -> Result<([Manifest; 2], [Code; 2]), ErrorReport> {
     let id = stored.revision.revision.as_str();
     let revision = &stored.revision;
     let manifest = |texts: &[(&str, &str)]| -> Result<Manifest, Failure> {
@@ -225,6 +235,8 @@ fn manifests(stored: &Stored, settings: &Settings) -> Result<[Manifest; 2], Erro
     let upgrade =
         manifest(&[(&revision.upgrade_for_parser(), "upgrade"), (revision.verify.as_deref().unwrap_or_default(), "verify")])?;
     let downgrade = manifest(&[(revision.downgrade.as_deref().unwrap_or_default(), "downgrade")])?;
+    let code = |direction| -> Result<Code, ErrorReport> { code::reach_for_approval(id, code::texts_of(revision, direction)?) };
+    let code = [code(Direction::Upgrade)?, code(Direction::Downgrade)?];
     drop(pinned);
     let missing = |action: &&runbook_core::action::Action| action.verb == "drop" && action.identity == Identity::Missing;
     if let (None, Some(action)) = (settings.migration_role(), upgrade.actions().iter().find(missing)) {
@@ -234,7 +246,7 @@ fn manifests(stored: &Stored, settings: &Settings) -> Result<[Manifest; 2], Erro
             action.object
         );
     }
-    Ok([upgrade, downgrade])
+    Ok(([upgrade, downgrade], code))
 }
 
 /// Something that waits for a decision.
@@ -279,7 +291,12 @@ pub fn inbox() -> Result<Vec<Waiting>, ErrorReport> {
             id,
             requested_by: stored.submitter.name.clone(),
             message: stored.revision.message.clone(),
-            would: actions.iter().filter(|action| policy.stops(action)).map(ToString::to_string).collect(),
+            would: actions
+                .iter()
+                .filter(|action| policy.stops(action))
+                .map(ToString::to_string)
+                .chain(code::lines(|| code::texts_of(&stored.revision, Direction::Upgrade)))
+                .collect(),
             needs: need.text,
             digest: Some(stored.digest),
         });

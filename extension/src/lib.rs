@@ -7,6 +7,7 @@ mod api;
 mod apply;
 mod approvals;
 mod caller;
+mod code;
 mod decisions;
 mod error;
 mod guard;

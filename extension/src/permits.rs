@@ -3,6 +3,7 @@
 use crate::apply::settings::Settings;
 use crate::approvals::{describe_missing, tally_permit, this_login, who_may};
 use crate::caller::{limited, refused};
+use crate::code;
 use crate::decisions::Waiting;
 use crate::error::{internal, refusal};
 use crate::guard::{allow_call, classify_all};
@@ -128,7 +129,8 @@ pub fn approve(name: &str, comment: Option<&str>) -> Result<String, ErrorReport>
             Some(format!("Another member of runbook_approver runs: SELECT runbook.approve_permit('{}');", permit.permit)),
         ));
     }
-    permits::decide(&permit.permit, true, &login, session_oid(), comment)?;
+    let reached = code::reach(code::texts(&statements::parse(&permit.statement).map_err(Failure::from)?), &[]);
+    permits::decide(&permit.permit, Some(&reached.code), &login, session_oid(), comment)?;
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement), "reason": comment});
     ledger::record(Kind::PermitApproved, facts)?;
     Ok(permit.statement)
@@ -142,7 +144,7 @@ pub fn reject(name: &str, comment: Option<&str>) -> Result<String, ErrorReport> 
     limited("comment", comment.unwrap_or_default())?;
     let permit = find(name)?;
     refuse_closed("reject_permit", &permit)?;
-    permits::decide(&permit.permit, false, &this_login()?, session_oid(), comment)?;
+    permits::decide(&permit.permit, None, &this_login()?, session_oid(), comment)?;
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement), "reason": comment});
     ledger::record(Kind::PermitRejected, facts)?;
     Ok(permit.statement)
@@ -177,7 +179,7 @@ fn refuse_closed(function: &str, permit: &Permit) -> Result<(), ErrorReport> {
 pub fn waiting_for(login: &Login, policy: &Policy) -> Result<Vec<Waiting>, ErrorReport> {
     let mut waiting = Vec::new();
     for permit in permits::all(true, &database())? {
-        let tally = tally_permit(&permit, policy)?;
+        let tally = tally_permit(&permit, policy, None)?;
         let Some(missing) = &tally.missing else { continue };
         if tally.by.contains(&login.name) || login.meets(&permit.requester) {
             continue;
@@ -189,7 +191,13 @@ pub fn waiting_for(login: &Login, policy: &Policy) -> Result<Vec<Waiting>, Error
             id: permit.permit.clone(),
             requested_by: permit.requester.name.clone(),
             message: permit.reason.clone(),
-            would: permit.manifest.actions().iter().map(ToString::to_string).collect(),
+            would: permit
+                .manifest
+                .actions()
+                .iter()
+                .map(ToString::to_string)
+                .chain(code::lines(|| Ok(code::texts(&statements::parse(&permit.statement)?))))
+                .collect(),
             needs: format!("{needs}; expires {}; who may: {may}", permit.expires),
             command: format!("SELECT runbook.approve_permit('{}', 'COMMENT');", permit.permit),
             digest: None,
@@ -218,7 +226,7 @@ pub fn all() -> Result<Vec<Line>, ErrorReport> {
             Permit { void: Some(why), .. } => ("rejected", Some(why.clone())),
             Permit { expired: true, .. } => ("expired", None),
             open => {
-                let tally = tally_permit(open, &policy)?;
+                let tally = tally_permit(open, &policy, None)?;
                 let missing = tally.missing.as_ref().map(|missing| describe_missing(missing, &tally.discounted));
                 (if missing.is_some() { "requested" } else { "approved" }, missing)
             }

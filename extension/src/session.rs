@@ -4,6 +4,7 @@
 //! here, in process memory. A revision's is set only by `apply`, after it has read an approved digest, and ends with its
 //! [`Scope`]; a permit's is set only by the guard, after it has used the permit up, and ends with the client's statement.
 
+use crate::code::Reached;
 use crate::pg::identity::{Moment, moment};
 use crate::pg::triggers::permission_changes;
 use runbook_core::action::{Action, Class};
@@ -12,6 +13,7 @@ use runbook_core::manifest::{Cover, Manifest};
 use runbook_core::policy::Policy;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 /// What covers the statement at hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Coverage {
     pub events: Events,
     /// What the statement at hand finds: objects that CREATE OR REPLACE may replace, and highest column numbers of tables.
     pub before: Before,
+    /// The code that a permit's statement reached when it was used.
+    pub reached: Option<Rc<Reached>>,
 }
 
 /// What was there before a statement.
@@ -63,7 +67,8 @@ pub struct Before {
 impl Coverage {
     /// A permission that has not been used yet.
     pub fn new(by: By, manifest: Manifest, policy: Option<Policy>, record_only: bool) -> Self {
-        Self { by, manifest, policy, record_only, observed: vec![], events: Events::default(), before: Before::default() }
+        let (events, before) = (Events::default(), Before::default());
+        Self { by, manifest, policy, record_only, observed: vec![], events, before, reached: None }
     }
 
     /// The first of `actions` that policy stops and that is not covered, with how far it is from it.

@@ -49,7 +49,8 @@ impl<'a> Scene<'a> {
         server.connect(database, "bob").execute("SELECT runbook.approve($1)", &[&id(0)]).unwrap();
         let copies = "INSERT INTO runbook.approval SELECT gen_random_uuid(), 'r' || lpad((n % $2::bigint)::text, 6, '0'), r.digest, a.decision, \
                           a.approver, a.approver_oid, a.identities, a.comment, a.system_identifier, a.database_oid, a.decided_at, \
-                          a.expires_at, a.upgrade_manifest, a.downgrade_manifest, a.fingerprint, a.void_reason \
+                          a.expires_at, a.upgrade_manifest, a.downgrade_manifest, a.fingerprint, a.void_reason, \
+                          a.upgrade_code, a.downgrade_code, a.binds \
                       FROM generate_series(1::bigint, $1::bigint - 1) AS n JOIN runbook.revision AS r ON r.revision = 'r' || lpad((n % $2::bigint)::text, 6, '0'), \
                           (SELECT * FROM runbook.approval LIMIT 1) AS a";
         let (approvals, revisions) = (size.approvals as i64, size.revisions as i64);

@@ -260,6 +260,7 @@ fn batch(
         format!("revision {} (upgrade), statement 1, line {}, batch {}", step.revision, statement.line, progress.batches + 1);
     let actions = classify_all([&statement.command])?;
     let by = run.refuse_if_needy(&stored, &actions, true)?;
+    let watched = if by.is_empty() { None } else { run.watch(&by, [&statement])? };
     let scope = run.permit(&step.revision, actions.clone());
     let located = |error| Failure::Caught(with_context(error, &place));
     let mut next = progress.clone();
@@ -286,6 +287,7 @@ fn batch(
         statements::execute(&plan.sql, &parameters).map_err(located)?
     };
     run.leave(&step.revision)?;
+    run.settle(&step.revision, watched)?;
     run.remember_events(&stored, &actions, &by, false)?;
     drop(scope);
     drop(pinned);

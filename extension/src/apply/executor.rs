@@ -129,6 +129,7 @@ impl Run {
         let actions = classify_all(all().map(|statement| &statement.command))?;
         let approved_by = self.refuse_if_needy(stored, &actions, true)?;
         let lost = objects::losses(&actions)?;
+        let watched = self.watch(&approved_by, all())?;
         let scope = self.permit(id, actions.clone());
         self.lock_tables(all(), id)?;
         for part in parts {
@@ -136,6 +137,7 @@ impl Run {
         }
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         self.leave(id)?;
+        self.settle(id, watched)?;
         let plain = all().all(|statement| is_plain(&statement.command));
         self.remember_events(stored, &actions, &approved_by, plain)?;
         drop(scope);

@@ -4,6 +4,7 @@
 //! needs is missing. Invariant: a revision is applied wholly, with its ledger entries, or not at all.
 
 pub mod backfill;
+mod bound_code;
 mod deferred;
 mod executor;
 pub mod jobs;

@@ -6,6 +6,7 @@ use crate::apply::settings::Settings;
 use crate::apply::since::Since;
 use crate::apply::stamp;
 use crate::approvals::Approvals;
+use crate::code::Reached;
 use crate::error::{internal, refusal};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::{self, classify_all};
@@ -30,6 +31,7 @@ use runbook_core::policy::Policy;
 use serde_json::json;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// What all steps of one call share.
 pub struct Run {
@@ -51,6 +53,10 @@ pub struct Run {
     pub lately: RefCell<Vec<Made>>,
     /// What the caller's session holds.
     pub session: Session,
+    /// The code that the approvals of the revision at hand were judged by.
+    pub reached: RefCell<Option<Rc<Reached>>>,
+    /// Whether it matters to approvals which code revisions change.
+    pub code_matters: OnceCell<bool>,
 }
 
 impl Run {
@@ -68,6 +74,8 @@ impl Run {
             session: Session::note()?,
             done: RefCell::default(),
             lately: RefCell::default(),
+            reached: RefCell::default(),
+            code_matters: OnceCell::new(),
         })
     }
 
@@ -96,7 +104,8 @@ impl Run {
             Some(policy) if bound && policy.obstacle(actions).is_some() => {
                 // Decisions may have been taken back since the call began.
                 let approvals = Approvals::of(&[id.to_owned()])?;
-                let objection = self.objection(id, actions, policy)?;
+                self.reached.take();
+                let objection = self.objection(id, actions, policy, Some(stored))?;
                 need(stored, self.direction, actions, Some(policy), &approvals, Some(&objection))?
             }
             // Where nothing needs a yes and nobody has said no, decisions don't matter.
@@ -154,12 +163,13 @@ impl Run {
         }
     }
 
-    /// Tells of an approval whether it covers `actions`, on the objects that they mean now.
+    /// Tells of an approval whether it covers `actions`, on the objects that they mean now, and with `code_of` the code that they reach.
     fn objection<'a>(
         &'a self,
         revision: &'a str,
         actions: &'a [Action],
         policy: &'a Policy,
+        code_of: Option<&'a Stored>,
     ) -> store::Result<impl Fn(&Given) -> store::Result<Option<String>> + 'a> {
         let whole = |identity: Identity| match identity {
             Identity::Is(found) => Some(found.whole()),
@@ -183,6 +193,11 @@ impl Run {
                 return Ok(Some("revisions have another search path now".to_owned()));
             }
             if let Some(why) = approval::objection(&approved, actions, |action| policy.stops(action), &since) {
+                return Ok(Some(why));
+            }
+            if let Some(stored) = code_of
+                && let Some(why) = self.code_objection(stored, given)?
+            {
                 return Ok(Some(why));
             }
             Ok(match &given.fingerprint {
@@ -235,7 +250,7 @@ impl Run {
         let approved = match &self.policy {
             // A rename that needs no approval may have one all the same; only then does it count for others.
             Some(policy) if moves && by.is_empty() => {
-                let objection = self.objection(id, actions, policy)?;
+                let objection = self.objection(id, actions, policy, None)?;
                 !self.approvals()?.tally(stored, actions, policy, Some(&objection))?.by.is_empty()
             }
             _ => !by.is_empty(),

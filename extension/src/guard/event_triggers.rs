@@ -8,6 +8,7 @@ use crate::error::refusal;
 use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, record_beginning, statement_text};
 use crate::guard::enforcement::{self, Enforcement};
+use crate::guard::permits;
 use crate::guard::protect;
 use crate::guard::unresolved;
 use crate::guard::utility_hook::statement_class;
@@ -152,6 +153,7 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     }
     if session::covering(|coverage| coverage.is_some()) {
         check_under_lock(&event)?;
+        permits::check_code()?;
     }
     if is_unguarded()? {
         return Ok(());

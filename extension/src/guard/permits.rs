@@ -4,6 +4,8 @@
 //! searched for them. It is used up in the transaction of the statement, before any lock is taken.
 
 use crate::approvals::{describe_missing, tally_permit};
+use crate::code::{self, Reached};
+use crate::error::refusal;
 use crate::guard::classify::classify;
 use crate::ledger;
 use crate::pg::events::client_query;
@@ -12,7 +14,7 @@ use crate::pg::session::resolution;
 use crate::pg::statements;
 use crate::session::{self, By, Coverage};
 use crate::store;
-use crate::store::permits::{self, Permit};
+use crate::store::permits::{self, Permit, PermitDecision};
 use runbook_core::action::Action;
 use runbook_core::approval::objection;
 use runbook_core::identity::Nothing;
@@ -20,6 +22,7 @@ use runbook_core::ledger::Kind;
 use runbook_core::policy::Policy;
 use runbook_core::statement::digest;
 use serde_json::json;
+use std::rc::Rc;
 
 /// What came of looking for a permit.
 pub enum Claim {
@@ -39,12 +42,12 @@ pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
     let mut why = None;
     for permit in known.iter().rev() {
         match obstacle(permit, &query, actions, policy)? {
-            Some(obstacle) => why = why.or(Some(format!("Permit {} does not cover it: {obstacle}.", permit.permit))),
-            None if permits::take(&permit.permit)? => {
-                used(permit, policy)?;
+            Err(obstacle) => why = why.or(Some(format!("Permit {} does not cover it: {obstacle}.", permit.permit))),
+            Ok(reached) if permits::take(&permit.permit)? => {
+                used(permit, policy, reached)?;
                 return Ok(Claim::Granted);
             }
-            None => {
+            Ok(_) => {
                 why = Some(format!("Permit {} does not cover it: another session is using it, or has used it.", permit.permit))
             }
         }
@@ -52,45 +55,61 @@ pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
     Ok(why.map_or(Claim::None, Claim::Refused))
 }
 
-fn used(permit: &Permit, policy: &Policy) -> store::Result<()> {
+fn used(permit: &Permit, policy: &Policy, reached: Reached) -> store::Result<()> {
     let by = By::Permit { permit: permit.permit.clone(), moment: moment() };
-    session::permit(Coverage::new(by, permit.manifest.clone(), Some(policy.clone()), false));
+    let coverage = Coverage::new(by, permit.manifest.clone(), Some(policy.clone()), false);
+    session::permit(Coverage { reached: Some(Rc::new(reached)), ..coverage });
     ledger::record(Kind::PermitUsed, json!({"permit": permit.permit}))
 }
 
-/// Why a permit does not cover the statement at hand.
-fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -> store::Result<Option<String>> {
+/// After a statement that a permit covers: refuses it if somebody has replaced the code that it ran.
+pub fn check_code() -> store::Result<()> {
+    let reached = session::covering(|coverage| coverage?.reached.clone());
+    let Some(name) = reached.and_then(|reached| reached.meanwhile(&[]).replaced) else { return Ok(()) };
+    let detail = "The permit covers what it was before.".to_owned();
+    let hint = "Look at it, then ask for another permit.".to_owned();
+    Err(refusal("42501", format!("{name} was replaced while the statement ran"), Some(detail), Some(hint)))
+}
+
+/// The code that the statement at hand reaches, or why a permit does not cover it.
+fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -> store::Result<Result<Reached, String>> {
     if let Some(void) = &permit.void {
-        return Ok(Some(format!("it was {void}")));
+        return Ok(Err(format!("it was {void}")));
     }
     if permit.used {
-        return Ok(Some("it has been used, and is good for once".to_owned()));
+        return Ok(Err("it has been used, and is good for once".to_owned()));
     }
     if permit.expired {
-        return Ok(Some(format!("it expired at {}", permit.expires)));
+        return Ok(Err(format!("it expired at {}", permit.expires)));
     }
     if !statements::strings_conform() {
-        return Ok(Some("standard_conforming_strings is off, under which the text may mean something else".to_owned()));
+        return Ok(Err("standard_conforming_strings is off, under which the text may mean something else".to_owned()));
     }
     // The text says what was approved; the parse tree at hand must be that of the text, and not of something that it set off.
     let parsed =
         statements::parse(query).map(|parsed| parsed.iter().flat_map(|one| classify(&one.command)).collect::<Vec<_>>());
     if !parsed.is_ok_and(|declared| actions.iter().all(|action| declared.contains(action))) {
-        return Ok(Some("what is about to run is not the statement itself".to_owned()));
+        return Ok(Err("what is about to run is not the statement itself".to_owned()));
     }
     // A call of ours names everything in full, and its search path is ours.
     let is_call = actions.iter().all(|action| action.verb == "call");
     let searched = resolution();
     if !is_call && searched != permit.resolution {
-        return Ok(Some(format!(
+        return Ok(Err(format!(
             "names were looked up in {} when it was requested, and are in {} now",
             permit.resolution.join(", "),
             searched.join(", ")
         )));
     }
     if let Some(why) = objection(&permit.manifest, actions, |action| policy.stops(action), &Nothing) {
-        return Ok(Some(why));
+        return Ok(Err(why));
     }
-    let tally = tally_permit(permit, policy)?;
-    Ok(tally.missing.as_ref().map(|missing| describe_missing(missing, &tally.discounted)))
+    let texts = statements::parse(query).map(|parsed| code::texts(&parsed)).unwrap_or_default();
+    let now = code::reach(texts, &[]);
+    let replaced = |one: &PermitDecision| code::objection(&one.code()?, &now, one.decided_at);
+    let tally = tally_permit(permit, policy, Some(&replaced))?;
+    Ok(match &tally.missing {
+        Some(missing) => Err(describe_missing(missing, &tally.discounted)),
+        None => Ok(now),
+    })
 }

@@ -95,7 +95,7 @@ unsafe fn contexts() -> usize {
         let mut count = 0;
         while let Some(context) = next.as_ref() {
             let tells_of_parameters =
-                context.callback.is_some_and(|known| known as usize == ffi::ParamsErrorCallback as *const () as usize);
+                context.callback.is_some_and(|known| std::ptr::fn_addr_eq(known, ffi::ParamsErrorCallback as Callback));
             count += usize::from(!(tells_of_parameters && context.previous.is_null()));
             next = context.previous;
         }
@@ -107,7 +107,8 @@ unsafe fn contexts() -> usize {
 /// policy, a default, or in the body of a function.
 pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     // SAFETY: fcinfo is valid during the call. What a view or a default holds was read back from a catalog, without a location. What
-    // runs a text of its own, a function or a DO block, says so in the stack of error contexts.
+    // runs a text of its own, a function or a DO block, says so in the stack of error contexts. At its bottom the extended protocol puts
+    // what names a message's parameters.
     unsafe {
         let info = (*fcinfo).flinfo;
         let query = pg_sys::debug_query_string;
@@ -123,6 +124,9 @@ pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
         Some(String::from_utf8_lossy(whole.get(location..)?).into_owned())
     }
 }
+
+/// A callback of the stack of error contexts.
+type Callback = unsafe extern "C-unwind" fn(*mut std::ffi::c_void);
 
 /// The text that the client sent, if there is one. It may hold more than the statement at hand.
 pub fn client_query() -> Option<String> {

@@ -22,6 +22,7 @@ pub mod append;
 pub mod bind;
 pub mod callback;
 pub mod casts;
+pub mod catalogs;
 pub mod caught;
 pub mod clock;
 pub mod commands;

@@ -8,13 +8,14 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 
 /// Our tables.
-const TABLES: [&CStr; 20] = [
+const TABLES: [&CStr; 21] = [
     c"activation",
     c"applied_head",
     c"approval",
     c"backfill",
     c"branch_label",
     c"built",
+    c"code_change",
     c"entry",
     c"job",
     c"job_step",

@@ -6,6 +6,7 @@ use crate::pg::identity::Database;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
 use runbook_core::approval::Login;
+use runbook_core::code::Code;
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
 
@@ -30,12 +31,20 @@ pub struct Given {
     pub fingerprint: Option<String>,
     upgrade: String,
     downgrade: String,
+    upgrade_code: String,
+    downgrade_code: String,
 }
 
 impl Given {
     /// What was approved of one direction.
     pub fn manifest(&self, direction: Direction) -> Result<Manifest> {
         let text = if direction == Direction::Upgrade { &self.upgrade } else { &self.downgrade };
+        serde_json::from_str(text).map_err(|error| internal(format!("runbook.approval: {error}")))
+    }
+
+    /// The code that the approved statements of one direction reached.
+    pub fn code(&self, direction: Direction) -> Result<Code> {
+        let text = if direction == Direction::Upgrade { &self.upgrade_code } else { &self.downgrade_code };
         serde_json::from_str(text).map_err(|error| internal(format!("runbook.approval: {error}")))
     }
 }
@@ -57,6 +66,10 @@ pub struct Decision<'a> {
     pub comment: Option<&'a str>,
     /// What it covers, upgrade first.
     pub manifests: [&'a Manifest; 2],
+    /// The code that it binds, upgrade first, as JSON.
+    pub code: &'a [String; 2],
+    /// Whether its statements run any code by themselves.
+    pub binds: bool,
     /// The catalog fingerprint that it is bound to.
     pub fingerprint: Option<&'a str>,
 }
@@ -74,6 +87,8 @@ fn given(row: &Row) -> Result<Given> {
         fingerprint: row.maybe(8)?,
         upgrade: row.get(9)?,
         downgrade: row.get(10)?,
+        upgrade_code: row.get(12)?,
+        downgrade_code: row.get(13)?,
     })
 }
 
@@ -86,7 +101,8 @@ macro_rules! select_given {
                                        a.approver, a.approver_oid), \
                  (EXTRACT(epoch FROM a.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, a.fingerprint, \
                  a.upgrade_manifest::pg_catalog.text, a.downgrade_manifest::pg_catalog.text, \
-                 (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
+                 (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
+                 a.upgrade_code::pg_catalog.text, a.downgrade_code::pg_catalog.text \
              FROM runbook.approval AS a JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) a.revision \
              WHERE a.revision OPERATOR(pg_catalog.=) ",
             $revisions,
@@ -112,10 +128,11 @@ pub fn decide(decision: &Decision, valid_for: Option<Interval>, default: &str, d
     let json = |manifest: &Manifest| serde_json::to_string(manifest).map_err(|error| internal(error.to_string()));
     let rows = write(
         "INSERT INTO runbook.approval AS a (approval_id, revision, digest, decision, approver, approver_oid, identities, comment, \
-             system_identifier, database_oid, decided_at, expires_at, upgrade_manifest, downgrade_manifest, fingerprint) \
+             system_identifier, database_oid, decided_at, expires_at, upgrade_manifest, downgrade_manifest, fingerprint, \
+             upgrade_code, downgrade_code, binds) \
          VALUES (pg_catalog.gen_random_uuid(), $1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp(), \
              pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($10, $11::pg_catalog.interval), \
-             $12::pg_catalog.jsonb, $13::pg_catalog.jsonb, $14) RETURNING a.expires_at::pg_catalog.text",
+             $12::pg_catalog.jsonb, $13::pg_catalog.jsonb, $14, $15::pg_catalog.jsonb, $16::pg_catalog.jsonb, $17) RETURNING a.expires_at::pg_catalog.text",
         &[
             decision.revision.into(),
             decision.digest.into(),
@@ -131,6 +148,9 @@ pub fn decide(decision: &Decision, valid_for: Option<Interval>, default: &str, d
             json(decision.manifests[0])?.into(),
             json(decision.manifests[1])?.into(),
             decision.fingerprint.map(str::to_owned).into(),
+            decision.code[0].as_str().into(),
+            decision.code[1].as_str().into(),
+            decision.binds.into(),
         ],
         |row| row.get(1),
     )?;

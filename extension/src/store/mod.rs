@@ -8,6 +8,7 @@ pub mod backfills;
 pub mod catalog;
 pub mod clock;
 pub mod cluster;
+pub mod code;
 pub mod jobs;
 pub mod ledger;
 pub mod logins;

@@ -7,6 +7,7 @@ use crate::pg::identity::Database;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::Oid;
 use runbook_core::approval::Login;
+use runbook_core::code::Code;
 use runbook_core::manifest::Manifest;
 
 /// A stored permit.
@@ -47,6 +48,16 @@ pub struct PermitDecision {
     pub login: Login,
     /// That login's OID.
     pub oid: u32,
+    /// When, in microseconds since 1970.
+    pub decided_at: i64,
+    code: String,
+}
+
+impl PermitDecision {
+    /// The code that the statement reached then.
+    pub fn code(&self) -> Result<Code> {
+        serde_json::from_str(&self.code).map_err(|error| internal(format!("runbook.permit_decision: {error}")))
+    }
 }
 
 fn permit(row: &Row) -> Result<Permit> {
@@ -121,7 +132,8 @@ pub fn all(open_only: bool, database: &Database) -> Result<Vec<Permit>> {
 /// The decisions on a permit, in the order of decision.
 pub fn decisions(permit: &str) -> Result<Vec<PermitDecision>> {
     read(
-        "SELECT d.decision OPERATOR(pg_catalog.=) 'approved', d.approver, d.identities, d.approver_oid \
+        "SELECT d.decision OPERATOR(pg_catalog.=) 'approved', d.approver, d.identities, d.approver_oid, \
+             (EXTRACT(epoch FROM d.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, d.code::pg_catalog.text \
          FROM runbook.permit_decision AS d WHERE d.permit OPERATOR(pg_catalog.=) $1 \
          ORDER BY d.decided_at USING OPERATOR(pg_catalog.<)",
         &[permit.into()],
@@ -131,6 +143,8 @@ pub fn decisions(permit: &str) -> Result<Vec<PermitDecision>> {
                 approved: row.get(1)?,
                 login: Login { name: row.get(2)?, identities: identities.into_iter().map(Oid::to_u32).collect() },
                 oid: row.get::<Oid>(4)?.to_u32(),
+                decided_at: row.get(5)?,
+                code: row.get(6)?,
             })
         },
     )
@@ -181,13 +195,15 @@ pub fn request(request: &Request, valid_for: Interval, database: &Database) -> R
     )
 }
 
-/// Stores a login's decision in place of its earlier one. A rejection makes the permit void.
-pub fn decide(permit: &str, approved: bool, login: &Login, oid: u32, comment: Option<&str>) -> Result<()> {
+/// Stores a login's decision in place of its earlier one: a yes with the code that the statement reaches. A no makes the permit void.
+pub fn decide(permit: &str, code: Option<&Code>, login: &Login, oid: u32, comment: Option<&str>) -> Result<()> {
+    let approved = code.is_some();
+    let code = serde_json::to_string(&code.unwrap_or(&Code::default())).map_err(|error| internal(error.to_string()))?;
     execute(
-        "INSERT INTO runbook.permit_decision AS d (permit, decision, approver, approver_oid, identities, comment, decided_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp()) ON CONFLICT (permit, approver_oid) DO UPDATE SET \
+        "INSERT INTO runbook.permit_decision AS d (permit, decision, approver, approver_oid, identities, comment, decided_at, code) \
+         VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp(), $7::pg_catalog.jsonb) ON CONFLICT (permit, approver_oid) DO UPDATE SET \
          decision = excluded.decision, approver = excluded.approver, identities = excluded.identities, \
-         comment = excluded.comment, decided_at = excluded.decided_at",
+         comment = excluded.comment, decided_at = excluded.decided_at, code = excluded.code",
         &[
             permit.into(),
             if approved { "approved" } else { "rejected" }.into(),
@@ -195,6 +211,7 @@ pub fn decide(permit: &str, approved: bool, login: &Login, oid: u32, comment: Op
             Oid::from(oid).into(),
             oids(login).into(),
             comment.map(str::to_owned).into(),
+            code.into(),
         ],
     )?;
     if approved {

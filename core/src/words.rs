@@ -1,0 +1,236 @@
+//! The names and operators that a text of SQL may mean: what has to be looked up to know which code it reaches.
+//!
+//! Owns an over-approximation. Every identifier counts as a name of anything, every part of a run of operator characters as an
+//! operator, and string constants are read as SQL too, since a DO block or EXECUTE may run them. What a text puts together only when it
+//! runs can't be known from it; [`Words::dynamic`] says so.
+
+use crate::statement::{skip_blank, token_length};
+use std::collections::BTreeSet;
+
+/// Strings in strings are read this deep.
+const DEPTH: usize = 8;
+
+/// The longest run of operator characters of which every part is taken.
+const LONGEST_RUN: usize = 32;
+
+/// What texts may mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Identifiers, folded and unquoted.
+    pub names: BTreeSet<String>,
+    /// Operators.
+    pub operators: BTreeSet<String>,
+    /// What runs, or names, something that only exists when it runs: `EXECUTE`, `query_to_xml`.
+    pub dynamic: BTreeSet<String>,
+}
+
+impl Words {
+    /// Reads a text of SQL or PL/pgSQL.
+    pub fn read(&mut self, sql: &str) {
+        self.scan(sql, 0);
+    }
+
+    /// Reads a text of a language whose tokens are not those of SQL: every word in it may be a name.
+    pub fn read_foreign(&mut self, text: &str) {
+        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_' || !c.is_ascii()));
+        for word in words.filter(|word| !word.is_empty()) {
+            self.names.insert(word.to_owned());
+            self.names.insert(word.to_ascii_lowercase());
+        }
+    }
+
+    fn scan(&mut self, text: &str, depth: usize) {
+        let mut rest = text;
+        let mut executes = false;
+        loop {
+            rest = skip_blank(rest);
+            let Some(first) = rest.chars().next() else { break };
+            let (token, after) = rest.split_at(token_length(rest, first));
+            rest = after;
+            let word = is_word(first) && !token.contains(['\'', '"']);
+            let folded = if word { token.to_ascii_lowercase() } else { String::new() };
+            // EXECUTE FUNCTION belongs to CREATE TRIGGER, EXECUTE ON to GRANT.
+            if executes && !["function", "procedure", "on"].contains(&folded.as_str()) {
+                self.dynamic.insert("EXECUTE".to_owned());
+            }
+            executes = folded == "execute";
+            if word {
+                self.word(folded);
+            } else if first == '"' {
+                self.names.insert(unquoted(token, '"'));
+            } else if let Some(quote) = token.find(['\'', '"']).filter(|_| first != '$') {
+                self.prefixed(token, quote, depth);
+            } else if first == '$' {
+                self.dollar(token, depth);
+            } else if first.is_ascii_digit() || (first == '.' && token.len() > 1) {
+                // "1..f(x)" in a loop.
+                for part in token.split('.').map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit())) {
+                    if part.starts_with(is_word) {
+                        self.word(part.to_ascii_lowercase());
+                    }
+                }
+            } else if crate::statement::OPERATOR.contains(first) {
+                self.operator(token);
+            }
+        }
+        if executes {
+            self.dynamic.insert("EXECUTE".to_owned());
+        }
+    }
+
+    fn word(&mut self, word: String) {
+        let operators: &[&str] = match word.as_str() {
+            "like" => &["~~", "!~~"],
+            "ilike" => &["~~*", "!~~*"],
+            "similar" => &["~", "!~"],
+            "between" => &["<", ">", "<=", ">="],
+            "in" | "any" | "all" | "some" | "distinct" | "nullif" | "case" | "using" | "natural" | "group" | "union"
+            | "intersect" | "except" | "partition" | "unique" | "primary" => &["=", "<>"],
+            "order" | "greatest" | "least" | "over" | "within" => &["=", "<", ">", "<=", ">="],
+            _ => &[],
+        };
+        self.operators.extend(operators.iter().map(|&operator| operator.to_owned()));
+        let runs_text = [
+            "query_to_xml",
+            "query_to_xmlschema",
+            "query_to_xml_and_xmlschema",
+            "ts_stat",
+            "dblink",
+            "dblink_exec",
+            "crosstab",
+        ];
+        if runs_text.contains(&word.as_str()) {
+            self.dynamic.insert(word.clone());
+        }
+        self.names.insert(word);
+    }
+
+    /// `'…'`, `E'…'`, `U&"…"` and their like, whose quote is at `at`.
+    fn prefixed(&mut self, token: &str, at: usize, depth: usize) {
+        let quote = if token[at..].starts_with('"') { '"' } else { '\'' };
+        let mut inner = unquoted(&token[at..], quote);
+        match token[..at].to_ascii_lowercase().as_str() {
+            "b" | "x" => return,
+            "e" if inner.contains('\\') => inner = inner.replace("\\'", "'").replace("\\n", "\n").replace("\\t", "\t"),
+            "u&" if inner.contains('\\') => {
+                self.dynamic.insert("a name or string with escapes".to_owned());
+            }
+            _ => {}
+        }
+        if quote == '"' {
+            self.names.insert(inner);
+        } else {
+            self.string(inner, depth);
+        }
+    }
+
+    fn dollar(&mut self, token: &str, depth: usize) {
+        let Some(tag) = token[1..].find('$').map(|end| end + 2) else { return };
+        let end = if token.len() >= 2 * tag && token.ends_with(&token[..tag]) { token.len() - tag } else { token.len() };
+        self.string(token[tag..end].to_owned(), depth);
+    }
+
+    /// A string may be a name, as in `'f'::regproc`, or text that is run.
+    fn string(&mut self, text: String, depth: usize) {
+        if depth < DEPTH {
+            self.scan(&text, depth + 1);
+        } else {
+            self.read_foreign(&text);
+        }
+        if text.len() < 64 {
+            self.names.insert(text);
+        }
+    }
+
+    /// PostgreSQL may read a run of operator characters as several operators (`a<-b`), so all its parts count.
+    fn operator(&mut self, run: &str) {
+        if run.len() > LONGEST_RUN {
+            self.operators.insert(run.to_owned());
+            return;
+        }
+        for start in 0..run.len() {
+            for end in start + 1..=run.len() {
+                self.operators.insert(run[start..end].to_owned());
+            }
+        }
+        if run.contains("!=") {
+            self.operators.insert("<>".to_owned());
+        }
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
+}
+
+/// The inside of a quoted token, which may lack its end.
+fn unquoted(token: &str, quote: char) -> String {
+    let inner = &token[1..];
+    let inner = inner.strip_suffix(quote).unwrap_or(inner);
+    inner.replace(&String::from_iter([quote, quote]), &quote.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(sql: &str) -> Words {
+        let mut words = Words::default();
+        words.read(sql);
+        words
+    }
+
+    #[test]
+    fn names_are_folded_and_unquoted() {
+        let words = read("ALTER TABLE T ALTER c TYPE int USING public.\"My \"\"F\"(C) -- nothing(here)");
+        for name in ["t", "c", "int", "public", "My \"F"] {
+            assert!(words.names.contains(name), "{name}");
+        }
+        assert!(!words.names.contains("nothing"));
+    }
+
+    #[test]
+    fn bodies_and_strings_are_read_as_sql() {
+        let words = read(
+            "DO $do$ BEGIN PERFORM 'x' || $a$ inner(1) $a$; EXECUTE 'SELECT deep(''deeper()'')'; FOR i IN 1..f(x) LOOP END $do$",
+        );
+        for name in ["inner", "deep", "deeper", "f"] {
+            assert!(words.names.contains(name), "{name}");
+        }
+        assert!(words.dynamic.contains("EXECUTE"));
+    }
+
+    #[test]
+    fn execute_of_triggers_and_grants_is_not_dynamic() {
+        assert!(
+            read("CREATE TRIGGER a BEFORE INSERT ON t EXECUTE FUNCTION f(); GRANT EXECUTE ON FUNCTION f() TO x")
+                .dynamic
+                .is_empty()
+        );
+        assert!(!read("DO $$ BEGIN EXECUTE x; END $$").dynamic.is_empty());
+    }
+
+    #[test]
+    fn operators_are_taken_apart_and_words_for_them_are_known() {
+        let words = read("SELECT a<-b, c != d, e LIKE f, x::text");
+        for operator in ["<-", "<", "-", "!=", "<>", "~~"] {
+            assert!(words.operators.contains(operator), "{operator}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "\\PC{0,80}") {
+            read(&text);
+        }
+
+        #[test]
+        fn a_quoted_name_is_found_wherever_it_stands(before in "[a-z (),.;=1]{0,20}", name in "[a-z]{6,12}") {
+            let quoted = read(&format!("{before} \"{name}\"(x)"));
+            let plain = read(&format!("{before} {name}(x)"));
+            prop_assert!(quoted.names.contains(&name));
+            prop_assert!(plain.names.contains(&name));
+        }
+    }
+}

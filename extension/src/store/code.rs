@@ -1,0 +1,250 @@
+//! Code in the catalogs: what names mean, what belongs to what, and what defines it. Owns table `code_change`.
+//!
+//! Everything is read as it is now, whatever snapshot the transaction has: what runs is found by PostgreSQL in the same way. What is
+//! ours, what PostgreSQL brings along, and what is temporary is left out.
+
+use super::{Result, execute, read, write};
+use crate::pg::catalogs;
+use crate::pg::entry::Parameter;
+use crate::pg::identity::AsOwner;
+use pgrx::pg_sys::Oid;
+use runbook_core::code::{Bound, Change, Key};
+use runbook_core::plan::Direction;
+use std::collections::BTreeSet;
+
+/// The body of a function.
+#[derive(Debug)]
+pub struct Body {
+    /// Its language.
+    pub language: String,
+    /// Its text; empty where PostgreSQL keeps a tree.
+    pub text: String,
+    /// The function, as a message says it.
+    pub name: String,
+    /// The extension that it belongs to.
+    pub extension: Option<String>,
+}
+
+/// Functions, operators, types and relations of these names, in any schema.
+pub fn named(names: &[String], operators: &[String]) -> BTreeSet<Key> {
+    keys(NAMED, &[names.to_vec().into(), operators.to_vec().into()])
+}
+
+/// What runs without being named: event triggers, and with `casts` those between types of PostgreSQL.
+pub fn everywhere(casts: bool) -> BTreeSet<Key> {
+    keys(EVERYWHERE, &[casts.into()])
+}
+
+/// What these objects depend on, and what belongs to them and runs with them.
+pub fn around(objects: &[Key]) -> BTreeSet<Key> {
+    let (_, oids) = columns(objects);
+    let classes: BTreeSet<u32> = objects.iter().map(|key| key.0).collect();
+    let classes: Vec<Oid> = classes.into_iter().map(Oid::from).collect();
+    let of = |class: u32| objects.iter().filter(|key| key.0 == class).map(|key| Oid::from(key.1)).collect::<Vec<_>>();
+    let [relations, types, operator_classes, families] = [1259, 1247, 2616, 2753].map(of);
+    keys(AROUND, &[classes.into(), oids.into(), relations.into(), types.into(), operator_classes.into(), families.into()])
+}
+
+/// The bodies of these functions.
+pub fn bodies(functions: &[u32]) -> Vec<Body> {
+    let _owner = AsOwner::enter();
+    let oids: Vec<Oid> = functions.iter().copied().map(Oid::from).collect();
+    let body = |mut row: Vec<Option<String>>| {
+        let mut text = |at: usize| row.get_mut(at).and_then(Option::take);
+        Some(Body { language: text(1)?, text: text(2)?, name: text(3)?, extension: text(4) })
+    };
+    catalogs::rows(BODIES, &[oids.into()]).into_iter().filter_map(body).collect()
+}
+
+/// Of these objects, those that are code, in the order of their keys, each with the transaction that has written it.
+pub fn hashed(objects: &[Key]) -> Vec<(Bound, u32)> {
+    if objects.is_empty() {
+        return vec![];
+    }
+    let _owner = AsOwner::enter();
+    let (_, oids) = columns(objects);
+    let bound = |row: Vec<Option<String>>| {
+        let [class, object, hash, name, written] = <[Option<String>; 5]>::try_from(row).ok()?;
+        let bound = Bound { class: class?.parse().ok()?, object: object?.parse().ok()?, hash: hash?, name: name?, also: false };
+        Some((bound, written?.parse().ok()?))
+    };
+    // Two catalogs may have an OID in common.
+    let wanted: BTreeSet<&Key> = objects.iter().collect();
+    let rows = catalogs::rows(HASHED, &[oids.into()]).into_iter().filter_map(bound);
+    rows.filter(|(bound, _)| wanted.contains(&bound.key())).collect()
+}
+
+/// Of these objects, those that are there no more.
+pub fn gone(objects: &[Key]) -> BTreeSet<Key> {
+    if objects.is_empty() {
+        return BTreeSet::new();
+    }
+    let (classes, oids) = columns(objects);
+    keys(GONE, &[classes.into(), oids.into()])
+}
+
+fn columns(objects: &[Key]) -> (Vec<Oid>, Vec<Oid>) {
+    objects.iter().map(|&(class, object)| (Oid::from(class), Oid::from(object))).unzip()
+}
+
+fn keys(sql: &'static str, parameters: &[Parameter]) -> BTreeSet<Key> {
+    let _owner = AsOwner::enter();
+    let number = |value: &Option<String>| value.as_ref()?.parse::<u32>().ok();
+    let key = |row: Vec<Option<String>>| Some((number(row.first()?)?, number(row.get(1)?)?));
+    catalogs::rows(sql, parameters).into_iter().filter_map(key).collect()
+}
+
+/// Whether an approval or permit may be relied upon later, so that it matters which code revisions change.
+pub fn matters() -> Result<bool> {
+    let rows = read(
+        "SELECT EXISTS (SELECT FROM runbook.approval AS a WHERE a.binds AND a.void_reason IS NULL \
+             AND a.expires_at OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp()) \
+         OR EXISTS (SELECT FROM runbook.permit AS p WHERE p.used_at IS NULL AND p.void_reason IS NULL \
+             AND p.expires_at OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp())",
+        &[],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(rows.first() == Some(&true))
+}
+
+/// The texts of revisions that are still to be applied, of the latest thousand of them up to `revision`.
+pub fn open_texts(revision: &str) -> Result<Vec<String>> {
+    read(
+        "SELECT r.source::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'upgrade' FROM runbook.revision AS r \
+         WHERE r.status OPERATOR(pg_catalog.<>) 'applied' AND r.ordinal OPERATOR(pg_catalog.<=) (SELECT o.ordinal \
+             FROM runbook.revision AS o WHERE o.revision OPERATOR(pg_catalog.=) $1) \
+         ORDER BY r.ordinal USING OPERATOR(pg_catalog.>) LIMIT 1000",
+        &[revision.into()],
+        |row| row.maybe::<String>(1),
+    )
+    .map(|texts| texts.into_iter().flatten().collect())
+}
+
+/// What revisions did to code after a moment, in that order.
+pub fn changes_since(moment: i64) -> Result<Vec<Change>> {
+    // What this transaction has written counts.
+    write(
+        "SELECT c.classid, c.objid, c.before, c.after, c.changed_at FROM ( \
+             SELECT c.*, (EXTRACT(epoch FROM c.made_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS changed_at \
+             FROM runbook.code_change AS c WHERE c.made_at OPERATOR(pg_catalog.>=) \
+                 pg_catalog.to_timestamp($1::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000 OPERATOR(pg_catalog.-) 1)) AS c \
+         WHERE c.changed_at OPERATOR(pg_catalog.>) $1 ORDER BY c.made_at USING OPERATOR(pg_catalog.<)",
+        &[moment.into()],
+        |row| {
+            Ok(Change {
+                key: (row.get::<Oid>(1)?.to_u32(), row.get::<Oid>(2)?.to_u32()),
+                before: row.maybe(3)?,
+                after: row.maybe(4)?,
+                at: row.get(5)?,
+            })
+        },
+    )
+}
+
+/// Remembers what a revision did to code, in that order.
+pub fn remember(revision: &str, direction: Direction, changes: &[Change]) -> Result<()> {
+    for change in changes {
+        execute(
+            "INSERT INTO runbook.code_change (classid, objid, before, after, revision, direction, made_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp())",
+            &[
+                Oid::from(change.key.0).into(),
+                Oid::from(change.key.1).into(),
+                change.before.clone().into(),
+                change.after.clone().into(),
+                revision.into(),
+                direction.as_str().into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+const NAMED: &str = "SELECT DISTINCT f.classid, f.objid FROM ( \
+         SELECT 1255::pg_catalog.oid AS classid, p.oid AS objid, p.pronamespace AS home FROM pg_catalog.pg_proc AS p WHERE p.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) \
+         UNION ALL SELECT 2617, o.oid, o.oprnamespace FROM pg_catalog.pg_operator AS o WHERE o.oprname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]) \
+         UNION ALL SELECT 1247, t.oid, t.typnamespace FROM pg_catalog.pg_type AS t WHERE t.typname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) \
+         UNION ALL SELECT 1259, c.oid, c.relnamespace FROM pg_catalog.pg_class AS c WHERE c.relname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) \
+             AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[])) AS f \
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) f.home \
+     WHERE f.objid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) m.refobjid \
+             AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE m.classid OPERATOR(pg_catalog.=) f.classid AND m.objid OPERATOR(pg_catalog.=) f.objid \
+             AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.deptype OPERATOR(pg_catalog.=) 'e')";
+
+const EVERYWHERE: &str = "SELECT f.classid, f.objid FROM ( \
+         SELECT 3466::pg_catalog.oid AS classid, e.oid AS objid FROM pg_catalog.pg_event_trigger AS e WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D' \
+         UNION ALL SELECT 2605, c.oid FROM pg_catalog.pg_cast AS c WHERE $1 AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+             AND c.castsource OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND c.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid) AS f \
+     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) m.refobjid \
+             AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE m.classid OPERATOR(pg_catalog.=) f.classid AND m.objid OPERATOR(pg_catalog.=) f.objid \
+             AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.deptype OPERATOR(pg_catalog.=) 'e')";
+
+/// Dependencies; what belongs to a relation, a type, an operator family.
+const AROUND: &str = "SELECT DISTINCT f.classid, f.objid FROM ( \
+         SELECT d.refclassid AS classid, d.refobjid AS objid FROM pg_catalog.pg_depend AS d \
+         WHERE d.classid OPERATOR(pg_catalog.=) ANY ($1) AND d.objid OPERATOR(pg_catalog.=) ANY ($2) AND d.deptype OPERATOR(pg_catalog.=) ANY ('{n,a,i}'::pg_catalog.\"char\"[]) \
+             AND d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617,1247,2616,2753,1259,2605,2606}'::pg_catalog.oid[]) \
+         UNION ALL SELECT 2604, a.oid FROM pg_catalog.pg_attrdef AS a WHERE a.adrelid OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 2606, k.oid FROM pg_catalog.pg_constraint AS k WHERE k.conrelid OPERATOR(pg_catalog.=) ANY ($3) \
+             AND k.contype OPERATOR(pg_catalog.=) ANY ('{c,x}'::pg_catalog.\"char\"[]) \
+         UNION ALL SELECT 2620, t.oid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY ($3) AND NOT t.tgisinternal \
+             AND (t.tgqual IS NOT NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS o JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) o.refobjid \
+                 AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE o.classid OPERATOR(pg_catalog.=) 1255 AND o.objid OPERATOR(pg_catalog.=) t.tgfoid AND o.refclassid OPERATOR(pg_catalog.=) 3079 \
+                 AND o.deptype OPERATOR(pg_catalog.=) 'e')) \
+         UNION ALL SELECT 2618, w.oid FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 3256, p.oid FROM pg_catalog.pg_policy AS p WHERE p.polrelid OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 1259, i.indexrelid FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 1259, h.inhrelid FROM pg_catalog.pg_inherits AS h WHERE h.inhparent OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 1259, k.conrelid FROM pg_catalog.pg_constraint AS k WHERE k.confrelid OPERATOR(pg_catalog.=) ANY ($3) AND k.contype OPERATOR(pg_catalog.=) 'f' \
+             AND (k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog.\"char\"[]) OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog.\"char\"[])) \
+         UNION ALL SELECT 1247, a.atttypid FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($3) AND NOT a.attisdropped \
+         UNION ALL SELECT 2606, k.oid FROM pg_catalog.pg_constraint AS k WHERE k.contypid OPERATOR(pg_catalog.=) ANY ($4) \
+         UNION ALL SELECT v.classid, v.objid FROM pg_catalog.pg_type AS t CROSS JOIN LATERAL (VALUES \
+             (1247::pg_catalog.oid, t.typbasetype), (1247::pg_catalog.oid, t.typelem), (1259::pg_catalog.oid, t.typrelid)) AS v (classid, objid) WHERE t.oid OPERATOR(pg_catalog.=) ANY ($4) \
+         UNION ALL SELECT 2616, o.oid FROM pg_catalog.pg_opclass AS o WHERE o.opcintype OPERATOR(pg_catalog.=) ANY ($4) \
+         UNION ALL SELECT 2605, c.oid FROM pg_catalog.pg_cast AS c WHERE c.castsource OPERATOR(pg_catalog.=) ANY ($4) OR c.casttarget OPERATOR(pg_catalog.=) ANY ($4) \
+         UNION ALL SELECT 2753, o.opcfamily FROM pg_catalog.pg_opclass AS o WHERE o.oid OPERATOR(pg_catalog.=) ANY ($5) \
+         UNION ALL SELECT 1255, s.amproc::pg_catalog.oid FROM pg_catalog.pg_amproc AS s WHERE s.amprocfamily OPERATOR(pg_catalog.=) ANY ($6) \
+         UNION ALL SELECT 2617, s.amopopr FROM pg_catalog.pg_amop AS s WHERE s.amopfamily OPERATOR(pg_catalog.=) ANY ($6)) AS f \
+     WHERE f.objid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) m.refobjid \
+             AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE m.classid OPERATOR(pg_catalog.=) f.classid AND m.objid OPERATOR(pg_catalog.=) f.objid \
+             AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.deptype OPERATOR(pg_catalog.=) 'e')";
+
+const BODIES: &str = "SELECT p.oid, l.lanname, p.prosrc, i.type OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) i.identity, (SELECT x.extname FROM pg_catalog.pg_depend AS d \
+             JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) d.refobjid WHERE d.classid OPERATOR(pg_catalog.=) 1255 AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refclassid OPERATOR(pg_catalog.=) 3079 \
+             AND d.deptype OPERATOR(pg_catalog.=) 'e' LIMIT 1) \
+     FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
+     CROSS JOIN LATERAL pg_catalog.pg_identify_object(1255, p.oid, 0) AS i WHERE p.oid OPERATOR(pg_catalog.=) ANY ($1)";
+
+/// A definition is everything that decides what runs, and nothing that statistics or grants change.
+const HASHED: &str = "WITH d (classid, objid, written, definition) AS ( \
+         SELECT 1255::pg_catalog.oid, p.oid, p.xmin, ROW(p.proname, p.pronamespace, p.proowner, p.prolang, p.provariadic, p.prosupport::pg_catalog.oid, p.prokind, p.prosecdef, p.proleakproof, \
+                 p.proisstrict, p.proretset, p.provolatile, p.proparallel, p.prorettype, p.proargtypes, p.proallargtypes, p.proargmodes, \
+                 p.proargnames, p.proargdefaults, p.prosrc, p.probin, p.prosqlbody, p.proconfig, (SELECT g FROM pg_catalog.pg_aggregate AS g \
+                 WHERE g.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.=) p.oid))::pg_catalog.text FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2617::pg_catalog.oid, o.oid, o.xmin, ROW(o.oprname, o.oprnamespace, o.oprleft, o.oprright, o.oprresult, o.oprcode::pg_catalog.oid, o.oprrest::pg_catalog.oid, \
+                 o.oprjoin::pg_catalog.oid, o.oprcanmerge, o.oprcanhash)::pg_catalog.text FROM pg_catalog.pg_operator AS o WHERE o.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 1247::pg_catalog.oid, t.oid, t.xmin, ROW(t.typname, t.typnamespace, t.typtype, t.typlen, t.typbyval, t.typinput::pg_catalog.oid, t.typoutput::pg_catalog.oid, t.typreceive::pg_catalog.oid, \
+                 t.typsend::pg_catalog.oid, t.typmodin::pg_catalog.oid, t.typmodout::pg_catalog.oid, t.typanalyze::pg_catalog.oid, t.typsubscript::pg_catalog.oid, t.typnotnull, t.typbasetype, \
+                 t.typtypmod, t.typcollation, t.typdefaultbin, t.typdefault, (SELECT g FROM pg_catalog.pg_range AS g WHERE g.rngtypid OPERATOR(pg_catalog.=) t.oid))::pg_catalog.text FROM pg_catalog.pg_type AS t WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1) AND t.typtype OPERATOR(pg_catalog.=) ANY ('{b,d,r,m}'::pg_catalog.\"char\"[]) AND t.typcategory OPERATOR(pg_catalog.<>) 'A' \
+         UNION ALL SELECT 2616::pg_catalog.oid, o.oid, o.xmin, ROW(o)::pg_catalog.text FROM pg_catalog.pg_opclass AS o WHERE o.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2753::pg_catalog.oid, y.oid, y.xmin, ROW(y.opfname, y.opfnamespace, ARRAY(SELECT s.amproc::pg_catalog.oid FROM pg_catalog.pg_amproc AS s \
+                 WHERE s.amprocfamily OPERATOR(pg_catalog.=) y.oid ORDER BY s.oid USING OPERATOR(pg_catalog.<)), ARRAY(SELECT s.amopopr FROM pg_catalog.pg_amop AS s \
+                 WHERE s.amopfamily OPERATOR(pg_catalog.=) y.oid ORDER BY s.oid USING OPERATOR(pg_catalog.<)))::pg_catalog.text FROM pg_catalog.pg_opfamily AS y WHERE y.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2605::pg_catalog.oid, c.oid, c.xmin, ROW(c)::pg_catalog.text FROM pg_catalog.pg_cast AS c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2604::pg_catalog.oid, a.oid, a.xmin, ROW(a)::pg_catalog.text FROM pg_catalog.pg_attrdef AS a WHERE a.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2606::pg_catalog.oid, k.oid, k.xmin, ROW(k.conname, k.contype, k.conrelid, k.contypid, k.conkey, k.conexclop, k.conbin)::pg_catalog.text FROM pg_catalog.pg_constraint AS k WHERE k.oid OPERATOR(pg_catalog.=) ANY ($1) AND k.contype OPERATOR(pg_catalog.=) ANY ('{c,x}'::pg_catalog.\"char\"[]) \
+         UNION ALL SELECT 2620::pg_catalog.oid, g.oid, g.xmin, ROW(g.tgname, g.tgrelid, g.tgfoid, g.tgtype, g.tgenabled, g.tgdeferrable, g.tginitdeferred, g.tgattr, g.tgargs, g.tgqual)::pg_catalog.text FROM pg_catalog.pg_trigger AS g WHERE g.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2618::pg_catalog.oid, w.oid, w.xmin, ROW(w)::pg_catalog.text FROM pg_catalog.pg_rewrite AS w WHERE w.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 3256::pg_catalog.oid, b.oid, b.xmin, ROW(b)::pg_catalog.text FROM pg_catalog.pg_policy AS b WHERE b.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 3466::pg_catalog.oid, e.oid, e.xmin, ROW(e.evtname, e.evtevent, e.evtfoid, e.evtenabled, e.evttags)::pg_catalog.text FROM pg_catalog.pg_event_trigger AS e WHERE e.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 1259::pg_catalog.oid, i.indexrelid, i.xmin, ROW(i.indrelid, i.indkey, i.indclass, i.indexprs, i.indpred)::pg_catalog.text FROM pg_catalog.pg_index AS i \
+        WHERE i.indexrelid OPERATOR(pg_catalog.=) ANY ($1) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)) \
+     SELECT d.classid, d.objid, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(d.definition, 'UTF8')), 'hex'), \
+         i.type OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) i.identity, d.written \
+     FROM d CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i \
+     WHERE i.identity IS NOT NULL \
+     ORDER BY d.classid USING OPERATOR(pg_catalog.<), d.objid USING OPERATOR(pg_catalog.<)";
+
+const GONE: &str = "SELECT r.classid, r.objid FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS r (classid, objid) \
+     WHERE (pg_catalog.pg_identify_object(r.classid, r.objid, 0)).identity IS NULL";
