@@ -27,6 +27,7 @@ pgrx::pg_module_magic!();
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     guard::enforcement::define_parameters();
+    pg::fault::define_parameter();
     pg::identity::reserve_parameters();
     pg::entry::register(pg::entry::Bodies {
         submit: api::revisions::submit,

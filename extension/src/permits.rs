@@ -6,7 +6,7 @@ use crate::caller::{limited, refused};
 use crate::code;
 use crate::decisions::Waiting;
 use crate::error::{internal, refusal};
-use crate::guard::{allow_call, classify_all};
+use crate::guard::{allow_call, classify_all, recordable};
 use crate::ledger;
 use crate::pg::entry::Failure;
 use crate::pg::identity::{database, session_oid};
@@ -20,7 +20,7 @@ use runbook_core::approval::Login;
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::policy::{Policy, Verdict};
-use runbook_core::statement::{digest, may_hold_a_secret, skip_blank};
+use runbook_core::statement::{digest, skip_blank};
 use serde_json::json;
 
 /// Asks for a permit; returns its id.
@@ -66,12 +66,6 @@ pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<Str
     });
     ledger::record(Kind::PermitRequested, facts)?;
     Ok(id)
-}
-
-/// A statement's text as it may stand in the ledger; `None` where it can carry a password.
-fn recordable(statement: &str) -> Option<&str> {
-    let tag = statements::texts(statement).and_then(|found| found.into_iter().next()).map(|(tag, _)| tag);
-    (!may_hold_a_secret(&tag.unwrap_or_default(), statement)).then_some(statement)
 }
 
 fn refuse_needless(manifest: &Manifest, policy: &Policy) -> Result<(), ErrorReport> {

@@ -57,6 +57,11 @@ pub fn succeed(command: &mut Command) -> Output {
     output
 }
 
+fn initdb(bin: &Path, data: &str) {
+    let options = ["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D", data];
+    succeed(as_server_user(&bin.join("initdb")).args(options));
+}
+
 /// Gives `path` and everything below to the server's user.
 pub fn hand_over(path: &Path) {
     if is_root() {
@@ -72,20 +77,20 @@ impl Server {
 
     /// A fresh server with further configuration parameters, `name=value`.
     pub fn start_with(parameters: &[&str]) -> Self {
-        Self::made(parameters, |bin, data| {
-            succeed(
-                as_server_user(&bin.join("initdb")).args(["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"]).args([
-                    "--locale=C.UTF-8",
-                    "-D",
-                    data,
-                ]),
-            );
-        })
+        Self::made(parameters, initdb)
+    }
+
+    /// A fresh server of another installation.
+    pub fn start_from(pg_config: &Path, parameters: &[&str]) -> Self {
+        Self::made_from(&pg_config.display().to_string(), parameters, initdb)
     }
 
     /// A server on a data directory that `make` makes, given the directory of PostgreSQL's programs and the path.
     pub fn made(parameters: &[&str], make: impl FnOnce(&Path, &str)) -> Self {
-        let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".to_owned());
+        Self::made_from(&std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".to_owned()), parameters, make)
+    }
+
+    fn made_from(pg_config: &str, parameters: &[&str], make: impl FnOnce(&Path, &str)) -> Self {
         let output = succeed(Command::new(pg_config).arg("--bindir"));
         let bin = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         let directory = tempfile::Builder::new().prefix("runbook-").tempdir_in("/tmp").unwrap();

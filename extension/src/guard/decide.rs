@@ -260,6 +260,12 @@ pub fn facts(tag: &str, actions: &[Action], verdict: &str, reason: &str, revisio
     })
 }
 
+/// The text of a permit's statement as it may stand in the ledger; `None` where it can carry a password.
+pub fn recordable(statement: &str) -> Option<&str> {
+    let tag = crate::pg::statements::texts(statement).and_then(|found| found.into_iter().next()).map(|(tag, _)| tag);
+    (!may_hold_a_secret(&tag.unwrap_or_default(), statement)).then_some(statement)
+}
+
 /// The client's text, where it is one statement of a kind that can hold no password, and not longer than 8 kB.
 pub fn statement_text(tag: &str) -> Option<String> {
     let fit = |text: &str| (text.len() <= 8192 && !may_hold_a_secret(tag, text)).then(|| text.to_owned());

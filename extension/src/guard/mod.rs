@@ -20,5 +20,5 @@ pub mod utility_hook;
 mod wholeness;
 
 pub use classify::{classify, classify_all};
-pub use decide::{WINDOW_HINT, When, allow_call, decide};
+pub use decide::{WINDOW_HINT, When, allow_call, decide, recordable};
 pub use protect::refuse_write;

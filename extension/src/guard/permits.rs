@@ -7,6 +7,7 @@ use crate::approvals::{describe_missing, tally_permit};
 use crate::code::{self, Reached};
 use crate::error::refusal;
 use crate::guard::classify::classify;
+use crate::guard::decide::recordable;
 use crate::ledger;
 use crate::pg::events::client_query;
 use crate::pg::identity::{database, moment, session_oid};
@@ -59,7 +60,7 @@ fn used(permit: &Permit, policy: &Policy, reached: Reached) -> store::Result<()>
     let by = By::Permit { permit: permit.permit.clone(), moment: moment() };
     let coverage = Coverage::new(by, permit.manifest.clone(), Some(policy.clone()), false);
     session::permit(Coverage { reached: Some(Rc::new(reached)), ..coverage });
-    ledger::record(Kind::PermitUsed, json!({"permit": permit.permit}))
+    ledger::record(Kind::PermitUsed, json!({"permit": permit.permit, "statement": recordable(&permit.statement)}))
 }
 
 /// After a statement that a permit covers: refuses it if somebody has replaced the code that it ran.

@@ -129,15 +129,20 @@ pub fn seal(from: Option<&str>) -> Result<Option<String>, ErrorReport> {
 unsafe fn guarded<T: IntoDatum>(body: impl FnOnce() -> Result<T, Failure>) -> pg_sys::Datum {
     // SAFETY: the frames below hold no PostgreSQL resource that needs anything but unwinding.
     unsafe {
-        pg_sys::panic::pgrx_extern_c_guard(|| match body() {
-            Ok(value) => value.into_datum().unwrap_or_else(|| pg_sys::Datum::from(0)),
-            Err(Failure::Report(report)) => {
-                report.report(PgLogLevel::ERROR);
-                pg_sys::Datum::from(0)
-            }
-            Err(Failure::Caught(caught)) => {
-                PENDING.set(caught.into_raw());
-                pg_sys::Datum::from(0)
+        pg_sys::panic::pgrx_extern_c_guard(|| {
+            match {
+                crate::pg::fault::at("call");
+                body()
+            } {
+                Ok(value) => value.into_datum().unwrap_or_else(|| pg_sys::Datum::from(0)),
+                Err(Failure::Report(report)) => {
+                    report.report(PgLogLevel::ERROR);
+                    pg_sys::Datum::from(0)
+                }
+                Err(Failure::Caught(caught)) => {
+                    PENDING.set(caught.into_raw());
+                    pg_sys::Datum::from(0)
+                }
             }
         })
     }

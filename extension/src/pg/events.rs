@@ -3,7 +3,7 @@
 use crate::pg::caught::text;
 use crate::pg::commands::{self, Reading};
 use crate::pg::hooks::{self, Place};
-use crate::pg::{alone, ffi, nodes};
+use crate::pg::{alone, fault, ffi, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::command::Command;
@@ -67,6 +67,7 @@ pub fn read(fcinfo: pg_sys::FunctionCallInfo) -> Option<Event> {
             return None;
         }
         let data = &*context.cast::<pg_sys::EventTriggerData>();
+        fault::at(&text(data.event));
         Some(Event { tag: text(pg_sys::GetCommandTagName(data.tag)), tree: data.parsetree })
     }
 }

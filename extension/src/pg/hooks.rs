@@ -10,7 +10,7 @@ use crate::pg::commands::{self, Reading};
 use crate::pg::identity::is_own_sql;
 use crate::pg::nodes::{self, NodePtr};
 use crate::pg::own::is_own_table;
-use crate::pg::{alone, bind, ffi, shared};
+use crate::pg::{alone, bind, fault, ffi, shared};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::identity::Address;
@@ -260,6 +260,7 @@ unsafe extern "C-unwind" fn on_utility(
                 }));
             }
             guarded(|watch| {
+                fault::at("utility");
                 let utility = Utility {
                     tag: text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(tree))),
                     has_events: has_events(tree),
@@ -450,6 +451,7 @@ unsafe extern "C-unwind" fn on_access(
                 // Transient tables of rewrites, and temporary ones that go with the session.
                 let internal = flags & pg_sys::PERFORM_DELETION_INTERNAL as c_int != 0;
                 guarded(|watch| {
+                    fault::at("dropped");
                     let unreported = !internal && !REPORTED.get().is_current();
                     let found = Address { class: class.to_u32(), object: object.to_u32(), part };
                     (watch.dropped)(found, unreported);
@@ -524,6 +526,7 @@ unsafe fn note_write(table: pg_sys::Oid, permissions: pg_sys::AclMode) {
     // SAFETY: the check is called inside a transaction.
     unsafe {
         guarded(|watch| {
+            fault::at("check");
             if table < FIRST_NORMAL_OBJECT || is_own_table(table) {
                 (watch.written)(table);
             }

@@ -105,6 +105,7 @@ pub unsafe extern "C-unwind" fn runbook_job_main(_argument: pg_sys::Datum) {
         pg_sys::on_shmem_exit(Some(ends), pg_sys::Datum::from(0));
     }
     alone::install();
+    crate::pg::fault::at("job");
     entry::work(job);
     // Its work is done, or somebody has to be asked.
     DATABASE.set(0);
@@ -115,7 +116,10 @@ pub unsafe extern "C-unwind" fn runbook_job_main(_argument: pg_sys::Datum) {
 unsafe extern "C-unwind" fn ends(_code: c_int, _argument: pg_sys::Datum) {
     let database = DATABASE.get();
     if database != 0 {
-        never_raising("at the end of a job's worker", || shared::mark_unsealed(Some(database)));
+        never_raising("at the end of a job's worker", || {
+            crate::pg::fault::at("job_exit");
+            shared::mark_unsealed(Some(database));
+        });
     }
 }
 

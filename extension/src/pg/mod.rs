@@ -29,6 +29,7 @@ pub mod commands;
 pub mod constraints;
 pub mod entry;
 pub mod events;
+pub mod fault;
 pub mod ffi;
 pub mod hooks;
 pub mod identity;

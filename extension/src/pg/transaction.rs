@@ -1,6 +1,7 @@
 //! The ends of transactions and subtransactions, for what must be done once before a commit.
 
 use crate::pg::callback::never_raising;
+use crate::pg::fault;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -79,9 +80,20 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
     let Some(ends) = ENDS.get() else { return };
     match event {
         // SAFETY: before the commit the transaction is in progress, and an error aborts it.
-        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => unsafe { pg_sys::panic::pgrx_extern_c_guard(ends.before_commit) },
-        XACT_EVENT_COMMIT => never_raising("at a commit", || (ends.over)(true)),
-        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => never_raising("at the end of a transaction", || (ends.over)(false)),
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => unsafe {
+            pg_sys::panic::pgrx_extern_c_guard(|| {
+                fault::at("before_commit");
+                (ends.before_commit)();
+            });
+        },
+        XACT_EVENT_COMMIT => never_raising("at a commit", || {
+            fault::at("commit");
+            (ends.over)(true);
+        }),
+        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => never_raising("at the end of a transaction", || {
+            fault::at("abort");
+            (ends.over)(false);
+        }),
         _ => {}
     }
 }
@@ -95,8 +107,14 @@ unsafe extern "C-unwind" fn on_subtransaction(
     use pg_sys::SubXactEvent::*;
     let Some(ends) = ENDS.get() else { return };
     match event {
-        SUBXACT_EVENT_COMMIT_SUB => never_raising("at the end of a savepoint", || (ends.merged)(own, parent)),
-        SUBXACT_EVENT_ABORT_SUB => never_raising("at a rollback to a savepoint", || (ends.rolled_back)(own)),
+        SUBXACT_EVENT_COMMIT_SUB => never_raising("at the end of a savepoint", || {
+            fault::at("merged");
+            (ends.merged)(own, parent);
+        }),
+        SUBXACT_EVENT_ABORT_SUB => never_raising("at a rollback to a savepoint", || {
+            fault::at("rolled_back");
+            (ends.rolled_back)(own);
+        }),
         _ => {}
     }
 }

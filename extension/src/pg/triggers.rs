@@ -6,7 +6,7 @@ use crate::error::refusal;
 use crate::pg::caught::text;
 use crate::pg::hooks::local_transaction;
 use crate::pg::identity::{Moment, moment};
-use crate::pg::{entry, nodes};
+use crate::pg::{entry, fault, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -104,7 +104,10 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
         let limit = argument(0).unwrap_or(0);
         // Partitions and heirs count together, under the table that was protected.
         let tree = argument(1).and_then(|root| u32::try_from(root).ok()).unwrap_or(table);
-        if pg_sys::panic::pgrx_extern_c_guard(|| is_too_many(tree, limit)) {
+        if pg_sys::panic::pgrx_extern_c_guard(|| {
+            fault::at("row");
+            is_too_many(tree, limit)
+        }) {
             pg_sys::panic::pgrx_extern_c_guard(|| {
                 let allowed = Some((table, (moment(), permission())));
                 if COUNTS.with_borrow(|counts| counts.allowed) != allowed {
@@ -129,6 +132,7 @@ pub unsafe extern "C-unwind" fn runbook_guard_truncate(fcinfo: pg_sys::FunctionC
     // SAFETY: the trigger data is checked; a trigger has a relation.
     unsafe {
         pg_sys::panic::pgrx_extern_c_guard(|| {
+            fault::at("truncate");
             raise(data(fcinfo).and_then(|trigger| entry::emptied((*(*trigger).tg_relation).rd_id.to_u32())));
         });
     }

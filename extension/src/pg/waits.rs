@@ -78,7 +78,10 @@ unsafe extern "C-unwind" fn on_log(data: *mut pg_sys::ErrorData) {
         // Whoever wants these in the log has log_lock_waits on for all; here they come too often.
         (*data).output_to_server = false;
         if waits() {
-            never_raising("while a lock was waited for", || look());
+            never_raising("while a lock was waited for", || {
+                crate::pg::fault::at("log");
+                look();
+            });
             ffi::enable_timeout_after(DEADLOCK_TIMEOUT, pg_sys::DeadlockTimeout);
         }
     }

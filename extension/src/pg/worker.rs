@@ -171,7 +171,10 @@ pub fn connect(database: u32) {
 /// # Safety
 /// Called by PostgreSQL with the number of the place.
 pub unsafe extern "C-unwind" fn writer_ends(_code: i32, place: pg_sys::Datum) {
-    never_raising("at the end of a writer", || shared::release_writer(place.value()));
+    never_raising("at the end of a writer", || {
+        crate::pg::fault::at("writer_exit");
+        shared::release_writer(place.value());
+    });
 }
 
 /// The main function of a writer.
@@ -187,6 +190,7 @@ pub unsafe extern "C-unwind" fn runbook_writer_main(place: pg_sys::Datum) {
     unsafe { pg_sys::before_shmem_exit(Some(writer_ends), place) };
     connect(database);
     shared::become_writer(place.value());
+    crate::pg::fault::at("writer");
     serve(database);
 }
 
