@@ -12,7 +12,7 @@ use crate::ledger::recorder;
 use crate::pg::bind::DATABASES;
 use crate::pg::identity::{database, in_recovery};
 use crate::store::{self, cluster, settings};
-use runbook_core::action::{Action, Class};
+use runbook_core::action::{Action, Class, quote};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
 use runbook_core::policy::{Policy, Verdict};
@@ -86,8 +86,14 @@ fn is_milder_here(action: &Action, other: &cluster::Guarded, policy: Option<&Pol
     }
 }
 
-/// Whether an action is about what the whole cluster shares.
+/// Whether an action is about what the whole cluster shares. What a role's sessions in this very database begin with is not.
 pub fn is_shared(action: &Action) -> bool {
+    if action.verb.ends_with(" of")
+        && action.verb.contains(" in database ")
+        && action.verb.contains(&format!(" in database {} of", quote(&cluster::this_database())))
+    {
+        return false;
+    }
     ["role", "database", "tablespace", "parameter"].contains(&action.object.kind.as_str())
         && action.verb != "set"
         && action.class != Class::Additive

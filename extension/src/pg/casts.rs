@@ -21,8 +21,8 @@ const FIRST_NORMAL_OBJECT: u32 = 16384;
 /// What a change of a column's type without USING does to its values. Where the type is not to be found, or has no cast, PostgreSQL
 /// refuses the statement; until then the worst is assumed.
 pub fn type_change(table: &Name, column: &str, type_name: *mut pg_sys::TypeName) -> TypeChange {
-    // A table that is not there yet is asked again when it is.
-    let Identity::Is(found) = table.identity else { return TypeChange::Converts };
+    // A table that is not there yet is asked again when it is; until then an approval must cover the worst.
+    let Identity::Is(found) = table.identity else { return TypeChange::Loses };
     let name = CString::new(column).unwrap_or_default();
     let relation = pg_sys::Oid::from(found.object);
     // SAFETY: look-ups in catalog caches; nothing is locked, so what was found a moment ago may be gone, which is an error.

@@ -286,7 +286,11 @@ unsafe fn shared_object(node: NodePtr) -> Option<Command> {
             }
             NodeTag::T_AlterRoleSetStmt => {
                 let statement = &*node.cast::<pg_sys::AlterRoleSetStmt>();
-                let verb = setting("set", statement.setstmt);
+                let mut verb = setting("set", statement.setstmt);
+                if !statement.role.is_null() && !statement.database.is_null() {
+                    let database = runbook_core::action::quote(&text(statement.database));
+                    verb = format!("{} in database {database} of", verb.trim_end_matches(" of"));
+                }
                 let name = if statement.role.is_null() { Name::bare("all") } else { bind::role(statement.role) };
                 let of_role = shared_role(&verb, name);
                 // Of all roles in a database: that is the database's own setting.
