@@ -136,9 +136,13 @@ pub struct Action {
     /// Which object that is.
     #[serde(default, skip_serializing_if = "Identity::is_unknown")]
     pub identity: Identity,
-    /// The table of a constraint, as it is now: it says whose the constraint is where nobody was told when that was made.
-    #[serde(skip)]
+    /// The table of a constraint, trigger, rule, policy or index, the parent of a partition: what is created has no identity of its own yet, and
+    /// is bound to this.
+    #[serde(default, skip_serializing_if = "Identity::is_unknown")]
     pub owner: Identity,
+    /// The roles that get or lose something, as they are known by OID; `Unknown` for PUBLIC and words such as CURRENT_USER.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Identity>,
     /// Whether no statement says so, but the object goes along with one that a statement names: a partition, a sequence
     /// that a column owns, an inherited column.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -164,6 +168,7 @@ impl Action {
             to: None,
             origin: None,
             owner: Identity::Unknown,
+            roles: vec![],
             implied: false,
         }
     }
@@ -210,6 +215,7 @@ impl Action {
             to: None,
             origin: None,
             owner: Identity::Unknown,
+            roles: vec![],
             implied: false,
         }
     }
@@ -268,6 +274,7 @@ impl Action {
             to: None,
             origin: None,
             owner: Identity::Unknown,
+            roles: vec![],
             implied: false,
         }
     }
@@ -294,8 +301,8 @@ pub fn classify(command: &Command) -> Vec<Action> {
         }
         Command::DropOne { kind, name } => vec![Action::on("drop", drop_class(kind), kind, name)],
         Command::DropPart { kind, name, part } => vec![Action::on_part("drop", drop_class(kind), kind, name, part)],
-        Command::DropOwned { roles, .. } => named("drop owned by", Class::Destructive, "role", roles),
-        Command::Reassign { roles } => named("reassign owned by", Class::Security, "role", roles),
+        Command::DropOwned { roles, .. } => of_roles("drop owned by", Class::Destructive, roles),
+        Command::Reassign { roles } => of_roles("reassign owned by", Class::Security, roles),
         Command::AlterTable { kind, name, changes } => {
             let heir = changes.iter().any(|change| matches!(change, Change::Inherit { .. }));
             let own = heir.then(|| Action::on("make an heir of", Class::Breaking, kind, name));
@@ -309,7 +316,9 @@ pub fn classify(command: &Command) -> Vec<Action> {
             vec![Action::on("rename", rename_class(kind), kind, name).to(new_name)]
         }
         Command::SetSchema { kind, name, schema } => vec![Action::on("move", Class::Breaking, kind, name).to(schema)],
-        Command::Owner { kind, name, .. } => vec![Action::on("change owner of", Class::Security, kind, name)],
+        Command::Owner { kind, name, role } => {
+            vec![Action { roles: vec![role.identity], ..Action::on("change owner of", Class::Security, kind, name) }]
+        }
         Command::AddEnumValue { name, value } => vec![Action::on_part("add", Class::Additive, "enum value", name, value)],
         Command::RenameEnumValue { name, value } => {
             vec![Action::on_part("rename", Class::Breaking, "enum value", name, value)]
@@ -321,6 +330,8 @@ pub fn classify(command: &Command) -> Vec<Action> {
         Command::Create { kind, name, replace } => {
             let class = match kind.as_str() {
                 "user mapping" | "subscription" | "foreign data wrapper" | "language" => Class::Security,
+                // Without a replica identity updates and deletes fail.
+                "publication" => Class::Breaking,
                 _ if *replace => Class::Breaking,
                 _ => Class::Additive,
             };
@@ -347,10 +358,15 @@ pub fn classify(command: &Command) -> Vec<Action> {
         Command::Heir { parents } => {
             parents.iter().map(|name| Action::on("inherit from", Class::Additive, "table", name)).collect()
         }
-        Command::CreateIndex { table, name, concurrently } => {
-            let class = if *concurrently { Class::Additive } else { Class::Blocking };
+        Command::CreateIndex { table, name, concurrently, unique } => {
+            let class = match (unique, concurrently) {
+                // What clients write may be there already.
+                (true, _) => Class::Breaking,
+                (false, true) => Class::Additive,
+                (false, false) => Class::Blocking,
+            };
             let index = Name { name: name.clone(), identity: Identity::Unknown, ..table.clone() };
-            vec![Action::on("create", class, "index", &index)]
+            vec![Action { owner: table.identity, ..Action::on("create", class, "index", &index) }]
         }
         Command::Truncate { names, cascade } => {
             let verb = if *cascade { "truncate with cascade" } else { "truncate" };
@@ -359,8 +375,9 @@ pub fn classify(command: &Command) -> Vec<Action> {
         Command::Delete { name, filtered: false } => vec![Action::on("empty", Class::Destructive, "table", name)],
         Command::Grant { kind, names, privileges, roles, revoke } => {
             let (verb, to) = if *revoke { ("revoke", "from") } else { ("grant", "to") };
-            let verb = format!("{verb} {} {to} {} on", privileges.join(", "), roles.join(", "));
-            names.iter().map(|name| Action::on(&verb, Class::Security, kind, name)).collect()
+            let verb = format!("{verb} {} {to} {} on", privileges.join(", "), joined(roles));
+            let bound: Vec<Identity> = roles.iter().map(|role| role.identity).collect();
+            names.iter().map(|name| Action { roles: bound.clone(), ..Action::on(&verb, Class::Security, kind, name) }).collect()
         }
         Command::Several(commands) => commands.iter().flat_map(classify).collect(),
         Command::Control { function } => vec![Action::on("call", Class::Control, "function", function)],
@@ -369,8 +386,12 @@ pub fn classify(command: &Command) -> Vec<Action> {
             names.iter().map(|name| Action::on(verb, Class::Additive, kind, name)).collect()
         }
         Command::Membership { granted, members, revoke } => {
-            let verb = format!("{} {} members of", if *revoke { "remove" } else { "make" }, members.join(", "));
-            granted.iter().map(|name| Action::on(&verb, Class::Control, "role", name)).collect()
+            let verb = format!("{} {} members of", if *revoke { "remove" } else { "make" }, joined(members));
+            let bound: Vec<Identity> = members.iter().map(|role| role.identity).collect();
+            granted
+                .iter()
+                .map(|name| Action { roles: bound.clone(), ..Action::on(&verb, Class::Control, "role", name) })
+                .collect()
         }
         Command::Outside { verb, kind, name } => vec![Action::on(verb, Class::Control, kind, &Name::bare(name.as_str()))],
         Command::Lock { names } => names.iter().map(|name| Action::on("lock", Class::Blocking, "table", name)).collect(),
@@ -401,8 +422,12 @@ fn create_verb(replace: bool) -> &'static str {
     if replace { "create or replace" } else { "create" }
 }
 
-fn named(verb: &str, class: Class, kind: &str, names: &[String]) -> Vec<Action> {
-    names.iter().map(|name| Action::on(verb, class, kind, &Name::bare(name.as_str()))).collect()
+fn of_roles(verb: &str, class: Class, names: &[Name]) -> Vec<Action> {
+    names.iter().map(|name| Action::on(verb, class, "role", name)).collect()
+}
+
+fn joined(names: &[Name]) -> String {
+    names.iter().map(|name| name.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn rename_class(kind: &str) -> Class {
@@ -424,7 +449,9 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
         Change::ColumnType { column: part, effect: TypeChange::Loses } => column("recompute", Class::Destructive, part),
         Change::ColumnType { column: part, effect: TypeChange::Converts } => column("change type of", Class::Breaking, part),
         Change::ColumnType { column: part, effect: TypeChange::Widens } => column("widen", Class::Additive, part),
-        Change::ColumnDefault { column: part } => column("change default of", Class::Additive, part),
+        Change::ColumnDefault { column: part, gone } => {
+            column("change default of", if *gone { Class::Breaking } else { Class::Additive }, part)
+        }
         Change::SetNotNull { column: part } => column("set not null on", Class::Blocking, part),
         Change::DropNotNull { column: part } => column("drop not null on", Class::Additive, part),
         Change::DropExpression { column: part } => column("drop expression of", Class::Breaking, part),
@@ -439,9 +466,11 @@ fn alter_table(kind: &str, name: &Name, change: &Change) -> Action {
         Change::AddCascade { name: part, .. } => Action::on_part("add", Class::Breaking, "constraint", name, part),
         Change::Inherit { parent } => Action::on("inherit from", Class::Breaking, "table", parent),
         Change::DropConstraint { name: part } => Action::on_part("drop", Class::Breaking, "constraint", name, part),
-        Change::Owner { .. } => whole("change owner of", Class::Security),
+        Change::Owner { role } => Action { roles: vec![role.identity], ..whole("change owner of", Class::Security) },
         Change::DetachPartition { partition } => Action::on("detach", Class::Breaking, "partition", partition),
-        Change::AttachPartition { partition } => Action::on("attach", Class::Blocking, "partition", partition),
+        Change::AttachPartition { partition } => {
+            Action { owner: name.identity, ..Action::on("attach", Class::Blocking, "partition", partition) }
+        }
         Change::NoInherit { .. } => whole("remove inheritance of", Class::Breaking),
         Change::RowSecurity { enable: true } => whole("enable row security on", Class::Security),
         Change::RowSecurity { enable: false } => whole("weaken row security on", Class::Security),

@@ -66,8 +66,10 @@ pub enum Change {
         column: String,
         effect: TypeChange,
     },
+    /// `gone` if it has none any more.
     ColumnDefault {
         column: String,
+        gone: bool,
     },
     SetNotNull {
         column: String,
@@ -106,7 +108,7 @@ pub enum Change {
         name: String,
     },
     Owner {
-        role: String,
+        role: Name,
     },
     DetachPartition {
         partition: Name,
@@ -171,11 +173,11 @@ pub enum Command {
         part: String,
     },
     DropOwned {
-        roles: Vec<String>,
+        roles: Vec<Name>,
         cascade: bool,
     },
     Reassign {
-        roles: Vec<String>,
+        roles: Vec<Name>,
     },
     AlterTable {
         kind: String,
@@ -196,7 +198,7 @@ pub enum Command {
     Owner {
         kind: String,
         name: Name,
-        role: String,
+        role: Name,
     },
     /// ALTER TYPE … for composite types arrives as [`Command::AlterTable`].
     AddEnumValue {
@@ -226,6 +228,7 @@ pub enum Command {
         table: Name,
         name: String,
         concurrently: bool,
+        unique: bool,
     },
     Truncate {
         names: Vec<Name>,
@@ -240,7 +243,7 @@ pub enum Command {
         kind: String,
         names: Vec<Name>,
         privileges: Vec<String>,
-        roles: Vec<String>,
+        roles: Vec<Name>,
         revoke: bool,
     },
     /// CREATE SCHEMA with its elements.
@@ -266,7 +269,7 @@ pub enum Command {
     /// Several statements' worth of [`Command::Shared`] in one: roles that are granted to roles.
     Membership {
         granted: Vec<Name>,
-        members: Vec<String>,
+        members: Vec<Name>,
         revoke: bool,
     },
     /// Something that reaches out of the database: a program, a file of the server, a library.

@@ -58,10 +58,18 @@ impl Manifest {
         let mut cover = Cover::Undeclared;
         for one in declared {
             let path = one.origin.as_ref().unwrap_or(&one.object.path);
-            if one.identity.admits(action.identity, path, since) || came_with_its_table(one, action, path, since) {
+            let itself = one.identity.admits(action.identity, path, since) || came_with_its_table(one, action, path, since);
+            if itself && is_of_the_same(one, action, path, since) && one.roles == action.roles {
                 return Cover::Yes;
             }
-            cover = Cover::Another { declared: one.identity };
+            let declared = if itself && one.roles != action.roles {
+                one.roles.iter().copied().find(|role| !action.roles.contains(role)).unwrap_or(one.identity)
+            } else if itself {
+                one.owner
+            } else {
+                one.identity
+            };
+            cover = Cover::Another { declared };
         }
         cover
     }
@@ -87,6 +95,20 @@ impl Manifest {
 /// Whether a constraint was not there when its dropping was declared, nor its table, and revisions have made that since.
 fn came_with_its_table(declared: &Action, action: &Action, path: &[String], since: &dyn History) -> bool {
     declared.identity == Identity::Missing && matches!(action.owner, Identity::Is(table) if since.brought_table(table, path))
+}
+
+/// Whether what is created belongs to the table that was meant. Where that was not there, revisions must have brought it there since.
+fn is_of_the_same(declared: &Action, action: &Action, path: &[String], since: &dyn History) -> bool {
+    let Some((_, table)) = path.split_last() else { return true };
+    if declared.owner.is_unknown() || action.owner.is_unknown() || declared.owner == action.owner {
+        return true;
+    }
+    // An index and a partition have no table in their paths: any that revisions have made will do.
+    let is_named = !["index", "partition"].contains(&declared.object.kind.as_str());
+    match action.owner {
+        Identity::Is(found) if !is_named => since.made(found) || since.tied(found),
+        found => declared.owner.admits(found, table, since),
+    }
 }
 
 /// Whether both stand for one object, however it is spelt: casts and operators have no single name.

@@ -14,22 +14,93 @@ pub fn normal_form(sql: &str) -> Option<String> {
     (!continued).then(|| tokens.join(" "))
 }
 
-/// Whether the text begins with a call of `function`, with or without its schema.
-pub fn begins_with_call(sql: &str, function: &str) -> bool {
-    let mut rest = sql;
-    let mut next = || {
-        rest = skip_blank(rest);
-        let (token, after) = rest.split_at(rest.chars().next().map_or(0, |first| token_length(rest, first)));
-        rest = after;
-        let is_bare = !token.contains(['\'', '"', '$']);
-        if is_bare { token.to_ascii_lowercase() } else { token.trim_matches('"').to_owned() }
+/// An argument of a call, as a text writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A constant, with what its quotes hold.
+    Constant(String),
+    /// NULL.
+    Null,
+    /// A parameter, a column or an expression: the text does not say what it is.
+    Unknown,
+}
+
+/// The arguments of a call of `function` that stands at `offset` of the text, with or without its schema; `None` if there is none: the offset
+/// may lie in the middle of a comment or of a string.
+pub fn call_at(sql: &str, offset: usize, function: &str) -> Option<Vec<Argument>> {
+    let tokens = tokens_with_offsets(sql);
+    let at = tokens.iter().position(|(start, _)| *start == offset)?;
+    call_of(&tokens[at..], function)
+        .filter(|(qualified, _)| *qualified || is_bare(&tokens[at].1, function))
+        .map(|(_, arguments)| arguments)
+}
+
+fn is_bare(token: &str, function: &str) -> bool {
+    word(token) == function
+}
+
+/// A token as an identifier: without its quotes.
+fn word(token: &str) -> String {
+    token.trim_matches('"').to_owned()
+}
+
+/// A call at the start of `tokens`: whether it names the schema, and its arguments.
+fn call_of(tokens: &[(usize, String)], function: &str) -> Option<(bool, Vec<Argument>)> {
+    let at = |place: usize| tokens.get(place).map(|(_, token)| token.as_str()).unwrap_or_default();
+    let qualified = word(at(0)) == "runbook" && at(1) == ".";
+    let name = if qualified { 2 } else { 0 };
+    if word(at(name)) != function || at(name + 1) != "(" {
+        return None;
+    }
+    let (mut depth, mut one, mut all) = (1, Vec::new(), Vec::new());
+    for (_, token) in &tokens[name + 2..] {
+        match token.as_str() {
+            "(" | "[" => depth += 1,
+            ")" | "]" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 || depth == 1 && token == "," {
+            if !one.is_empty() {
+                all.push(argument(&one));
+            }
+            one.clear();
+            if depth == 0 {
+                return Some((qualified, all));
+            }
+        } else {
+            one.push(token.as_str());
+        }
+    }
+    None
+}
+
+/// One argument: a constant with or without a cast, by position or by name.
+fn argument(tokens: &[&str]) -> Argument {
+    let value = match tokens {
+        [_, "=>", value, rest @ ..] | [value, rest @ ..] if rest.is_empty() || rest[0] == "::" => *value,
+        _ => return Argument::Unknown,
     };
-    let first = next();
-    let name = if first == "runbook" && next() == "." { next() } else { first };
-    name == function && next() == "("
+    if value == "null" {
+        return Argument::Null;
+    }
+    if let Some(text) = value.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
+        return Argument::Constant(text.replace("''", "'"));
+    }
+    if value.starts_with('$') && value.len() > 1 && !value[1..].starts_with(|c: char| c.is_ascii_digit()) {
+        let tag = value[1..].find('$').map_or(0, |end| end + 2);
+        if tag > 0 && value.len() >= 2 * tag {
+            return Argument::Constant(value[tag..value.len() - tag].to_owned());
+        }
+    }
+    let is_number = value.starts_with(|c: char| c.is_ascii_digit());
+    if is_number || value == "true" || value == "false" { Argument::Constant(value.to_owned()) } else { Argument::Unknown }
 }
 
 fn tokens(sql: &str) -> Vec<String> {
+    tokens_with_offsets(sql).into_iter().map(|(_, token)| token).collect()
+}
+
+fn tokens_with_offsets(sql: &str) -> Vec<(usize, String)> {
     let mut tokens = Vec::new();
     let mut rest = sql;
     loop {
@@ -39,29 +110,33 @@ fn tokens(sql: &str) -> Vec<String> {
         let (token, after) = rest.split_at(length);
         let word = starts_word(first);
         let quoted = token.contains(['\'', '"', '$']);
-        tokens.push(if word && !quoted { token.to_ascii_lowercase() } else { token.to_owned() });
+        let token = if word && !quoted { token.to_ascii_lowercase() } else { token.to_owned() };
+        tokens.push((sql.len() - rest.len(), token));
         rest = after;
     }
-    while tokens.last().is_some_and(|token| token == ";") {
+    while tokens.last().is_some_and(|(_, token)| token == ";") {
         tokens.pop();
     }
     tokens
 }
 
-/// Whether the text is one DO block whose own code calls `runbook.function`.
-pub fn block_calls(sql: &str, function: &str) -> bool {
+/// The arguments of every call of `runbook.function` in the code of a DO block; none if the text is anything else.
+pub fn block_calls(sql: &str, function: &str) -> Vec<Vec<Argument>> {
     let tokens = tokens(sql);
     if tokens.first().is_none_or(|word| word != "do") || tokens.iter().any(|token| token == ";") {
-        return false;
+        return vec![];
     }
-    tokens.iter().filter(|token| token.starts_with('$') || token.starts_with('\'')).any(|body| {
+    let bodies = tokens.iter().filter(|token| token.starts_with('$') || token.starts_with('\''));
+    let code = |body: &String| {
         let start = if body.starts_with('$') { body[1..].find('$').map_or(body.len(), |at| at + 2) } else { 1 };
-        let code: Vec<String> = self::tokens(body.get(start..).unwrap_or_default())
-            .iter()
-            .map(|token| token.trim_matches('"').to_owned())
-            .collect();
-        code.windows(4).any(|four| four[0] == "runbook" && four[1] == "." && four[2] == function && four[3] == "(")
-    })
+        let text = body.get(start..).unwrap_or_default();
+        // In a string each quote is doubled.
+        let text = if body.starts_with('$') { text.to_owned() } else { text.replace("''", "'") };
+        let tokens = tokens_with_offsets(&text);
+        let calls = (0..tokens.len()).filter_map(|at| call_of(&tokens[at..], function)).filter(|(qualified, _)| *qualified);
+        calls.map(|(_, arguments)| arguments).collect::<Vec<_>>()
+    };
+    bodies.flat_map(code).collect()
 }
 
 /// Whether a statement is of a kind that can carry a password, by its command tag, or speaks of one. Its text belongs into no ledger.
@@ -251,21 +326,29 @@ mod tests {
 
     #[test]
     fn a_call_is_in_the_text_or_it_is_not() {
-        assert!(begins_with_call("runbook.approve('a')", "approve"));
-        assert!(begins_with_call("\"runbook\" . \"approve\" /* x */ ('a'))", "approve"));
-        assert!(begins_with_call("Approve ('a'), 1", "approve"), "the schema may be on the search path");
-        assert!(!begins_with_call("SELECT runbook.approve('a')", "approve"));
-        assert!(!begins_with_call("'runbook.approve(' FROM approve", "approve"));
-        assert!(!begins_with_call("alices.approve('a')", "approve"));
-        assert!(!begins_with_call("\"Approve\"('a')", "approve"));
-        assert!(!begins_with_call("approve_permit('a')", "approve"));
-        assert!(!begins_with_call("approve", "approve"));
-        assert!(!begins_with_call("", "approve"));
-        assert!(block_calls("DO $x$ BEGIN PERFORM runbook.upgrade('a'); END $x$;", "upgrade"));
-        assert!(block_calls("do language plpgsql 'BEGIN PERFORM runbook.upgrade(''a''); END'", "upgrade"));
-        assert!(!block_calls("SELECT f($$runbook.upgrade('a')$$)", "upgrade"));
-        assert!(!block_calls("DO $$ BEGIN PERFORM f('runbook.upgrade('); END $$", "upgrade"));
-        assert!(!block_calls("DO $$ BEGIN PERFORM runbook.upgrade('a'); END $$; SELECT f()", "upgrade"));
+        let constant = |text: &str| Argument::Constant(text.to_owned());
+        let at = |sql: &str, offset| call_at(sql, offset, "approve");
+        assert_eq!(at("SELECT runbook.approve('it''s', 1)", 7), Some(vec![constant("it's"), constant("1")]));
+        assert_eq!(at("\"runbook\" . \"approve\" /* x */ ($q$a$q$)", 0), Some(vec![constant("a")]));
+        assert_eq!(at("Approve (revision => 'a'::text)", 0), Some(vec![constant("a")]), "the schema may be on the search path");
+        assert_eq!(
+            at("SELECT runbook.approve($1, x || 'a', NULL)", 7),
+            Some(vec![Argument::Unknown, Argument::Unknown, Argument::Null])
+        );
+        assert_eq!(at("SELECT runbook.approve('a')", 8), None, "the middle of a word");
+        assert_eq!(at("SELECT 'runbook.approve(1)'", 8), None, "the middle of a string");
+        assert_eq!(at("SELECT 1 -- runbook.approve('a')", 12), None, "the middle of a comment");
+        assert_eq!(at("alices.approve('a')", 0), None);
+        assert_eq!(at("\"Approve\"('a')", 0), None);
+        assert_eq!(at("approve_permit('a')", 0), None);
+        assert_eq!(at("approve", 0), None);
+        assert_eq!(at("", 0), None);
+        let block = |sql: &str| block_calls(sql, "upgrade");
+        assert_eq!(block("DO $x$ BEGIN PERFORM runbook.upgrade('a'); END $x$;"), [vec![constant("a")]]);
+        assert_eq!(block("do language plpgsql 'BEGIN PERFORM runbook.upgrade(''a''); END'"), [vec![constant("a")]]);
+        assert!(block("SELECT f($$runbook.upgrade('a')$$)").is_empty());
+        assert!(block("DO $$ BEGIN PERFORM f('runbook.upgrade('); END $$").is_empty());
+        assert!(block("DO $$ BEGIN PERFORM runbook.upgrade('a'); END $$; SELECT f()").is_empty());
     }
 
     proptest! {

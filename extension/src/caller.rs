@@ -6,14 +6,16 @@
 
 use crate::error::refusal;
 use crate::ledger::recorder;
+use crate::pg::arguments::is_the_call;
 use crate::pg::events::{call_in_client_text, do_block_at_hand};
 use crate::pg::identity;
+use crate::pg::statements::strings_conform;
 use crate::session;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::changing::{self, Changing};
 use runbook_core::ledger::Kind;
-use runbook_core::statement::{begins_with_call, block_calls};
+use runbook_core::statement::{Argument, block_calls, call_at};
 use serde_json::json;
 
 /// A refusal that is in the ledger by the time the caller reads it, whatever becomes of the transaction.
@@ -94,12 +96,22 @@ pub fn must_be_the_login(function: &str, roles: &[&str]) -> Result<(), ErrorRepo
 /// 42501.
 fn must_be_asked_for(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> Result<(), ErrorReport> {
     let Changing { name: function, .. } = *function;
-    if call_in_client_text(fcinfo).is_some_and(|text| begins_with_call(&text, function)) {
-        return Ok(());
-    }
-    let may_be_in_a_block = changing::IN_DO_BLOCKS.iter().any(|known| known.name == function);
-    if may_be_in_a_block && do_block_at_hand(fcinfo).is_some_and(|text| block_calls(&text, function)) {
-        return Ok(());
+    if strings_conform() {
+        // Where the text says what an argument is, it must be that: a function of somebody else's whose code stands at the same place of its
+        // own text may have been called instead.
+        let says = |text: &str, offset| call_at(text, offset, function).is_some_and(|said| is_the_call(fcinfo, &said));
+        if call_in_client_text(fcinfo).is_some_and(|(text, offset)| says(&text, offset)) {
+            return Ok(());
+        }
+        // In a block it is not known where, so the arguments must be constants.
+        let may_be_in_a_block = changing::IN_DO_BLOCKS.iter().any(|known| known.name == function);
+        let in_block = |text: &str| {
+            let said = |said: &Vec<Argument>| !said.contains(&Argument::Unknown) && is_the_call(fcinfo, said);
+            block_calls(text, function).iter().any(said)
+        };
+        if may_be_in_a_block && do_block_at_hand(fcinfo).is_some_and(|text| in_block(&text)) {
+            return Ok(());
+        }
     }
     Err(refused(
         function,

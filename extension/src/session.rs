@@ -152,6 +152,15 @@ pub fn enter(coverage: Coverage) -> Scope {
     Scope(())
 }
 
+/// What the revision's next statement declares: it covers that statement, and not what another one's code reaches.
+pub fn declare(manifest: Manifest) {
+    COVERAGE.with_borrow_mut(|coverage| {
+        if let Some(coverage) = coverage {
+            coverage.manifest = manifest;
+        }
+    });
+}
+
 /// Covers the client's statement at hand by a permit that has been used up for it.
 pub fn permit(coverage: Coverage) {
     permission_changes();

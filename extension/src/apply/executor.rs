@@ -2,7 +2,7 @@
 
 use crate::apply::run::Run;
 use crate::error::refusal;
-use crate::guard::{self, When, classify, classify_all};
+use crate::guard::{self, When, classify, classify_all, classify_each};
 use crate::ledger;
 use crate::pg::caught::Caught;
 use crate::pg::entry::Failure;
@@ -17,6 +17,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::Action;
 use runbook_core::command::Command;
 use runbook_core::ledger::{Entry, Kind};
+use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
 use runbook_core::statement::may_hold_a_secret;
 use serde_json::{Value, json};
@@ -126,15 +127,18 @@ impl Run {
         let id = stored.revision.revision.as_str();
         let all = || parts.iter().flat_map(|part| part.statements);
         // What was classified at submission looked at another catalog; what counts is what runs now.
-        let actions = classify_all(all().map(|statement| &statement.command))?;
+        let declared = classify_each(all().map(|statement| &statement.command))?;
+        let actions: Vec<Action> = declared.iter().flatten().cloned().collect();
         let approved_by = self.refuse_if_needy(stored, &actions, true)?;
         let lost = objects::losses(&actions)?;
         let watched = self.watch(&approved_by, all())?;
-        let scope = self.permit(id, actions.clone());
+        let scope = self.permit(id, vec![]);
         self.lock_tables(all(), id)?;
+        let mut declared = declared.into_iter();
         for part in parts {
-            self.run(part, id, trouble, entries)?;
+            self.run(part, &mut declared, id, trouble, entries)?;
         }
+        session::declare(Manifest::default());
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         self.leave(id)?;
         self.settle(id, watched)?;
@@ -195,7 +199,14 @@ impl Run {
         statements::parse(sql).map_err(|error| Failure::Caught(with_context(error, &format!("revision {id} ({section})"))))
     }
 
-    fn run(&self, part: &Part, id: &str, trouble: &RefCell<Trouble>, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+    fn run(
+        &self,
+        part: &Part,
+        declared: &mut dyn Iterator<Item = Vec<Action>>,
+        id: &str,
+        trouble: &RefCell<Trouble>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Failure> {
         let section = part.section;
         let mut patience = None;
         for (at, statement) in part.statements.iter().enumerate() {
@@ -213,6 +224,7 @@ impl Run {
                 set_local(c"lock_timeout", &timeout);
                 patience = Some(wanted);
             }
+            session::declare(Manifest::new(declared.next().unwrap_or_default(), search_path()));
             self.settings.show(id, section, number, &statement.sql);
             let start = Instant::now();
             statements::run(&statement.sql).map_err(|error| explained(with_context(error, &place)))?;

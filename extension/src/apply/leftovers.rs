@@ -55,11 +55,24 @@ impl Session {
         Ok(())
     }
 
-    /// Takes away what lasts longer than a transaction and disturbs no later revision: once, after the last of them.
-    pub fn restore_at_end(&self) -> store::Result<()> {
+    /// Takes away what a revision has added that has been rolled back since: prepared statements and advisory locks of the session stay.
+    pub fn restore_after_failure(&self) -> store::Result<()> {
+        for prepared in stored::prepared()?.iter().filter(|one| !self.prepared.contains(one)) {
+            session::deallocate(&prepared.name);
+        }
+        self.release_advisory_locks()
+    }
+
+    fn release_advisory_locks(&self) -> store::Result<()> {
         for lock in stored::advisory_locks()?.iter().filter(|lock| !self.advisory.contains(lock)) {
             session::release_advisory(lock.database, lock.class, lock.object, lock.sub, lock.exclusive);
         }
+        Ok(())
+    }
+
+    /// Takes away what lasts longer than a transaction and disturbs no later revision: once, after the last of them.
+    pub fn restore_at_end(&self) -> store::Result<()> {
+        self.release_advisory_locks()?;
         session::listen_only_to(&self.channels);
         Ok(())
     }

@@ -73,6 +73,8 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
         let Err(failure) = subtransaction::within(|| run.all(&plan, &restore, &trouble, &mut entries)) else { break };
         entries.truncate(1);
         run.forget();
+        // What no rollback takes back.
+        run.session.restore_after_failure()?;
         let trouble = trouble.borrow();
         let (sqlstate, message) = locks::told(&failure);
         let place = Place {

@@ -35,20 +35,27 @@ fn leaves_protection(command: &Command) -> Vec<Action> {
         Change::NoInherit { .. } => Some(name),
         _ => None,
     });
-    gone.filter(|name| table_triggers::limits_rows(name).unwrap_or(true)).map(Action::many_rows).collect()
+    gone.filter(|name| table_triggers::limits_rows_below(name).unwrap_or(true)).map(Action::many_rows).collect()
 }
 
 /// The actions of several statements, with those that they imply. What is not there yet will be made where unqualified names
 /// are made; when the statements run, the objects themselves are asked.
 pub fn classify_all<'a>(commands: impl IntoIterator<Item = &'a Command>) -> store::Result<Vec<Action>> {
+    Ok(classify_each(commands)?.into_iter().flatten().collect())
+}
+
+/// [`classify_all`], statement by statement.
+pub fn classify_each<'a>(commands: impl IntoIterator<Item = &'a Command>) -> store::Result<Vec<Vec<Action>>> {
     let home = search_path().into_iter().next();
     let at_home = |action: Action| if action.identity.is_absent() { action.at_home(home.as_ref()) } else { action };
     let mut names = Names::default();
-    let mut actions: Vec<Action> =
-        commands.into_iter().flat_map(classify).map(at_home).map(|action| names.follow(action)).collect();
-    let implied = objects::implied(&actions)?;
-    actions.extend(implied);
-    Ok(actions)
+    let each = commands.into_iter().map(|command| {
+        let mut actions: Vec<Action> = classify(command).into_iter().map(at_home).map(|action| names.follow(action)).collect();
+        let implied = objects::implied(&actions)?;
+        actions.extend(implied);
+        Ok(actions)
+    });
+    each.collect()
 }
 
 /// What names will mean after the statements before: a revision that renames a table and then drops it by its new name drops
@@ -79,7 +86,14 @@ impl Names {
     /// The action, bound to what its name will mean; what it does to names is taken note of.
     fn follow(&mut self, mut action: Action) -> Action {
         if let (true, Some((name, whole))) = (is_part(&action.object.kind), action.object.path.split_last()) {
+            let created = action.identity.is_unknown();
             (action.identity, action.origin) = self.bind_part(action.identity, &action.object.kind, name, whole);
+            if let Some(known) = self.object("table", whole) {
+                action.owner = known.found;
+                if created {
+                    action.identity = Identity::Unknown;
+                }
+            }
         } else if let Some(known) = self.object(&action.object.kind, &action.object.path) {
             (action.identity, action.origin) = (known.found, known.origin.clone());
         }
@@ -160,7 +174,10 @@ fn bind(mut action: Action) -> Action {
     let kind = action.object.kind.as_str();
     action.identity = match (kind, action.identity, action.object.path.last()) {
         // What is created is not looked up: it is replaced, or PostgreSQL says that it exists.
-        ("trigger" | "rule" | "policy", Identity::Is(_), _) if action.verb.starts_with("create") => Identity::Unknown,
+        ("trigger" | "rule" | "policy", table, _) if action.verb.starts_with("create") => {
+            action.owner = table;
+            Identity::Unknown
+        }
         ("column" | "trigger" | "rule" | "policy", Identity::Is(table), Some(name)) => part_of(table, kind, name),
         ("constraint", Identity::Is(table), Some(name)) => {
             action.owner = Identity::Is(table);

@@ -19,6 +19,6 @@ pub mod unresolved;
 pub mod utility_hook;
 mod wholeness;
 
-pub use classify::{classify, classify_all};
+pub use classify::{classify, classify_all, classify_each};
 pub use decide::{WINDOW_HINT, When, allow_call, decide, recordable};
 pub use protect::refuse_write;

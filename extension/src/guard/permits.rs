@@ -8,13 +8,14 @@ use crate::code::{self, Reached};
 use crate::error::refusal;
 use crate::guard::classify::classify;
 use crate::guard::decide::recordable;
-use crate::ledger;
+use crate::ledger::{self, recorder};
 use crate::pg::events::client_query;
 use crate::pg::identity::{database, moment, session_oid};
 use crate::pg::session::resolution;
 use crate::pg::statements;
 use crate::session::{self, By, Coverage};
 use crate::store;
+use crate::store::ledger::has_use as ledger_has_use;
 use crate::store::permits::{self, Permit, PermitDecision};
 use runbook_core::action::Action;
 use runbook_core::approval::objection;
@@ -42,10 +43,16 @@ pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
     let known = permits::for_statement(&digest, session_oid(), &database())?;
     let mut why = None;
     for permit in known.iter().rev() {
+        let outlasts = actions.iter().any(Action::outlasts_rollback);
+        // A rollback took its use back, and not what was done under it.
+        if outlasts && ledger_has_use(&permit.permit)? {
+            why = why.or(Some(format!("Permit {} does not cover it: it has been used, and is good for once.", permit.permit)));
+            continue;
+        }
         match obstacle(permit, &query, actions, policy)? {
             Err(obstacle) => why = why.or(Some(format!("Permit {} does not cover it: {obstacle}.", permit.permit))),
             Ok(reached) if permits::take(&permit.permit)? => {
-                used(permit, policy, reached)?;
+                used(permit, policy, outlasts, reached)?;
                 return Ok(Claim::Granted);
             }
             Ok(_) => {
@@ -56,11 +63,16 @@ pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
     Ok(why.map_or(Claim::None, Claim::Refused))
 }
 
-fn used(permit: &Permit, policy: &Policy, reached: Reached) -> store::Result<()> {
+fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> store::Result<()> {
     let by = By::Permit { permit: permit.permit.clone(), moment: moment() };
     let coverage = Coverage::new(by, permit.manifest.clone(), Some(policy.clone()), false);
     session::permit(Coverage { reached: Some(Rc::new(reached)), ..coverage });
-    ledger::record(Kind::PermitUsed, json!({"permit": permit.permit, "statement": recordable(&permit.statement)}))
+    let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement)});
+    if outlasts {
+        recorder::record(Kind::PermitUsed, facts);
+        return Ok(());
+    }
+    ledger::record(Kind::PermitUsed, facts)
 }
 
 /// After a statement that a permit covers: refuses it if somebody has replaced the code that it ran.

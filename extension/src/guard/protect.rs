@@ -46,8 +46,8 @@ pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enfo
     }
     let reaches = match command {
         Command::Drop { cascade: true, .. } => objects::reaches_own(&roots(actions))?,
-        Command::DropOwned { roles, .. } => objects::is_held_by(roles)?,
-        Command::Reassign { roles } => objects::is_owned_by(roles)?,
+        Command::DropOwned { roles, .. } => objects::is_held_by(&names(roles))?,
+        Command::Reassign { roles } => objects::is_owned_by(&names(roles))?,
         _ => false,
     };
     if reaches {
@@ -55,6 +55,10 @@ pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enfo
         return refuse(tag, actions, &what, enforcement);
     }
     Ok(())
+}
+
+fn names(roles: &[Name]) -> Vec<String> {
+    roles.iter().map(|role| role.name.clone()).collect()
 }
 
 /// What switches all triggers of a table.

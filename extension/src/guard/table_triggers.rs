@@ -129,6 +129,16 @@ pub fn limits_rows(name: &Name) -> store::Result<bool> {
     }
 }
 
+/// Whether a table, or one of its partitions and heirs, is protected against changes of many rows.
+pub fn limits_rows_below(name: &Name) -> store::Result<bool> {
+    match name.identity {
+        Identity::Is(found) if !name.temporary => {
+            Ok(protected::tree(found.object)?.iter().any(|member| member.limit.is_some_and(|limit| limit.is_some())))
+        }
+        _ => Ok(false),
+    }
+}
+
 /// Whether a protection would be switched off with the triggers of a table.
 pub fn is_protected(action: &Action) -> store::Result<bool> {
     match action.identity {

@@ -20,7 +20,8 @@ const FIRST_NORMAL_OBJECT: u32 = 16384;
 
 /// What a change of a column's type without USING does to its values. Where the type is not to be found, or has no cast, PostgreSQL
 /// refuses the statement; until then the worst is assumed.
-pub fn type_change(table: &Name, column: &str, type_name: *mut pg_sys::TypeName) -> TypeChange {
+pub fn type_change(table: &Name, column: &str, definition: &pg_sys::ColumnDef) -> TypeChange {
+    let type_name = definition.typeName;
     // A table that is not there yet is asked again when it is; until then an approval must cover the worst.
     let Identity::Is(found) = table.identity else { return TypeChange::Loses };
     let name = CString::new(column).unwrap_or_default();
@@ -38,8 +39,12 @@ pub fn type_change(table: &Name, column: &str, type_name: *mut pg_sys::TypeName)
         let old = pg_sys::getBaseTypeAndTypmod(old, &mut old_mod);
         let base = pg_sys::getBaseTypeAndTypmod(new, &mut new_mod);
         let change = if old == base { same_type(old.to_u32(), old_mod, new_mod) } else { other_type(old, base, new_mod) };
-        // The constraints of a domain are checked, which reads every row.
-        Ok(change.map(|change| if base == new { change } else { change.max_with(TypeChange::Converts) }))
+        let mut wanted = *definition;
+        let sorted_otherwise = pg_sys::GetColumnDefCollation(std::ptr::null_mut(), &mut wanted, new) != collation;
+        // The constraints of a domain are checked, which reads every row; and under another collation values are equal, or come before
+        // others, that did not.
+        let more = base != new || sorted_otherwise;
+        Ok(change.map(|change| if more { change.max_with(TypeChange::Converts) } else { change }))
     });
     match types {
         Some(Some(change)) => change,
@@ -170,7 +175,14 @@ fn other_type(old: pg_sys::Oid, new: pg_sys::Oid, new_mod: i32) -> Option<TypeCh
         COERCION_PATH_ARRAYCOERCE => {
             // SAFETY: look-ups in a cache that give 0 for what is no array.
             let (old, new) = unsafe { (pg_sys::get_element_type(old), pg_sys::get_element_type(new)) };
-            if old == new { TypeChange::Converts } else { other_type(old, new, new_mod)?.max_with(TypeChange::Converts) }
+            // Elements may be of a domain, with a modifier of its own.
+            let (mut old_mod, mut own_mod) = (-1, -1);
+            // SAFETY: types that exist; what is no domain is its own base.
+            let (old, base) =
+                unsafe { (pg_sys::getBaseTypeAndTypmod(old, &mut old_mod), pg_sys::getBaseTypeAndTypmod(new, &mut own_mod)) };
+            let new_mod = if base == new { new_mod } else { own_mod };
+            let change = if old == base { same_type(base.to_u32(), old_mod, new_mod) } else { other_type(old, base, new_mod) };
+            change?.max_with(TypeChange::Converts)
         }
         // The way over the text is PostgreSQL's own to types of strings; to another type somebody has said CREATE CAST … WITH INOUT.
         COERCION_PATH_COERCEVIAIO if (from, to) == (oid::JSONB, oid::JSON) => TypeChange::Converts,

@@ -6,13 +6,14 @@ use crate::pg::casts::{column_rewrites, has_on, type_change};
 use crate::pg::caught::text;
 use crate::pg::kinds::word;
 use crate::pg::nodes::{
-    NodePtr, data_type, extension, items, name_of, new_relation, object, parts, relation, relation_kind, relation_named, role,
-    roles, schema, string, strings, tag,
+    NodePtr, data_type, extension, items, name_of, new_relation, object, parts, relation, relation_kind, relation_named,
+    schema, string, strings, tag,
 };
 use crate::pg::{bind, constraints, lookup};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{AlterTableType, NodeTag, ObjectType};
 use runbook_core::command::{Change, Command, Name, RuleEffect, TypeChange};
+use runbook_core::identity::Identity;
 use std::ffi::c_int;
 
 /// What was read from a parse tree.
@@ -56,7 +57,7 @@ fn command(node: NodePtr, command_tag: &str) -> Command {
                 Command::Owner {
                     kind: kind_of(statement.relation, &name, word(statement.objectType)).into(),
                     name,
-                    role: role(statement.newowner),
+                    role: bind::role(statement.newowner),
                 }
             }
             NodeTag::T_AlterEnumStmt => {
@@ -82,10 +83,10 @@ fn command(node: NodePtr, command_tag: &str) -> Command {
             }
             NodeTag::T_DropOwnedStmt => {
                 let statement = &*node.cast::<pg_sys::DropOwnedStmt>();
-                Command::DropOwned { roles: roles(statement.roles), cascade: cascades(statement.behavior) }
+                Command::DropOwned { roles: bound_roles(statement.roles), cascade: cascades(statement.behavior) }
             }
             NodeTag::T_ReassignOwnedStmt => {
-                Command::Reassign { roles: roles((*node.cast::<pg_sys::ReassignOwnedStmt>()).roles) }
+                Command::Reassign { roles: bound_roles((*node.cast::<pg_sys::ReassignOwnedStmt>()).roles) }
             }
             NodeTag::T_TruncateStmt => {
                 let statement = &*node.cast::<pg_sys::TruncateStmt>();
@@ -201,6 +202,10 @@ fn command(node: NodePtr, command_tag: &str) -> Command {
                 if has_on(statement.actions, "security") {
                     return Command::Definer { verb: "make a security definer of", kind, name };
                 }
+                // Its search path is what keeps its privileges from whoever calls it.
+                if is_definer(&name) {
+                    return Command::Definer { verb: "alter security definer", kind, name };
+                }
                 Command::AlterTable { kind, name, changes: vec![Change::Unknown { subtype: 0 }] }
             }
             NodeTag::T_CreateSchemaStmt => {
@@ -261,8 +266,10 @@ unsafe fn shared_object(node: NodePtr) -> Option<Command> {
                 let memberships = items(statement.options).into_iter().filter_map(|option| {
                     let option = &*option.cast::<pg_sys::DefElem>();
                     match text(option.defname).as_str() {
-                        "addroleto" => Some((bound_roles(option.arg.cast()), vec![name.clone()])),
-                        "rolemembers" | "adminmembers" => Some((vec![Name::bare(name.as_str())], roles(option.arg.cast()))),
+                        "addroleto" => Some((bound_roles(option.arg.cast()), vec![Name::bare(name.as_str())])),
+                        "rolemembers" | "adminmembers" => {
+                            Some((vec![Name::bare(name.as_str())], bound_roles(option.arg.cast())))
+                        }
                         _ => None,
                     }
                 });
@@ -276,7 +283,7 @@ unsafe fn shared_object(node: NodePtr) -> Option<Command> {
                 // ALTER GROUP … ADD USER is a grant in disguise.
                 let members = items(statement.options).into_iter().find_map(|option| {
                     let option = &*option.cast::<pg_sys::DefElem>();
-                    (text(option.defname) == "rolemembers").then(|| roles(option.arg.cast()))
+                    (text(option.defname) == "rolemembers").then(|| bound_roles(option.arg.cast()))
                 });
                 let name = bind::role(statement.role);
                 match members {
@@ -311,7 +318,7 @@ unsafe fn shared_object(node: NodePtr) -> Option<Command> {
                     .into_iter()
                     .map(|one| bind::named("role", &text((*one.cast::<pg_sys::AccessPriv>()).priv_name)))
                     .collect();
-                Command::Membership { granted, members: roles(statement.grantee_roles), revoke: !statement.is_grant }
+                Command::Membership { granted, members: bound_roles(statement.grantee_roles), revoke: !statement.is_grant }
             }
             NodeTag::T_AlterSystemStmt => {
                 let statement = (*node.cast::<pg_sys::AlterSystemStmt>()).setstmt;
@@ -439,7 +446,7 @@ fn grant(statement: &pg_sys::GrantStmt) -> Command {
         _ => (format!("default privileges of every {kind}"), vec![Name::bare("")]),
     };
     let privileges = if privileges.is_empty() { vec!["all".to_owned()] } else { privileges };
-    Command::Grant { kind, names, privileges, roles: roles(statement.grantees), revoke: !statement.is_grant }
+    Command::Grant { kind, names, privileges, roles: bound_roles(statement.grantees), revoke: !statement.is_grant }
 }
 
 fn is_named_by_range(kind: ObjectType::Type) -> bool {
@@ -604,7 +611,7 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
             AT_AddColumn => Change::AddColumn { column: column_name(command.def), rewrites: column_rewrites(command.def) },
             AT_DropColumn => Change::DropColumn { column: name },
             AT_AlterColumnType => Change::ColumnType { effect: retyped(table, command.def, &name), column: name },
-            AT_ColumnDefault => Change::ColumnDefault { column: name },
+            AT_ColumnDefault => Change::ColumnDefault { column: name, gone: command.def.is_null() },
             AT_SetNotNull => Change::SetNotNull { column: name },
             AT_DropNotNull => Change::DropNotNull { column: name },
             AT_DropExpression => Change::DropExpression { column: name },
@@ -613,7 +620,7 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
             AT_AddConstraint => constraints::added(command.def),
             AT_ValidateConstraint => Change::ValidateConstraint { name },
             AT_DropConstraint => Change::DropConstraint { name },
-            AT_ChangeOwner => Change::Owner { role: role(command.newowner) },
+            AT_ChangeOwner => Change::Owner { role: bind::role(command.newowner) },
             AT_DetachPartition | AT_DetachPartitionFinalize => Change::DetachPartition { partition: partition(command.def) },
             AT_AttachPartition => Change::AttachPartition { partition: partition(command.def) },
             AT_DropInherit => Change::NoInherit { parent: relation(command.def.cast()) },
@@ -688,7 +695,7 @@ unsafe fn retyped(table: &Name, definition: NodePtr, column: &str) -> TypeChange
             return TypeChange::Loses;
         }
     }
-    type_change(table, column, definition.typeName)
+    type_change(table, column, definition)
 }
 
 /// Statements that create something, with the name where it is cheap to have.
@@ -699,7 +706,12 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             NodeTag::T_IndexStmt => {
                 let statement = &*node.cast::<pg_sys::IndexStmt>();
                 let (table, name) = (relation(statement.relation), text(statement.idxname));
-                return Some(Command::CreateIndex { table, name, concurrently: statement.concurrent });
+                return Some(Command::CreateIndex {
+                    table,
+                    name,
+                    concurrently: statement.concurrent,
+                    unique: statement.unique,
+                });
             }
             NodeTag::T_CreateForeignServerStmt => {
                 let statement = &*node.cast::<pg_sys::CreateForeignServerStmt>();
@@ -793,13 +805,47 @@ fn created_table(statement: &pg_sys::CreateStmt, command_tag: &str) -> Command {
     if parents.is_empty() { own } else { Command::Several(vec![own, Command::Heir { parents }]) }
 }
 
+/// Whether a function runs with the privileges of its owner.
+fn is_definer(name: &Name) -> bool {
+    let Identity::Is(found) = name.identity else { return false };
+    // SAFETY: the tuple is null or a pg_proc row that stays valid until it is released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::PROCOID as c_int;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Oid::from(found.object).into());
+        if tuple.is_null() {
+            return false;
+        }
+        let row: pg_sys::Form_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
+        let definer = (*row).prosecdef;
+        pg_sys::ReleaseSysCache(tuple);
+        definer
+    }
+}
+
 /// What a rule does to rows: they vanish where a write is replaced by none; and what it deletes or updates, nobody has asked for.
 fn effect(statement: &pg_sys::RuleStmt) -> RuleEffect {
-    let actions: Vec<NodeTag> = items(statement.actions).into_iter().map(tag).collect();
-    let writes = actions.contains(&NodeTag::T_InsertStmt);
-    let changes = actions.iter().any(|action| [NodeTag::T_DeleteStmt, NodeTag::T_UpdateStmt].contains(action));
-    let swallows = statement.instead && !writes && statement.event != pg_sys::CmdType::CMD_SELECT;
-    if changes || swallows { RuleEffect::Loses } else { RuleEffect::Redirects }
+    // An INSERT that does nothing else: what it has of WITH or ON CONFLICT can delete and update.
+    let only_inserts = |action: NodePtr| {
+        // SAFETY: the tag says so.
+        tag(action) == NodeTag::T_InsertStmt
+            && unsafe {
+                let insert = &*action.cast::<pg_sys::InsertStmt>();
+                insert.withClause.is_null() && insert.onConflictClause.is_null()
+            }
+    };
+    let harmless = |action: &NodePtr| {
+        // SAFETY: the tag says so.
+        let reads =
+            tag(*action) == NodeTag::T_SelectStmt && unsafe { (*action.cast::<pg_sys::SelectStmt>()).withClause.is_null() };
+        reads || tag(*action) == NodeTag::T_NotifyStmt || only_inserts(*action)
+    };
+    let changes = !items(statement.actions).iter().all(harmless);
+    // A view has no rows of its own to lose.
+    let is_view = matches!(relation(statement.relation).identity, Identity::Is(found)
+        // SAFETY: looks into a catalog cache.
+        if unsafe { pg_sys::get_rel_relkind(pg_sys::Oid::from(found.object)) } as u8 == b'v');
+    let swallows = statement.instead && statement.event != pg_sys::CmdType::CMD_SELECT && !is_view;
+    if changes && !is_view || swallows { RuleEffect::Loses } else { RuleEffect::Redirects }
 }
 
 /// Whether options of a relation are among those of a view that say whose privileges and which rows count.

@@ -104,9 +104,9 @@ unsafe fn contexts() -> usize {
     }
 }
 
-/// The text that the client sent, from where the call at hand stands in it. `None` for a call that stands nowhere in it: in a view, a
+/// The text that the client sent, and where in it the call at hand stands, if it stands there. `None` for a call that stands nowhere in it: in a view, a
 /// policy, a default, or in the body of a function.
-pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
+pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<(String, usize)> {
     // SAFETY: fcinfo is valid during the call. What a view or a default holds was read back from a catalog, without a location. What
     // runs a text of its own, a function or a DO block, says so in the stack of error contexts. At its bottom the extended protocol puts
     // what names a message's parameters.
@@ -122,7 +122,9 @@ pub fn call_in_client_text(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
         }
         let location = usize::try_from((*call.cast::<pg_sys::FuncExpr>()).location).ok()?;
         let whole = CStr::from_ptr(query).to_bytes();
-        Some(String::from_utf8_lossy(whole.get(location..)?).into_owned())
+        // What comes before may be in another encoding: it counts as it is read.
+        let before = String::from_utf8_lossy(whole.get(..location)?).len();
+        Some((String::from_utf8_lossy(whole).into_owned(), before))
     }
 }
 

@@ -19,6 +19,7 @@ macro_rules! finfo {
 
 pub mod alone;
 pub mod append;
+pub mod arguments;
 pub mod bind;
 pub mod callback;
 pub mod casts;

@@ -52,11 +52,6 @@ pub fn strings(list: *mut pg_sys::List) -> Vec<String> {
     items(list).into_iter().map(string).collect()
 }
 
-/// The role names of a list of RoleSpec nodes.
-pub fn roles(list: *mut pg_sys::List) -> Vec<String> {
-    items(list).into_iter().map(|node| role(node.cast())).collect()
-}
-
 /// A role's name; `CURRENT_USER` and the like as words.
 pub fn role(role: *mut pg_sys::RoleSpec) -> String {
     if role.is_null() {

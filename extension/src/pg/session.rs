@@ -104,6 +104,34 @@ pub fn close_cursor(name: &str) {
     }
 }
 
+/// What a prepared statement is, whatever its name: where its plan lies, and which relations it has found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    address: usize,
+    relations: Vec<u32>,
+}
+
+/// The plan of a prepared statement.
+pub fn plan(name: &str) -> Plan {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: NUL-terminated; null where there is none. The list holds OIDs.
+    unsafe {
+        let found = pg_sys::FetchPreparedStatement(name.as_ptr(), false);
+        let Some(statement) = found.as_ref() else { return Plan { address: 0, relations: vec![] } };
+        let list = (*statement.plansource).relationOids;
+        let length = if list.is_null() { 0 } else { usize::try_from((*list).length).unwrap_or(0) };
+        let relations = (0..length).map(|at| (*(*list).elements.add(at)).oid_value.to_u32()).collect();
+        Plan { address: statement.plansource.addr(), relations }
+    }
+}
+
+/// The subtransaction in which a cursor was opened; 0 without one.
+pub fn cursor_opened_in(name: &str) -> u32 {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: NUL-terminated; null where there is no such portal.
+    unsafe { pg_sys::GetPortalByName(name.as_ptr()).as_ref() }.map_or(0, |portal| portal.createSubid)
+}
+
 /// Forgets a prepared statement.
 pub fn deallocate(name: &str) {
     let name = CString::new(name).unwrap_or_default();

@@ -83,7 +83,7 @@ pub fn has_temporary_objects() -> Result<bool> {
     Ok(rows.into_iter().any(|found| found))
 }
 
-/// The lasting relations and types that what the statement at hand created or altered ties to something in a temporary schema, of
+/// The lasting objects that what the statement at hand created or altered ties to something in a temporary schema, of
 /// whichever session: they depend on it, directly or not, by way of what the statement touched, and go when that session ends.
 /// Inside `ddl_command_end` only.
 pub fn tied_to_temporary() -> Result<Vec<Address>> {
@@ -104,10 +104,21 @@ pub fn tied_to_temporary() -> Result<Vec<Address>> {
                  WHERE i.classid OPERATOR(pg_catalog.=) r.classid AND i.objid OPERATOR(pg_catalog.=) r.objid \
                      AND i.deptype OPERATOR(pg_catalog.=) 'i') AS x) \
          SELECT DISTINCT r.classid, r.objid FROM reached AS r \
-         LEFT JOIN pg_catalog.pg_class AS l ON r.classid OPERATOR(pg_catalog.=) 1259 AND l.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_attrdef AS d ON r.classid OPERATOR(pg_catalog.=) 2604 AND d.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_trigger AS g ON r.classid OPERATOR(pg_catalog.=) 2620 AND g.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_rewrite AS w ON r.classid OPERATOR(pg_catalog.=) 2618 AND w.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_policy AS p ON r.classid OPERATOR(pg_catalog.=) 3256 AND p.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_constraint AS k ON r.classid OPERATOR(pg_catalog.=) 2606 AND k.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_class AS l ON l.oid OPERATOR(pg_catalog.=) COALESCE(d.adrelid, g.tgrelid, w.ev_class, p.polrelid, \
+             CASE r.classid WHEN 1259::pg_catalog.oid THEN r.objid END) \
          LEFT JOIN pg_catalog.pg_type AS t ON r.classid OPERATOR(pg_catalog.=) 1247 AND t.oid OPERATOR(pg_catalog.=) r.objid \
-         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) COALESCE(l.relnamespace, t.typnamespace) \
-         WHERE r.via AND n.nspname OPERATOR(pg_catalog.!~) '^pg_(toast_)?temp_[0-9]'",
+         LEFT JOIN pg_catalog.pg_proc AS f ON r.classid OPERATOR(pg_catalog.=) 1255 AND f.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_statistic_ext AS s ON r.classid OPERATOR(pg_catalog.=) 3381 AND s.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_operator AS o ON r.classid OPERATOR(pg_catalog.=) 2617 AND o.oid OPERATOR(pg_catalog.=) r.objid \
+         LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) COALESCE(l.relnamespace, k.connamespace, t.typnamespace, \
+             f.pronamespace, s.stxnamespace, o.oprnamespace) \
+         WHERE r.via AND (n.oid IS NULL OR n.nspname OPERATOR(pg_catalog.!~) '^pg_(toast_)?temp_[0-9]') \
+             AND (n.oid IS NOT NULL OR r.classid OPERATOR(pg_catalog.=) ANY ('{2601,2605,3466,6104,3576}'::pg_catalog.oid[]))",
         &[],
         |row| Ok(address(row.get(1)?, row.get(2)?, 0)),
     )

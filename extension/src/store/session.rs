@@ -1,31 +1,41 @@
 //! What PostgreSQL's views say of this session.
 
 use super::{Result, read};
+use crate::pg::session;
 use crate::store::catalog::address;
 use pgrx::pg_sys::Oid;
 use runbook_core::identity::Address;
 
-/// A prepared statement, and when it was prepared.
+/// A prepared statement. One that was prepared anew under the same name, in the same message even, is another.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Prepared {
     /// Its name.
     pub name: String,
     at: String,
+    statement: String,
+    plan: session::Plan,
 }
 
 /// The session's prepared statements.
 pub fn prepared() -> Result<Vec<Prepared>> {
-    read("SELECT p.name, p.prepare_time::pg_catalog.text FROM pg_catalog.pg_prepared_statements AS p", &[], |row| {
-        Ok(Prepared { name: row.get(1)?, at: row.get(2)? })
-    })
+    read(
+        "SELECT p.name, p.prepare_time::pg_catalog.text, p.statement FROM pg_catalog.pg_prepared_statements AS p",
+        &[],
+        |row| {
+            let name: String = row.get(1)?;
+            let plan = session::plan(&name);
+            Ok(Prepared { name, at: row.get(2)?, statement: row.get(3)?, plan })
+        },
+    )
 }
 
-/// An open cursor, and when it was opened.
+/// An open cursor. One that was opened anew under the same name is another.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// Its name.
     pub name: String,
     at: String,
+    opened_in: u32,
     /// Whether it outlives the transaction.
     pub holdable: bool,
 }
@@ -33,7 +43,9 @@ pub struct Cursor {
 /// The session's open cursors.
 pub fn cursors() -> Result<Vec<Cursor>> {
     read("SELECT c.name, c.creation_time::pg_catalog.text, c.is_holdable FROM pg_catalog.pg_cursors AS c", &[], |row| {
-        Ok(Cursor { name: row.get(1)?, at: row.get(2)?, holdable: row.get(3)? })
+        let name: String = row.get(1)?;
+        let opened_in = session::cursor_opened_in(&name);
+        Ok(Cursor { name, at: row.get(2)?, opened_in, holdable: row.get(3)? })
     })
 }
 

@@ -1,0 +1,55 @@
+//! Whether a call of one of our functions is the one that a text writes, by its arguments.
+
+use crate::pg::caught::text;
+use crate::pg::subtransaction;
+use pgrx::pg_sys;
+use runbook_core::statement::Argument;
+use std::ffi::CString;
+
+/// Whether the arguments of the call at hand are those that a text says, as far as it says them. Those that it leaves out have their
+/// defaults.
+pub fn is_the_call(fcinfo: pg_sys::FunctionCallInfo, said: &[Argument]) -> bool {
+    // SAFETY: fcinfo is valid during the call, with as many arguments as `nargs` says.
+    let (count, function) = unsafe { (usize::try_from((*fcinfo).nargs).unwrap_or(0), (*(*fcinfo).flinfo).fn_oid) };
+    said.len() <= count
+        && said.iter().enumerate().all(|(at, one)| match one {
+            Argument::Unknown => true,
+            // By name they may stand in another order; then one of them must be it.
+            Argument::Null => (0..count).any(|at| value(fcinfo, at).is_none()),
+            Argument::Constant(written) => {
+                is(fcinfo, function, at, written) || (0..count).any(|other| is(fcinfo, function, other, written))
+            }
+        })
+}
+
+/// An argument; `None` if it is NULL.
+fn value(fcinfo: pg_sys::FunctionCallInfo, at: usize) -> Option<pg_sys::Datum> {
+    // SAFETY: there is such an argument.
+    unsafe {
+        let argument = &*(*fcinfo).args.as_ptr().add(at);
+        (!argument.isnull).then_some(argument.value)
+    }
+}
+
+/// Whether an argument is what a constant means as a value of its type.
+fn is(fcinfo: pg_sys::FunctionCallInfo, function: pg_sys::Oid, at: usize, written: &str) -> bool {
+    let Some(value) = value(fcinfo, at) else { return false };
+    let written = CString::new(written).unwrap_or_default();
+    // SAFETY: the function's declared types; what is no value of the type raises an error, which ends the attempt.
+    let same = subtransaction::attempt(|| unsafe {
+        let mut types: *mut pg_sys::Oid = std::ptr::null_mut();
+        let mut count = 0;
+        pg_sys::get_func_signature(function, &mut types, &mut count);
+        if at >= usize::try_from(count).unwrap_or(0) {
+            return Ok(false);
+        }
+        let data_type = *types.add(at);
+        let (mut input, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        pg_sys::getTypeInputInfo(data_type, &mut input, &mut parameter);
+        let (mut output, mut varies) = (pg_sys::InvalidOid, false);
+        pg_sys::getTypeOutputInfo(data_type, &mut output, &mut varies);
+        let meant = pg_sys::OidInputFunctionCall(input, written.as_ptr().cast_mut(), parameter, -1);
+        Ok(text(pg_sys::OidOutputFunctionCall(output, meant)) == text(pg_sys::OidOutputFunctionCall(output, value)))
+    });
+    same.unwrap_or(false)
+}
