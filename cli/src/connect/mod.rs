@@ -36,6 +36,10 @@ pub fn tls(url: Option<&str>) -> Result<MakeTlsConnector> {
 /// The options of a connection string, and the variables for those that it leaves out.
 fn resolve(url: Option<&str>) -> Result<Parameters> {
     let mut parameters = Parameters::parse(url.unwrap_or_default())?;
+    // What can't be read must not count as left out.
+    if let Some(name) = parameters::variables().find(|name| env::var_os(name).is_some_and(|value| value.to_str().is_none())) {
+        return Err(Error::new(Kind::Input, format!("the value of {name} is not UTF-8"), format!("unset {name}")));
+    }
     parameters.complete(|name| env::var(name).ok())?;
     Ok(parameters)
 }

@@ -21,9 +21,9 @@ const fn keyword(name: &'static str, variable: Option<&'static str>, library: Op
     Keyword { name, variable, library }
 }
 
-const KEYWORDS: [Keyword; 20] = [
+const KEYWORDS: [Keyword; 24] = [
     keyword("host", Some("PGHOST"), Some("host")),
-    keyword("hostaddr", None, Some("hostaddr")),
+    keyword("hostaddr", Some("PGHOSTADDR"), Some("hostaddr")),
     keyword("port", Some("PGPORT"), Some("port")),
     keyword("dbname", Some("PGDATABASE"), Some("dbname")),
     keyword("user", Some("PGUSER"), Some("user")),
@@ -33,6 +33,7 @@ const KEYWORDS: [Keyword; 20] = [
     keyword("connect_timeout", Some("PGCONNECT_TIMEOUT"), Some("connect_timeout")),
     keyword("target_session_attrs", Some("PGTARGETSESSIONATTRS"), Some("target_session_attrs")),
     keyword("channel_binding", Some("PGCHANNELBINDING"), Some("channel_binding")),
+    keyword("load_balance_hosts", Some("PGLOADBALANCEHOSTS"), Some("load_balance_hosts")),
     keyword("keepalives", None, Some("keepalives")),
     keyword("keepalives_idle", None, Some("keepalives_idle")),
     keyword("keepalives_interval", None, Some("keepalives_interval")),
@@ -42,33 +43,95 @@ const KEYWORDS: [Keyword; 20] = [
     keyword("sslrootcert", Some("PGSSLROOTCERT"), None),
     keyword("sslcert", Some("PGSSLCERT"), None),
     keyword("sslkey", Some("PGSSLKEY"), None),
+    keyword("sslsni", Some("PGSSLSNI"), None),
+    keyword("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION"), None),
+    keyword("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION"), None),
 ];
 
 /// Options of libpq that are not supported. Their names may be told: they are not part of a value.
-const UNSUPPORTED: [&str; 19] = [
+const UNSUPPORTED: [&str; 28] = [
     "client_encoding",
     "fallback_application_name",
     "gssdelegation",
     "gssencmode",
     "gsslib",
     "krbsrvname",
-    "load_balance_hosts",
+    "max_protocol_version",
+    "min_protocol_version",
+    "oauth_ca_file",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_issuer",
+    "oauth_scope",
     "passfile",
     "replication",
     "require_auth",
     "requirepeer",
+    "scram_client_key",
+    "scram_server_key",
     "service",
+    "servicefile",
+    "sslcertmode",
     "sslcompression",
     "sslcrl",
     "sslcrldir",
+    "sslkeylogfile",
     "sslnegotiation",
     "sslpassword",
-    "ssl_min_protocol_version",
-    "ssl_max_protocol_version",
 ];
 
-/// Variables that ask for a protection which can't be kept.
-const REFUSED_VARIABLES: [&str; 4] = ["PGREQUIREAUTH", "PGREQUIREPEER", "PGSSLCRL", "PGSSLCRLDIR"];
+/// A variable that asks for a protection or a server that can't be had, with the values that ask for neither.
+struct Refused {
+    variable: &'static str,
+    fine: &'static [&'static str],
+}
+
+const fn refused(variable: &'static str, fine: &'static [&'static str]) -> Refused {
+    Refused { variable, fine }
+}
+
+const REFUSED: [Refused; 9] = [
+    // Without it, libpq connects by GSS where it can, and by TLS otherwise.
+    refused("PGGSSENCMODE", &["disable", "prefer"]),
+    refused("PGMINPROTOCOLVERSION", &["3.0"]),
+    refused("PGREQUIREAUTH", &[]),
+    refused("PGREQUIREPEER", &[]),
+    // It names a server, and what protects the connection to it.
+    refused("PGSERVICE", &[]),
+    refused("PGSSLCERTMODE", &["allow"]),
+    refused("PGSSLCRL", &[]),
+    refused("PGSSLCRLDIR", &[]),
+    refused("PGSSLNEGOTIATION", &["postgres"]),
+];
+
+/// Variables that are not read, each with the reason why a connection without it is neither weaker nor another one.
+const HARMLESS: [(&str, &str); 16] = [
+    ("PGCLIENTENCODING", "all texts are UTF-8"),
+    ("PGDATESTYLE", "revisions run with a DateStyle of their own"),
+    ("PGGEQO", "it changes the speed of a query alone"),
+    ("PGGSSDELEGATION", "there are no logins by GSSAPI"),
+    ("PGGSSLIB", "there are no logins by GSSAPI"),
+    ("PGKRBSRVNAME", "there are no logins by GSSAPI"),
+    ("PGLOCALEDIR", "it is for the language of libpq's messages"),
+    ("PGMAXPROTOCOLVERSION", "3.0 is spoken, the least of its values"),
+    ("PGOAUTHCAFILE", "there are no logins by OAuth"),
+    ("PGOAUTHDEBUG", "there are no logins by OAuth"),
+    ("PGPASSFILE", "password files are not read: the login fails"),
+    ("PGREALM", "libpq has not read it since PostgreSQL 9.4"),
+    ("PGSERVICEFILE", "it is read for PGSERVICE, which is refused"),
+    ("PGSSLCOMPRESSION", "compression protects nothing"),
+    ("PGSYSCONFDIR", "it is read for PGSERVICE, which is refused"),
+    ("PGTZ", "revisions run with a TimeZone of their own"),
+];
+
+/// libpq's older word for `sslmode=require`.
+const REQUIRE_SSL: &str = "PGREQUIRESSL";
+
+/// All variables that libpq reads.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    let honoured = KEYWORDS.iter().filter_map(|keyword| keyword.variable).chain([REQUIRE_SSL]);
+    honoured.chain(REFUSED.iter().map(|one| one.variable)).chain(HARMLESS.iter().map(|(name, _)| *name))
+}
 
 /// Options with their values; of one that is repeated, the last value counts.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -106,10 +169,16 @@ impl Parameters {
 
     /// Takes the variables for what the string leaves out.
     pub fn complete(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
-        let asks = |name: &&&str| variable(name).is_some_and(|value| !value.is_empty());
-        if let Some(name) = REFUSED_VARIABLES.iter().find(asks) {
-            let message = format!("{name} asks for a protection that runbook does not support");
-            return Err(Error::new(Kind::Input, message, format!("unset {name}")));
+        let asks = |one: &&Refused| {
+            variable(one.variable).is_some_and(|value| !value.is_empty() && !one.fine.contains(&value.as_str()))
+        };
+        if let Some(Refused { variable: name, fine }) = REFUSED.iter().find(asks) {
+            let message = format!("runbook does not support what {name} asks for");
+            // Whoever asked for encryption must not lose it by pasting the hint.
+            let instead = if *name == "PGGSSENCMODE" { " PGSSLMODE=verify-full" } else { "" };
+            let set = |value: &&str| format!("export {name}={value}{instead}");
+            let hint = fine.first().map_or_else(|| format!("unset {name}"), set);
+            return Err(Error::new(Kind::Input, message, hint));
         }
         for keyword in &KEYWORDS {
             // An empty mode is refused later, as libpq does; other empty variables count as unset.
@@ -119,6 +188,10 @@ impl Parameters {
             if let Some(value) = value.filter(|value| !value.is_empty() || is_mode) {
                 self.0.insert(keyword.name, value);
             }
+        }
+        // As `conninfo_add_defaults`: an sslmode from anywhere wins over it.
+        if self.given("sslmode").is_none() && variable(REQUIRE_SSL).is_some_and(|value| value.starts_with('1')) {
+            self.0.insert("sslmode", "require".to_owned());
         }
         Ok(())
     }
@@ -339,5 +412,58 @@ mod tests {
         assert_eq!(named.get("sslmode"), Some("prefer"), "what the string says counts");
         let mut refused = Parameters::default();
         assert!(refused.complete(|name| (name == "PGREQUIREAUTH").then(|| "scram-sha-256".to_owned())).is_err());
+    }
+
+    fn completed(text: &str, variables: &[(&str, &str)]) -> Result<Parameters> {
+        let mut parameters = Parameters::parse(text).unwrap();
+        let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        parameters.complete(value).map(|()| parameters)
+    }
+
+    #[test]
+    fn every_variable_of_libpq_is_honoured_refused_or_harmless() {
+        // Documentation of PostgreSQL 18, "Environment Variables", and of 19 PGOAUTHCAFILE.
+        let of_libpq = "PGHOST PGSSLNEGOTIATION PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGREQUIREAUTH \
+                        PGCHANNELBINDING PGSERVICE PGSERVICEFILE PGOPTIONS PGAPPNAME PGSSLMODE PGREQUIRESSL PGSSLCOMPRESSION \
+                        PGSSLCERT PGSSLKEY PGSSLCERTMODE PGSSLROOTCERT PGSSLCRL PGSSLCRLDIR PGSSLSNI PGREQUIREPEER \
+                        PGSSLMINPROTOCOLVERSION PGSSLMAXPROTOCOLVERSION PGGSSENCMODE PGKRBSRVNAME PGGSSLIB PGGSSDELEGATION \
+                        PGCONNECT_TIMEOUT PGCLIENTENCODING PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS PGMINPROTOCOLVERSION \
+                        PGMAXPROTOCOLVERSION PGDATESTYLE PGTZ PGGEQO PGSYSCONFDIR PGLOCALEDIR PGOAUTHDEBUG PGOAUTHCAFILE PGREALM";
+        let (mut expected, mut known): (Vec<_>, Vec<_>) = (of_libpq.split_whitespace().collect(), variables().collect());
+        expected.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(known, expected, "each is in one list, and in one alone");
+        assert!(HARMLESS.iter().all(|(_, reason)| !reason.is_empty()));
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_kept_is_named() {
+        for (name, value) in [
+            ("PGGSSENCMODE", "require"),
+            ("PGSERVICE", "production"),
+            ("PGSSLCERTMODE", "require"),
+            ("PGSSLNEGOTIATION", "direct"),
+            ("PGMINPROTOCOLVERSION", "3.2"),
+            ("PGREQUIREPEER", "postgres"),
+        ] {
+            let error = completed("host=h sslmode=verify-full", &[(name, value)]).err().expect(name);
+            let told: Vec<String> = error.lines().iter().map(|line| line.render(false, None)).collect();
+            assert!(error.message().contains(name) && !told.concat().contains(value), "{told:?}");
+            assert!(told.concat().contains(&format!("unset {name}")) || told.concat().contains(&format!("export {name}=")));
+            assert!(completed("", &[(name, "")]).is_ok(), "an empty {name} asks for nothing");
+        }
+        for one in &REFUSED {
+            assert!(one.fine.iter().all(|value| completed("", &[(one.variable, value)]).is_ok()), "{}", one.variable);
+        }
+    }
+
+    #[test]
+    fn the_older_word_for_a_required_encryption_counts() {
+        let mode =
+            |text: &str, variables: &[(&str, &str)]| completed(text, variables).unwrap().given("sslmode").map(str::to_owned);
+        assert_eq!(mode("", &[("PGREQUIRESSL", "1")]).as_deref(), Some("require"));
+        assert_eq!(mode("", &[("PGREQUIRESSL", "0")]), None);
+        assert_eq!(mode("sslmode=prefer", &[("PGREQUIRESSL", "1")]).as_deref(), Some("prefer"));
+        assert_eq!(mode("", &[("PGREQUIRESSL", "1"), ("PGSSLMODE", "verify-full")]).as_deref(), Some("verify-full"));
     }
 }

@@ -1,4 +1,4 @@
-//! What `sslmode`, `sslrootcert`, `sslcert` and `sslkey` ask for, as libpq has it.
+//! What the options `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `sslsni` and `ssl_…_protocol_version` ask for, as libpq has it.
 //!
 //! `verify-ca` and `verify-full` trust the authorities of `sslrootcert` and no others; only `sslrootcert=system` means those of the
 //! machine, and then the name must fit (libpq 16).
@@ -6,7 +6,7 @@
 use super::Parameters;
 use crate::error::{Error, Kind, Result};
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode};
+use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode, SslVersion};
 use openssl::x509::store::X509StoreBuilder;
 use postgres_openssl::MakeTlsConnector;
 use std::path::PathBuf;
@@ -68,6 +68,28 @@ pub struct Tls {
     pub mode: Mode,
     authorities: Authorities,
     identity: Option<(String, String)>,
+    /// The oldest and the newest version of TLS.
+    versions: (SslVersion, Option<SslVersion>),
+    /// Whether the server's name is sent in clear text.
+    sends_name: bool,
+}
+
+/// Versions of TLS, from the oldest.
+const VERSIONS: [(&str, SslVersion); 4] = [
+    ("TLSv1", SslVersion::TLS1),
+    ("TLSv1.1", SslVersion::TLS1_1),
+    ("TLSv1.2", SslVersion::TLS1_2),
+    ("TLSv1.3", SslVersion::TLS1_3),
+];
+
+/// The place in [`VERSIONS`] of the one that an option names; libpq does not mind its case.
+fn version(parameters: &Parameters, option: &str) -> Result<Option<usize>> {
+    let Some(text) = parameters.get(option) else { return Ok(None) };
+    let found = VERSIONS.iter().position(|(name, _)| text.eq_ignore_ascii_case(name));
+    found.map(Some).ok_or_else(|| {
+        let hint = format!("Write {option}=TLSv1.3; the other values are TLSv1.2, TLSv1.1 and TLSv1.");
+        Error::new(Kind::Input, format!("the value of {option} is unknown"), hint)
+    })
 }
 
 impl Tls {
@@ -104,7 +126,17 @@ impl Tls {
                 return Err(Error::new(Kind::Input, "a client certificate needs its key, and a key its certificate", hint));
             }
         };
-        Ok(Self { mode, authorities, identity })
+        // As libpq: nothing older than TLS 1.2, unless that is asked for.
+        let oldest = version(parameters, "ssl_min_protocol_version")?.unwrap_or(2);
+        let newest = version(parameters, "ssl_max_protocol_version")?;
+        if newest.is_some_and(|newest| newest < oldest) {
+            let message = "ssl_max_protocol_version is older than ssl_min_protocol_version";
+            let hint = "Write ssl_min_protocol_version=TLSv1.2 ssl_max_protocol_version=TLSv1.3.";
+            return Err(Error::new(Kind::Input, message, hint));
+        }
+        let versions = (VERSIONS[oldest].1, newest.map(|newest| VERSIONS[newest].1));
+        let sends_name = parameters.get("sslsni").is_none_or(|value| value.starts_with('1'));
+        Ok(Self { mode, authorities, identity, versions, sends_name })
     }
 
     /// What encrypts.
@@ -113,9 +145,10 @@ impl Tls {
             Error::new(Kind::Connection, format!("TLS set-up failed: {error}"), "Check sslrootcert, sslcert and sslkey.")
         };
         let mut connector = MakeTlsConnector::new(self.builder().map_err(bad)?.build());
-        let compares_name = self.mode == Mode::VerifyFull;
+        let (compares_name, sends_name) = (self.mode == Mode::VerifyFull, self.sends_name);
         connector.set_callback(move |connect, _| {
             connect.set_verify_hostname(compares_name);
+            connect.set_use_server_name_indication(sends_name);
             Ok(())
         });
         Ok(connector)
@@ -124,6 +157,8 @@ impl Tls {
     fn builder(&self) -> std::result::Result<SslConnectorBuilder, ErrorStack> {
         // It trusts the machine's authorities, and verifies.
         let mut builder = SslConnector::builder(SslMethod::tls())?;
+        builder.set_min_proto_version(Some(self.versions.0))?;
+        builder.set_max_proto_version(self.versions.1)?;
         match &self.authorities {
             Authorities::System => {}
             Authorities::Nobody => builder.set_verify(SslVerifyMode::NONE),
@@ -201,6 +236,25 @@ mod tests {
         assert!(tls("sslcert=/c.pem sslkey=/k.pem").is_ok());
     }
 
+    #[test]
+    fn versions_of_tls_and_the_name_are_as_asked_for() {
+        let mut builder = tls("").unwrap().builder().unwrap();
+        assert_eq!((builder.min_proto_version(), builder.max_proto_version()), (Some(SslVersion::TLS1_2), None));
+        builder = tls("ssl_min_protocol_version=tlsv1.3 ssl_max_protocol_version=TLSv1.3").unwrap().builder().unwrap();
+        let newest = Some(SslVersion::TLS1_3);
+        assert_eq!((builder.min_proto_version(), builder.max_proto_version()), (newest, newest));
+        for text in [
+            "ssl_min_protocol_version=SSLv3",
+            "ssl_max_protocol_version=1.3",
+            "ssl_max_protocol_version=TLSv1.1",
+            "ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.2",
+        ] {
+            assert_eq!(tls(text).unwrap_err().exit_code(), 3, "{text}");
+        }
+        let sends_name = ["", "sslsni=1", "sslsni=0"].map(|text| tls(text).unwrap().sends_name);
+        assert_eq!(sends_name, [true, true, false]);
+    }
+
     fn authority(file: &Path, name: &str) {
         let key = PKey::generate_ed25519().unwrap();
         let mut subject = X509Name::builder().unwrap();
@@ -223,7 +277,7 @@ mod tests {
         const OWN: &str = "RUNBOOK_TEST_ROOT";
         if let Some(own) = std::env::var_os(OWN) {
             let count = |tls: Tls| tls.builder().unwrap().build().context().cert_store().all_certificates().len();
-            let file = Tls { mode: Mode::VerifyCa, authorities: Authorities::File(own.into()), identity: None };
+            let file = Tls { mode: Mode::VerifyCa, authorities: Authorities::File(own.into()), ..tls("").unwrap() };
             assert_eq!(count(Tls { authorities: Authorities::System, ..file.clone() }), 1);
             assert_eq!(count(file), 1);
             return;
