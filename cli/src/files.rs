@@ -4,8 +4,11 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::{Revision, file, revision};
+use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Revision files with the graph that they make.
@@ -31,15 +34,32 @@ pub fn load(context: &Context) -> Result<Files> {
     arrange(revisions?)
 }
 
-/// Reads one file.
+/// Reads one file. A link may lead to it; a pipe, a device or a directory is refused, and never waited for.
 pub fn read(path: &Path) -> Result<Revision> {
     let name = path.display().to_string();
-    let size = fs::metadata(path).map_err(|error| unreadable(&name, &error))?.len();
-    if size > revision::MAX_BYTES {
-        return Err(runbook_core::Error::TooLarge { what: name, bytes: size, limit: revision::MAX_BYTES }.into());
-    }
-    let bytes = fs::read(path).map_err(|error| unreadable(&name, &error))?;
+    let bytes = contents(path, revision::MAX_BYTES)?;
     Ok(file::parse(&name, &bytes)?)
+}
+
+/// The bytes of a regular file, which may have as many as `limit`.
+fn contents(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let name = path.display().to_string();
+    // Without NONBLOCK, opening a pipe waits for a writer; what was opened can't be exchanged before it is judged.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let opened = fs::File::options().read(true).custom_flags(flags).open(path).map_err(|error| unreadable(&name, &error))?;
+    let metadata = opened.metadata().map_err(|error| unreadable(&name, &error))?;
+    if !metadata.is_file() {
+        let hint = format!("ls -lL {name}");
+        return Err(Error::new(Kind::Input, format!("\"{name}\" is not a regular file"), hint));
+    }
+    // The size may grow, and files of /proc tell none.
+    let mut bytes = Vec::new();
+    let size = opened.take(limit + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&name, &error))?;
+    if size as u64 > limit {
+        let bytes = metadata.len().max(size as u64);
+        return Err(runbook_core::Error::TooLarge { what: name, bytes, limit }.into());
+    }
+    Ok(bytes)
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Error {
@@ -89,4 +109,37 @@ pub fn write(directory: &Path, revision: &Revision, body: &str) -> Result<PathBu
 /// A fresh revision id: 12 hex digits, as Alembic makes them.
 pub fn new_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(place("pipe.sql")).status().unwrap();
+        assert!(made.success());
+        symlink("/dev/zero", place("zero.sql")).unwrap();
+        symlink(place("pipe.sql"), place("link.sql")).unwrap();
+        fs::create_dir(place("directory.sql")).unwrap();
+        for name in ["pipe.sql", "zero.sql", "link.sql", "directory.sql"] {
+            let error = read(&place(name)).unwrap_err();
+            assert_eq!(error.exit_code(), 3, "{name}");
+            assert!(error.message().contains(name) && error.message().contains("regular file"), "{}", error.message());
+        }
+        assert!(read(&place("missing.sql")).is_err());
+    }
+
+    #[test]
+    fn a_link_to_a_file_is_read_and_no_more_than_the_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("a.sql"), directory.path().join("b.sql"));
+        fs::write(&file, "12345").unwrap();
+        symlink(&file, &link).unwrap();
+        assert_eq!(contents(&link, 5).unwrap(), b"12345");
+        assert!(contents(&link, 4).unwrap_err().message().contains("5 bytes"));
+    }
 }
