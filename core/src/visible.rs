@@ -55,6 +55,14 @@ pub fn visible_text(text: &str) -> Cow<'_, str> {
     escaped(text, |c| (c.is_control() && c != '\n' && c != '\t') || is_invisible(c))
 }
 
+/// A text as one SQL comment, with the line's end.
+///
+/// PostgreSQL's lexer ends a `--` comment at `\n` and at `\r` (`scan.l`), and other readers at more characters. So each run of
+/// blanks and line breaks becomes one blank, and what cannot be seen is written out: nothing of the text can become SQL.
+pub fn comment(text: &str) -> String {
+    format!("-- {}\n", visible_line(&text.split_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
 /// A JSON document with the same content, in which every character that cannot be seen is a `\u` escape.
 ///
 /// The document must be JSON already: such characters stand only inside of its strings.
@@ -110,6 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_in_a_comment_ends_it() {
+        for end in ["\n", "\r", "\r\n", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\u{2029}", "\t"] {
+            assert_eq!(comment(&format!("SELECT 1 /* x {end}DROP TABLE t; -- */")), "-- SELECT 1 /* x DROP TABLE t; -- */\n");
+        }
+        assert_eq!(comment("a\0b\x1b\u{202e}"), "-- a\\x00b\\x1b<U+202E>\n");
+    }
+
+    #[test]
     fn what_turns_or_hides_text_is_named() {
         for (c, name) in [
             ('\u{202e}', "<U+202E>"),
@@ -154,6 +170,8 @@ mod tests {
         fn nothing_that_is_printed_can_hide(text in proptest::collection::vec(proptest::char::any(), 0..40)) {
             let text: String = text.into_iter().collect();
             proptest::prop_assert!(!visible_line(&text).contains(|c: char| c.is_control() || is_invisible(c)));
+            let line = comment(&text);
+            proptest::prop_assert!(line.starts_with("-- ") && !line.trim_end_matches('\n').contains(|c: char| c.is_control()));
             let kept = |c: char| c == '\n' || c == '\t';
             proptest::prop_assert!(!visible_text(&text).contains(|c: char| (c.is_control() && !kept(c)) || is_invisible(c)));
         }

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::output::{self, Line};
 use crate::{connect, files};
+use runbook_core::visible::comment;
 use runbook_core::{Revision, RevisionId, file};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -102,13 +103,10 @@ fn server_of(server: Option<&str>) -> Result<Value> {
 fn render(one: &Recorded) -> Result<(Revision, String)> {
     let mut upgrade = String::new();
     for note in &one.notes {
-        upgrade.push_str(&format!("-- {}\n", note.replace('\n', " ")));
+        upgrade.push_str(&comment(note));
     }
     for read in &one.reads {
-        upgrade.push_str(&format!(
-            "-- CHECK: the Python code read rows here and may have acted on them: {}\n",
-            read.replace('\n', " ")
-        ));
+        upgrade.push_str(&comment(&format!("CHECK: the Python code read rows here and may have acted on them: {read}")));
     }
     upgrade.push_str(&script(&one.upgrade));
     let parents: runbook_core::Result<Vec<RevisionId>> = one.parents.iter().map(|id| RevisionId::new(id.as_str())).collect();
@@ -134,7 +132,13 @@ fn render(one: &Recorded) -> Result<(Revision, String)> {
 }
 
 fn script(statements: &[String]) -> String {
-    statements.iter().map(|statement| format!("{};\n\n", statement.trim().trim_end_matches(';').trim_end())).collect()
+    let ended = |statement: &String| {
+        let sql = statement.trim().trim_end_matches(';').trim_end();
+        // A semicolon behind a comment would be part of it, and two statements one.
+        let last = sql.rsplit(['\n', '\r']).next().unwrap_or_default();
+        format!("{sql}{};\n\n", if last.contains("--") { "\n" } else { "" })
+    };
+    statements.iter().map(ended).collect()
 }
 
 fn report(context: &Context, recorded: &[Recorded], directory: &str) -> Result<()> {
@@ -178,5 +182,38 @@ mod tests {
     #[test]
     fn the_helper_takes_its_settings_from_the_environment_alone() {
         assert!(HELPER.contains(SETTINGS) && !HELPER.contains("sys.argv"));
+    }
+
+    fn recorded() -> Recorded {
+        Recorded {
+            revision: "a".to_owned(),
+            parents: vec![],
+            depends_on: vec![],
+            branch_labels: vec![],
+            message: "m".to_owned(),
+            transaction: true,
+            upgrade: vec!["CREATE TABLE t ()".to_owned()],
+            downgrade: None,
+            irreversible_reason: None,
+            reads: vec![],
+            notes: vec![],
+        }
+    }
+
+    #[test]
+    fn what_a_migration_reads_stays_a_comment() {
+        for end in ["\r\n", "\r", "\n", "\u{c}", "\u{b}", "\u{85}", "\u{2028}"] {
+            let text = format!("SELECT 1 /* x {end}DROP TABLE injected; -- */");
+            let (revision, _) = render(&Recorded { reads: vec![text.clone()], notes: vec![text], ..recorded() }).unwrap();
+            let is_sql = |line: &&str| !line.starts_with("-- ") && !line.is_empty();
+            let sql: Vec<&str> = revision.upgrade.split(['\n', '\r']).filter(is_sql).collect();
+            assert_eq!(sql, ["CREATE TABLE t ();"], "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_comment_at_the_end_of_a_statement_does_not_join_it_with_the_next() {
+        let statements = ["SELECT 1 -- one".to_owned(), "SELECT 2;".to_owned()];
+        assert_eq!(script(&statements), "SELECT 1 -- one\n;\n\nSELECT 2;\n\n");
     }
 }

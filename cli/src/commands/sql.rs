@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::{files, output};
 use runbook_core::plan::{self, Direction};
 use runbook_core::target::Resolver;
-use runbook_core::visible::visible_line;
+use runbook_core::visible::comment;
 use std::io::Write;
 
 pub fn print(context: &Context, range: &str, direction: Direction) -> Result<()> {
@@ -34,7 +34,8 @@ pub fn print(context: &Context, range: &str, direction: Direction) -> Result<()>
             let message = format!("revision \"{}\" is irreversible: {reason}", revision.revision);
             return Err(Error::new(Kind::Failed, message, format!("See {}.", path.display())));
         };
-        writeln!(out, "-- {} {}: {}", direction.as_str(), revision.revision, visible_line(&revision.message))?;
+        let title = format!("{} {}: {}", direction.as_str(), revision.revision, revision.message);
+        out.write_all(comment(&title).as_bytes())?;
         let (begin, commit) = if revision.transaction { ("BEGIN;\n", "COMMIT;\n") } else { ("", "") };
         writeln!(out, "{begin}{}\n{commit}", sql.trim_end())?;
     }
