@@ -16,7 +16,9 @@
 //! Windows line ends are read as `\n`, and a byte order mark is skipped.
 
 use crate::error::{Error, Result};
+use crate::marker::{AlmostMarker, SECTIONS, almost_marker};
 use crate::revision::{MAX_BYTES, Phase, Revision, RevisionId};
+use crate::visible::visible_line;
 use std::fmt::Write as _;
 
 const KEYS: &str = "revision, parents, depends_on, branch_label, message, phase, author, transaction, irreversible_reason, \
@@ -68,6 +70,8 @@ impl Parser<'_> {
             let number = index + 1;
             if let Some(section) = line.strip_prefix("-- runbook:") {
                 self.open_section(section.trim(), number)?;
+            } else if let Some(almost) = almost_marker(line) {
+                return Err(self.misspelt(almost, line, number));
             } else if let Some((_, sql)) = self.sections.last_mut() {
                 sql.push_str(line);
                 sql.push('\n');
@@ -79,10 +83,10 @@ impl Parser<'_> {
     }
 
     fn open_section(&mut self, section: &str, line: usize) -> Result<()> {
-        if !["upgrade", "downgrade", "verify"].contains(&section) {
+        if !SECTIONS.contains(&section) {
             return Err(self.error(
                 line,
-                format!("unknown section \"{section}\""),
+                format!("unknown section \"{}\"", visible_line(section)),
                 "The sections are \"-- runbook: upgrade\", \"-- runbook: downgrade\" and \"-- runbook: verify\".",
             ));
         }
@@ -91,6 +95,23 @@ impl Parser<'_> {
         }
         self.sections.push((section.to_owned(), String::new()));
         Ok(())
+    }
+
+    fn misspelt(&self, almost: AlmostMarker, line: &str, number: usize) -> Error {
+        let line = visible_line(line);
+        let problem = match almost.tool {
+            Some(tool) => format!(
+                "\"{line}\" is a marker of {tool}; here it would be a comment, and what follows would run with the rest"
+            ),
+            None => format!("\"{line}\" is almost a section marker; as a comment, what follows would run with the rest"),
+        };
+        let fix = match almost.section {
+            Some(section) => format!("Write this line in its place, without blanks before it: -- runbook: {section}"),
+            None => "Remove the line, or write one of these in its place: -- runbook: upgrade, -- runbook: downgrade, \
+                     -- runbook: verify"
+                .to_owned(),
+        };
+        self.error(number, problem, fix)
     }
 
     fn header(&mut self, line: &str, number: usize) -> Result<()> {
@@ -294,11 +315,14 @@ mod tests {
     fn refuses_to_write_what_would_be_read_otherwise() {
         let json = |upgrade: &str| serde_json::json!({"revision": "a", "upgrade": upgrade, "downgrade": "SELECT 2"});
         let revision = |json: serde_json::Value| Revision::from_json(&json).unwrap();
-        // A string may hold whatever it wants, unless the file would begin a section there.
-        assert!(write_faithfully(&revision(json("SELECT '\n  -- runbook: verify\n'\n\n"))).is_ok());
-        for sql in
-            ["SELECT 1;\n-- runbook: downgrade\nDROP TABLE t", "SELECT 1;\n-- runbook: verify\nSELECT 3", "SELECT 'a\r\nb'"]
-        {
+        // A string may hold whatever it wants, unless the file would begin a section there, or almost.
+        assert!(write_faithfully(&revision(json("SELECT '\n  -- the runbook: verify\n'\n\n"))).is_ok());
+        for sql in [
+            "SELECT '\n  -- runbook: verify\n'",
+            "SELECT 1;\n-- runbook: downgrade\nDROP TABLE t",
+            "SELECT 1;\n-- runbook: verify\nSELECT 3",
+            "SELECT 'a\r\nb'",
+        ] {
             let error = write_faithfully(&revision(json(sql))).unwrap_err();
             assert_eq!(error.sqlstate(), "22023", "{sql}");
             assert!(error.hint().is_some_and(|hint| hint.contains("runbook show a")));
@@ -334,6 +358,24 @@ mod tests {
             assert!(error.to_string().contains(problem), "{error}");
             assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
         }
+    }
+
+    #[test]
+    fn a_way_back_behind_a_misspelt_marker_never_joins_the_way_forth() {
+        let file = |marker: &str| {
+            parse("f.sql", format!("-- revision: a\n-- runbook: upgrade\nSELECT 1;\n{marker}\nDROP VIEW v;\n").as_bytes())
+        };
+        for marker in
+            ["--runbook: downgrade", " -- runbook: downgrade", "-- Runbook : downgrade", "-- +goose Down", "-- rollback"]
+        {
+            let error = file(marker).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("f.sql:4: \"{marker}\" is ")), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.ends_with(": -- runbook: downgrade")), "{marker}");
+        }
+        assert!(file("-- see the runbook before you go on").is_ok());
+        assert_eq!(file("-- runbook:\u{a0}downgrade").unwrap().downgrade.as_deref(), Some("DROP VIEW v;\n"));
+        let error = parse("f.sql", b"-- revision: a\n--runbook: upgrade\nSELECT 1;\n").unwrap_err();
+        assert!(error.to_string().contains("almost a section marker"), "{error}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod graph;
 pub mod identity;
 pub mod ledger;
 pub mod manifest;
+pub mod marker;
 pub mod merkle;
 pub mod patience;
 pub mod pattern;
