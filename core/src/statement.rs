@@ -128,7 +128,7 @@ pub fn block_calls(sql: &str, function: &str) -> Vec<Vec<Argument>> {
     }
     let bodies = tokens.iter().filter(|token| token.starts_with('$') || token.starts_with('\''));
     let code = |body: &String| {
-        let start = if body.starts_with('$') { body[1..].find('$').map_or(body.len(), |at| at + 2) } else { 1 };
+        let start = body.strip_prefix('$').map_or(1, |rest| rest.find('$').map_or(body.len(), |at| at + 2));
         let text = body.get(start..).unwrap_or_default();
         // In a string each quote is doubled.
         let text = if body.starts_with('$') { text.to_owned() } else { text.replace("''", "'") };
