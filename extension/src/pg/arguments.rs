@@ -44,6 +44,10 @@ fn is(fcinfo: pg_sys::FunctionCallInfo, function: pg_sys::Oid, at: usize, writte
             return Ok(false);
         }
         let data_type = *types.add(at);
+        // A name was looked up under the caller's search path, which is not in force any more.
+        if data_type == pg_sys::REGCLASSOID {
+            return Ok(true);
+        }
         let (mut input, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
         pg_sys::getTypeInputInfo(data_type, &mut input, &mut parameter);
         let (mut output, mut varies) = (pg_sys::InvalidOid, false);
