@@ -9,14 +9,14 @@ use pgrx::pg_sys::Oid;
 use runbook_core::code::{Bound, Key};
 use std::collections::BTreeSet;
 
-/// A relation, by its OID: `pg_class` is 1259.
-const RELATION: u32 = 125_900_000;
-/// A unique index or one of an exclusion constraint, by its OID: `pg_index` is 2610.
-const UNIQUE: u32 = 261_000_000;
-/// A parent of a relation, at a position from 1: `pg_inherits` is 2611.
-const HEIR: u32 = 261_100_000;
-/// A column of a relation, at its number: `pg_attribute` is 1249.
-const COLUMN: u32 = 124_900_000;
+/// A relation, by its OID. The numbers are in the order in which a message should name what is different.
+const RELATION: u32 = 100_000_000;
+/// A unique index or one of an exclusion constraint, by its OID.
+const UNIQUE: u32 = 100_200_000;
+/// A parent of a relation, at a position from 1.
+const HEIR: u32 = 100_100_000;
+/// A column of a relation, at its number.
+const COLUMN: u32 = 100_300_000;
 /// Numbers of columns and positions are smaller.
 const WIDTH: u32 = 100_000;
 
@@ -89,20 +89,20 @@ pub fn of(places: &Places) -> Vec<Relied> {
 /// A relation is its name, what it is, whether row security hides rows of it, and the bounds of a partition or sequence; a column is its
 /// name and type. Statistics, grants, owners and storage don't count.
 const RELIED: &str = "WITH d (classid, objid, written, definition, relid, label, col) AS ( \
-         SELECT 125900000::pg_catalog.int8, c.oid, (SELECT x.xmin FROM (SELECT c.xmin UNION ALL SELECT s.xmin FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid OPERATOR(pg_catalog.=) c.oid) AS x (xmin) \
+         SELECT 100000000::pg_catalog.int8, c.oid, (SELECT x.xmin FROM (SELECT c.xmin UNION ALL SELECT s.xmin FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid OPERATOR(pg_catalog.=) c.oid) AS x (xmin) \
                  ORDER BY pg_catalog.age(x.xmin) USING OPERATOR(pg_catalog.<) LIMIT 1), ROW(c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, \
                  c.relispartition, c.relpartbound, (SELECT ROW(s) FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid OPERATOR(pg_catalog.=) c.oid))::pg_catalog.text, c.oid, \
                  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'view' WHEN c.relkind OPERATOR(pg_catalog.=) 'm' THEN 'materialized view' WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'sequence' \
                      WHEN c.relkind OPERATOR(pg_catalog.=) 'f' THEN 'foreign table' WHEN c.relkind OPERATOR(pg_catalog.=) 'c' THEN 'composite type' ELSE 'table' END, \
                  NULL::pg_catalog.text \
              FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($2) AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S,c}'::pg_catalog.\"char\"[]) \
-         UNION ALL SELECT 124900000 OPERATOR(pg_catalog.+) a.attnum, a.attrelid, a.xmin, ROW(a.attname, a.atttypid, a.atttypmod, a.attgenerated, a.attcollation)::pg_catalog.text, a.attrelid, 'column', a.attname::pg_catalog.text \
+         UNION ALL SELECT 100300000 OPERATOR(pg_catalog.+) a.attnum, a.attrelid, a.xmin, ROW(a.attname, a.atttypid, a.atttypmod, a.attgenerated, a.attcollation)::pg_catalog.text, a.attrelid, 'column', a.attname::pg_catalog.text \
              FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) a.attrelid AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,c}'::pg_catalog.\"char\"[]) \
              WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($3) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
-         UNION ALL SELECT 261100000 OPERATOR(pg_catalog.+) h.inhseqno, h.inhrelid, h.xmin, ROW(h.inhparent)::pg_catalog.text, h.inhrelid, 'heir', NULL::pg_catalog.text \
+         UNION ALL SELECT 100100000 OPERATOR(pg_catalog.+) h.inhseqno, h.inhrelid, h.xmin, ROW(h.inhparent)::pg_catalog.text, h.inhrelid, 'heir', NULL::pg_catalog.text \
              FROM pg_catalog.pg_inherits AS h JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) h.inhrelid AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog.\"char\"[]) \
              WHERE h.inhparent OPERATOR(pg_catalog.=) ANY ($1) OR h.inhrelid OPERATOR(pg_catalog.=) ANY ($1) \
-         UNION ALL SELECT 261000000, i.indexrelid, i.xmin, ROW(i.indrelid, i.indkey, i.indclass, i.indisunique, i.indisexclusion, i.indimmediate, i.indexprs, i.indpred)::pg_catalog.text, i.indexrelid, 'index', NULL::pg_catalog.text \
+         UNION ALL SELECT 100200000, i.indexrelid, i.xmin, ROW(i.indrelid, i.indkey, i.indclass, i.indisunique, i.indisexclusion, i.indimmediate, i.indexprs, i.indpred)::pg_catalog.text, i.indexrelid, 'index', NULL::pg_catalog.text \
              FROM pg_catalog.pg_index AS i WHERE (i.indrelid OPERATOR(pg_catalog.=) ANY ($1) OR i.indexrelid OPERATOR(pg_catalog.=) ANY ($1)) AND (i.indisunique OR i.indisexclusion)) \
      SELECT d.classid, d.objid, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(d.definition, 'UTF8')), 'hex'), \
          pg_catalog.concat(d.label, ' ', CASE WHEN pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') THEN 'pg_temp' ELSE pg_catalog.quote_ident(n.nspname::pg_catalog.text) END, '.', \
