@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Catalog and OID of an object.
+/// Catalog and OID of an object. What has no OID of its own has a number from [`NAMES`] on for its catalog.
 pub type Key = (u32, u32);
+
+/// From here on no number is that of a catalog: relations by what names mean, columns, heirs, unique indexes. See `store::names`.
+pub const NAMES: u32 = 100_000_000;
 
 /// An object that may run, and what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,11 @@ impl Bound {
     /// Which object it is.
     pub fn key(&self) -> Key {
         (self.class, self.object)
+    }
+
+    /// Whether it is what a name means, and no code.
+    pub fn is_name(&self) -> bool {
+        self.class >= NAMES
     }
 }
 
@@ -83,8 +91,8 @@ impl Code {
     }
 
     /// Why an approval of `self` does not cover `now`, in the light of what revisions have done since, in that order. `gone` are
-    /// the objects of `self` that don't exist any more.
-    pub fn objection(&self, now: &Self, since: &[Change], gone: &BTreeSet<Key>) -> Option<String> {
+    /// the objects of `self` that are not reached any more since they don't exist (`None`), or have another name.
+    pub fn objection(&self, now: &Self, since: &[Change], gone: &BTreeMap<Key, Option<String>>) -> Option<String> {
         let mut known: BTreeMap<Key, &str> = self.objects.iter().map(|one| (one.key(), one.hash.as_str())).collect();
         for change in since {
             let found = known.get(&change.key).copied();
@@ -106,17 +114,24 @@ impl Code {
                 format!("{} would run too, and was not among what was approved", other.name)
             });
         }
-        let lost = self.own().find(|one| gone.contains(&one.key()) && known.contains_key(&one.key()));
-        lost.map(|one| format!("{} was dropped since it was approved", one.name))
+        let lost = self.own().find_map(|one| {
+            let (known, now) = (known.get(&one.key())?, gone.get(&one.key())?);
+            (now.as_deref() != Some(*known)).then_some((one, now))
+        });
+        lost.map(|(one, now)| match now {
+            None => format!("{} was dropped since it was approved", one.name),
+            Some(_) => format!("{} is not what it was when it was approved", one.name),
+        })
     }
 
     /// What is bound, and what can't be known, as an inbox says it.
     pub fn lines(&self) -> Vec<String> {
         const SHOWN: usize = 5;
         let mut lines = vec![];
-        if self.own().next().is_some() {
-            let names: Vec<&str> = self.own().take(SHOWN).map(|one| one.name.as_str()).collect();
-            let more = self.own().count().saturating_sub(SHOWN);
+        let names: Vec<&str> = self.own().filter(|one| !one.is_name()).map(|one| one.name.as_str()).collect();
+        if !names.is_empty() {
+            let more = names.len().saturating_sub(SHOWN);
+            let names = &names[..names.len().min(SHOWN)];
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             lines.push(format!("run code that the approval binds: {}{more}", names.join(", ")));
         }
@@ -153,7 +168,7 @@ mod tests {
     }
 
     fn why(approved: &[(u32, &str)], now: &[(u32, &str)], since: &[Change]) -> Option<String> {
-        code(approved).objection(&code(now), since, &BTreeSet::new())
+        code(approved).objection(&code(now), since, &BTreeMap::new())
     }
 
     #[test]
@@ -166,7 +181,7 @@ mod tests {
     fn what_somebody_else_changed_is_not() {
         assert!(why(&[(1, "a")], &[(1, "b")], &[]).unwrap().contains("is not what it was"));
         assert!(why(&[(1, "a")], &[(1, "a"), (2, "b")], &[]).unwrap().contains("was not among what was approved"));
-        let gone = BTreeSet::from([(1255, 1)]);
+        let gone = BTreeMap::from([((1255, 1), None)]);
         assert!(code(&[(1, "a")]).objection(&code(&[]), &[], &gone).unwrap().contains("dropped"));
     }
 
@@ -175,8 +190,15 @@ mod tests {
         assert_eq!(why(&[(1, "a")], &[(1, "b")], &[change(1, Some("a"), Some("b"))]), None);
         assert_eq!(why(&[], &[(2, "b")], &[change(2, None, Some("b"))]), None);
         assert_eq!(why(&[], &[(2, "b")], &[change(2, Some("b"), Some("b"))]), None, "a revision began to call it");
-        let gone = BTreeSet::from([(1255, 1)]);
+        let gone = BTreeMap::from([((1255, 1), None)]);
         assert_eq!(code(&[(1, "a")]).objection(&code(&[]), &[change(1, Some("a"), None)], &gone), None);
+    }
+
+    #[test]
+    fn what_has_another_name_is_lost_unless_a_revision_gave_it() {
+        let gone = BTreeMap::from([((1255, 1), Some("b".to_owned()))]);
+        assert!(code(&[(1, "a")]).objection(&code(&[]), &[], &gone).unwrap().contains("is not what it was"));
+        assert_eq!(code(&[(1, "a")]).objection(&code(&[]), &[change(1, Some("a"), Some("b"))], &gone), None);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Words {
     pub operators: BTreeSet<String>,
     /// What runs, or names, something that only exists when it runs: `EXECUTE`, `query_to_xml`.
     pub dynamic: BTreeSet<String>,
+    /// Whether all columns of a relation may be meant without being named: `*`, `INSERT INTO t SELECT`, `TABLE t`.
+    pub all_columns: bool,
 }
 
 impl Words {
@@ -42,6 +44,7 @@ impl Words {
     fn scan(&mut self, text: &str, depth: usize) {
         let mut rest = text;
         let mut executes = false;
+        let mut lists = Lists::default();
         loop {
             rest = skip_blank(rest);
             let Some(first) = rest.chars().next() else { break };
@@ -54,6 +57,7 @@ impl Words {
                 self.dynamic.insert("EXECUTE".to_owned());
             }
             executes = folded == "execute";
+            self.all_columns |= lists.lacks_columns(token, &folded, first);
             if word {
                 self.word(folded);
             } else if first == '"' {
@@ -76,6 +80,7 @@ impl Words {
         if executes {
             self.dynamic.insert("EXECUTE".to_owned());
         }
+        self.all_columns |= lists.is_inserting();
     }
 
     fn word(&mut self, word: String) {
@@ -159,6 +164,88 @@ impl Words {
     }
 }
 
+/// Where a text stands with respect to lists of columns.
+#[derive(Debug, Default)]
+struct Lists {
+    place: Place,
+    previous: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Elsewhere,
+    /// After INSERT, up to what follows the name.
+    Inserting,
+    /// After the parenthesis that opens a list, or a query.
+    Opened,
+}
+
+impl Lists {
+    /// Whether this token shows that columns are meant that are not named.
+    fn lacks_columns(&mut self, token: &str, word: &str, first: char) -> bool {
+        let queries = ["select", "values", "with", "table", "default", "overriding"];
+        let (place, lacks) = match self.place {
+            _ if word == "insert" => (Place::Inserting, false),
+            Place::Inserting if first == '(' => (Place::Opened, false),
+            Place::Inserting if queries.contains(&word) || first == ';' || first == ')' => (Place::Elsewhere, true),
+            // A trigger, a rule, a grant, a policy.
+            Place::Inserting if self.previous == "insert" && !["into", "values"].contains(&word) => (Place::Elsewhere, false),
+            Place::Inserting => (Place::Inserting, false),
+            Place::Opened if first == '(' => (Place::Opened, false),
+            Place::Opened => (Place::Elsewhere, queries.contains(&word)),
+            Place::Elsewhere => (Place::Elsewhere, false),
+        };
+        self.place = place;
+        // What these come after names an object, and is no query.
+        let objects = [
+            "alter",
+            "create",
+            "drop",
+            "truncate",
+            "temp",
+            "temporary",
+            "unlogged",
+            "foreign",
+            "lock",
+            "on",
+            "returns",
+            "vacuum",
+            "analyze",
+            "cluster",
+            "reindex",
+            "add",
+            "for",
+            "global",
+            "local",
+            "verbose",
+        ];
+        let is_query = word == "table" && !objects.contains(&self.previous.as_str());
+        word.clone_into(&mut self.previous);
+        lacks || is_query || token == "*" || WHOLE_ROWS.contains(&word)
+    }
+
+    fn is_inserting(&self) -> bool {
+        self.place == Place::Inserting
+    }
+}
+
+/// Words that stand for, or usually go with, all columns of a row.
+const WHOLE_ROWS: [&str; 12] = [
+    "natural",
+    "copy",
+    "rowtype",
+    "row_to_json",
+    "to_json",
+    "to_jsonb",
+    "json_agg",
+    "jsonb_agg",
+    "array_agg",
+    "xmlforest",
+    "table_to_xml",
+    "hstore",
+];
+
 fn is_word(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
 }
@@ -216,6 +303,30 @@ mod tests {
         let words = read("SELECT a<-b, c != d, e LIKE f, x::text");
         for operator in ["<-", "<", "-", "!=", "<>", "~~"] {
             assert!(words.operators.contains(operator), "{operator}");
+        }
+    }
+
+    #[test]
+    fn columns_that_are_meant_without_a_name_are_told() {
+        for text in [
+            "SELECT * FROM t",
+            "INSERT INTO t SELECT a FROM s",
+            "INSERT INTO s.t AS x VALUES (1)",
+            "INSERT INTO t (SELECT a FROM s)",
+            "INSERT INTO t DEFAULT VALUES",
+            "CREATE VIEW v AS TABLE t",
+            "DO $$ BEGIN INSERT INTO t SELECT 1; END $$",
+            "SELECT to_jsonb(t) FROM t",
+        ] {
+            assert!(read(text).all_columns, "{text}");
+        }
+        for text in [
+            "ALTER TABLE t ALTER a TYPE text USING b",
+            "INSERT INTO t (a, b) SELECT a, b FROM s",
+            "UPDATE t SET a = b; TRUNCATE TABLE t",
+            "CREATE TRIGGER g BEFORE INSERT ON t EXECUTE FUNCTION f(); CREATE TABLE u (a int)",
+        ] {
+            assert!(!read(text).all_columns, "{text}");
         }
     }
 

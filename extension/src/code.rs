@@ -8,9 +8,9 @@ use crate::pg::catalogs;
 use crate::pg::entry::Failure;
 use crate::pg::statements::{self, Statement};
 use crate::pg::subtransaction;
-use crate::store::{self, code};
+use crate::store::{self, code, names};
 use runbook_core::Revision;
-use runbook_core::code::{Code, Key};
+use runbook_core::code::{Bound, Code, Key, NAMES};
 use runbook_core::command::{Change, Command};
 use runbook_core::plan::Direction;
 use runbook_core::words::Words;
@@ -22,13 +22,30 @@ const MOST: usize = 5_000;
 /// `pg_proc`.
 const FUNCTIONS: u32 = 1255;
 
+/// `pg_class`.
+const RELATIONS: u32 = 1259;
+
+/// Text search configurations: dropping a mapping leaves no row that says who did it.
+const CONFIGURATIONS: u32 = 3602;
+
+/// The texts of some statements.
+#[derive(Clone, Debug, Default)]
+pub struct Texts {
+    /// Of those that run code by themselves.
+    pub running: Vec<String>,
+    /// Of those that only drop, rename or give away: what they do to what later ones rely upon is remembered.
+    pub quiet: Vec<String>,
+}
+
 /// Code that some texts reach, as it is at one moment.
 #[derive(Debug, Default)]
 pub struct Reached {
     /// It.
     pub code: Code,
     /// The texts.
-    texts: Vec<String>,
+    texts: Texts,
+    /// The hash of each object that is bound, or that the texts may change.
+    seen: BTreeMap<Key, String>,
     /// The transaction that has written each object's row.
     written: BTreeMap<Key, u32>,
     /// What older transactions wrote was there at that moment.
@@ -44,16 +61,18 @@ pub struct Meanwhile {
     pub replaced: Option<String>,
 }
 
-/// The texts of those of some statements that run code by themselves.
-pub fn texts<'a>(parsed: impl IntoIterator<Item = &'a Statement>) -> Vec<String> {
-    parsed.into_iter().filter(|one| runs(&one.command)).map(|one| one.sql.clone()).collect()
+/// The texts of some statements, by whether they run code by themselves.
+pub fn texts<'a>(parsed: impl IntoIterator<Item = &'a Statement>) -> Texts {
+    let (running, quiet): (Vec<_>, Vec<_>) = parsed.into_iter().partition(|one| runs(&one.command));
+    let texts = |all: Vec<&Statement>| all.into_iter().map(|one| one.sql.clone()).collect();
+    Texts { running: texts(running), quiet: texts(quiet) }
 }
 
-/// The texts of one direction of a revision that run code by themselves, in the session at hand.
+/// The texts of one direction of a revision, in the session at hand.
 ///
 /// # Errors
 /// Those of the parser.
-pub fn texts_of(revision: &Revision, direction: Direction) -> Result<Vec<String>, Failure> {
+pub fn texts_of(revision: &Revision, direction: Direction) -> Result<Texts, Failure> {
     let (sections, header) = match direction {
         Direction::Upgrade => (
             vec![revision.upgrade_for_parser().into_owned(), revision.verify.clone().unwrap_or_default()],
@@ -61,12 +80,14 @@ pub fn texts_of(revision: &Revision, direction: Direction) -> Result<Vec<String>
         ),
         Direction::Downgrade => (vec![revision.downgrade.clone().unwrap_or_default()], None),
     };
-    let mut all = vec![];
+    let mut all = Texts::default();
     for section in sections {
-        all.extend(texts(&statements::parse(&section)?));
+        let mut more = texts(&statements::parse(&section)?);
+        all.running.append(&mut more.running);
+        all.quiet.append(&mut more.quiet);
     }
     // Its condition runs with every batch.
-    all.extend(header);
+    all.running.extend(header);
     Ok(all)
 }
 
@@ -96,31 +117,55 @@ fn runs(command: &Command) -> bool {
 }
 
 /// The code that `texts` reach now. `roots` are objects that are reached besides.
-pub fn reach(texts: Vec<String>, roots: &[Key]) -> Reached {
+pub fn reach(texts: Texts, roots: &[Key]) -> Reached {
     let horizon = catalogs::horizon();
-    let (found, unknown) = search(&texts, roots);
-    let keys: Vec<Key> = found.into_iter().collect();
-    let (objects, written) = code::hashed(&keys).into_iter().map(|(bound, xmin)| (bound.clone(), (bound.key(), xmin))).unzip();
-    Reached { code: Code { inert: texts.is_empty(), objects, unknown }, texts, written, horizon }
+    let mut search = Search::of(&texts.running, roots);
+    let keys: Vec<Key> = search.found.iter().copied().collect();
+    let mut all: Vec<(Bound, u32, bool)> = code::hashed(&keys).into_iter().map(|(one, xmin)| (one, xmin, true)).collect();
+    let relied = names::of(&search.places());
+    all.extend(relied.into_iter().map(|one| {
+        let is_bound = !texts.running.is_empty() && search.relies_on(&one);
+        (one.bound, one.written, is_bound)
+    }));
+    let quiet = if texts.quiet.is_empty() { vec![] } else { search.aside(&texts.quiet) };
+    all.extend(code::hashed(&quiet).into_iter().map(|(one, xmin)| (one, xmin, false)));
+    all.extend(names::of(&search.places()).into_iter().map(|one| (one.bound, one.written, false)));
+    let mut reached = Reached { texts, horizon, ..Reached::default() };
+    for (bound, xmin, is_bound) in all {
+        reached.written.insert(bound.key(), xmin);
+        reached.seen.entry(bound.key()).or_insert_with(|| bound.hash.clone());
+        if is_bound {
+            reached.code.objects.push(bound);
+        }
+    }
+    reached.code.objects.sort_by_key(Bound::key);
+    reached.code.objects.dedup_by_key(|one| one.key());
+    reached.code.inert = reached.texts.running.is_empty();
+    reached.code.unknown = search.unknown.into_iter().collect();
+    reached
 }
 
 /// The same for an approval of a revision: with what revisions that are still to be applied may make it reach.
 ///
 /// # Errors
 /// Those of reading them.
-pub fn reach_for_approval(revision: &str, texts: Vec<String>) -> store::Result<Code> {
+pub fn reach_for_approval(revision: &str, texts: Texts) -> store::Result<Code> {
+    let texts = Texts { quiet: vec![], ..texts };
     let mut code = reach(texts.clone(), &[]).code;
     if !code.inert {
-        let all = reach(texts.into_iter().chain(code::open_texts(revision)?).collect(), &[]).code;
-        let known: BTreeSet<Key> = code.objects.iter().map(|one| one.key()).collect();
+        let running = texts.running.into_iter().chain(code::open_texts(revision)?).collect();
+        let all = reach(Texts { running, quiet: vec![] }, &[]).code;
+        let known: BTreeSet<Key> = code.objects.iter().map(Bound::key).collect();
         let others = all.objects.into_iter().filter(|one| !known.contains(&one.key()));
-        code.objects.extend(others.map(|one| runbook_core::code::Bound { also: true, ..one }));
+        code.objects.extend(others.map(|one| Bound { also: true, ..one }));
     }
+    // Whoever approves has temporary tables of their own.
+    code.objects.retain(|one| !one.name.contains(" pg_temp."));
     Ok(code)
 }
 
 /// The code of a text that may not be readable any more, for an inbox.
-pub fn lines(texts: impl FnOnce() -> Result<Vec<String>, Failure>) -> Vec<String> {
+pub fn lines(texts: impl FnOnce() -> Result<Texts, Failure>) -> Vec<String> {
     subtransaction::attempt(texts).map_or_else(Vec::new, |texts| reach(texts, &[]).code.lines())
 }
 
@@ -132,8 +177,22 @@ pub fn objection(approved: &Code, now: &Reached, decided_at: i64) -> store::Resu
     if approved.is(&now.code) {
         return Ok(None);
     }
-    let gone = code::gone(&approved.missing_from(&now.code));
-    Ok(approved.objection(&now.code, &code::changes_since(decided_at)?, &gone))
+    let lost =
+        standing(&approved.missing_from(&now.code)).into_iter().map(|(key, now)| (key, now.map(|(hash, _)| hash))).collect();
+    Ok(approved.objection(&now.code, &code::changes_since(decided_at)?, &lost))
+}
+
+/// Of objects that are not reached any more: code that is gone, and what names meant, with hash and transaction if it is there.
+fn standing(missing: &[Key]) -> BTreeMap<Key, Option<(String, u32)>> {
+    let (relied, code): (Vec<Key>, Vec<Key>) = missing.iter().copied().partition(|key| key.0 >= NAMES);
+    let mut all: BTreeMap<Key, Option<(String, u32)>> = code::gone(&code).into_iter().map(|key| (key, None)).collect();
+    all.extend(relied.iter().map(|key| (*key, None)));
+    for one in names::of(&names::Places::of(&relied)) {
+        if let Some(place) = all.get_mut(&one.bound.key()) {
+            *place = Some((one.bound.hash, one.written));
+        }
+    }
+    all
 }
 
 impl Reached {
@@ -141,27 +200,49 @@ impl Reached {
     pub fn meanwhile(&self, made: &[Key]) -> Meanwhile {
         let now = reach(self.texts.clone(), made);
         let mut meanwhile = Meanwhile::default();
-        for one in &now.code.objects {
-            let key = one.key();
-            let (before, xmin) = (self.code.get(key), now.written.get(&key).copied().unwrap_or_default());
-            let same = before.is_some_and(|before| before.hash == one.hash);
-            if same && self.written.get(&key) == Some(&xmin) {
+        for (&key, hash) in &now.seen {
+            let (before, xmin) = (self.seen.get(&key), now.written.get(&key).copied().unwrap_or_default());
+            let same = before == Some(hash);
+            if same && (key.0 >= NAMES || self.written.get(&key) == Some(&xmin)) {
                 continue;
             }
-            if catalogs::is_own_write(xmin) {
+            if catalogs::is_own_write(xmin) || (key.0 == CONFIGURATIONS && before.is_some() && self.configures()) {
                 if !same {
-                    let before = before.map(|before| before.hash.clone());
-                    meanwhile.own.push(runbook_core::code::Change { key, before, after: Some(one.hash.clone()), at: i64::MAX });
+                    meanwhile.changed(key, before.cloned(), Some(hash.clone()));
                 }
-            } else if before.is_some() || !catalogs::was_before(xmin, self.horizon) {
-                meanwhile.replaced.get_or_insert_with(|| one.name.clone());
+            } else if let Some(bound) = now.code.get(key)
+                && (before.is_some() || !catalogs::was_before(xmin, self.horizon))
+            {
+                meanwhile.replaced.get_or_insert_with(|| bound.name.clone());
             }
         }
-        for key in code::gone(&self.code.missing_from(&now.code)) {
-            let before = self.code.get(key).map(|before| before.hash.clone());
-            meanwhile.own.push(runbook_core::code::Change { key, before, after: None, at: i64::MAX });
+        let missing: Vec<Key> = self.seen.keys().copied().filter(|key| !now.seen.contains_key(key)).collect();
+        for (key, left) in standing(&missing) {
+            let before = self.seen.get(&key).cloned();
+            match left {
+                None => meanwhile.changed(key, before, None),
+                Some((hash, xmin)) if catalogs::is_own_write(xmin) => meanwhile.changed(key, before, Some(hash)),
+                Some((hash, _)) if before.as_ref() == Some(&hash) => {}
+                Some(_) => {
+                    let bound = self.code.get(key).map(|bound| bound.name.clone());
+                    meanwhile.replaced = meanwhile.replaced.or(bound);
+                }
+            }
         }
         meanwhile
+    }
+
+    /// Whether the statements change text search configurations themselves.
+    fn configures(&self) -> bool {
+        let mut words = Words::default();
+        self.texts.running.iter().chain(&self.texts.quiet).for_each(|text| words.read(text));
+        words.names.contains("configuration") && words.names.contains("mapping")
+    }
+}
+
+impl Meanwhile {
+    fn changed(&mut self, key: Key, before: Option<String>, after: Option<String>) {
+        self.own.push(runbook_core::code::Change { key, before, after, at: i64::MAX });
     }
 }
 
@@ -173,40 +254,106 @@ pub fn stored(code: &Code) -> store::Result<String> {
     serde_json::to_string(code).map_err(|error| internal(error.to_string()))
 }
 
-/// All objects that texts reach, and what can't be known of them.
-fn search(texts: &[String], roots: &[Key]) -> (BTreeSet<Key>, Vec<String>) {
-    let mut words = Words::default();
-    texts.iter().for_each(|text| words.read(text));
-    let mut unknown: BTreeSet<String> = words.dynamic.iter().map(|what| dynamic(what, "its own text")).collect();
-    let mut fresh: Vec<Key> = code::everywhere(!texts.is_empty()).into_iter().chain(roots.iter().copied()).collect();
-    let mut found: BTreeSet<Key> = fresh.iter().copied().collect();
-    let mut known = Words::default();
-    loop {
-        let names: Vec<String> = words.names.difference(&known.names).cloned().collect();
-        let operators: Vec<String> = words.operators.difference(&known.operators).cloned().collect();
-        known.names.extend(names.iter().cloned());
-        known.operators.extend(operators.iter().cloned());
-        let mut more = BTreeSet::new();
-        if !names.is_empty() || !operators.is_empty() {
-            more = code::named(&names, &operators);
-        }
-        if !fresh.is_empty() {
-            more.extend(code::around(&fresh));
-            let functions: Vec<u32> = fresh.iter().filter(|(class, _)| *class == FUNCTIONS).map(|(_, oid)| *oid).collect();
-            if !functions.is_empty() {
-                code::bodies(&functions).iter().for_each(|body| read_body(body, &mut words, &mut unknown));
+/// The search for what texts reach.
+struct Search {
+    words: Words,
+    found: BTreeSet<Key>,
+    /// Relations whose names the texts have, and composite types.
+    named: BTreeSet<u32>,
+    /// Those, and what they depend on; not what only belongs to them.
+    strong: BTreeSet<u32>,
+    unknown: BTreeSet<String>,
+}
+
+impl Search {
+    /// All objects that texts reach, and what can't be known of them.
+    fn of(texts: &[String], roots: &[Key]) -> Self {
+        let mut words = Words::default();
+        texts.iter().for_each(|text| words.read(text));
+        let unknown = words.dynamic.iter().map(|what| dynamic(what, "its own text")).collect();
+        let mut fresh: Vec<Key> = code::everywhere(!texts.is_empty()).into_iter().chain(roots.iter().copied()).collect();
+        let named: BTreeSet<u32> = relations(roots).collect();
+        let found = fresh.iter().copied().collect();
+        let mut search = Self { words, found, strong: named.clone(), named, unknown };
+        let mut known = Words::default();
+        loop {
+            let names: Vec<String> = search.words.names.difference(&known.names).cloned().collect();
+            let operators: Vec<String> = search.words.operators.difference(&known.operators).cloned().collect();
+            known.names.extend(names.iter().cloned());
+            known.operators.extend(operators.iter().cloned());
+            let mut more = BTreeSet::new();
+            if !names.is_empty() || !operators.is_empty() {
+                more = search.look_up(&names, &operators);
+            }
+            if !fresh.is_empty() {
+                more.extend(search.look_around(&fresh));
+                let functions: Vec<u32> = fresh.iter().filter(|(class, _)| *class == FUNCTIONS).map(|(_, oid)| *oid).collect();
+                if !functions.is_empty() {
+                    code::bodies(&functions).iter().for_each(|body| read_body(body, &mut search.words, &mut search.unknown));
+                }
+            }
+            fresh = more.into_iter().filter(|key| search.found.insert(*key)).collect();
+            if search.found.len() > MOST {
+                search.unknown.insert(format!("run more code than an approval can bind: over {MOST} objects"));
+                break;
+            }
+            let is_known =
+                search.words.names.len() == known.names.len() && search.words.operators.len() == known.operators.len();
+            if fresh.is_empty() && is_known {
+                break;
             }
         }
-        fresh = more.into_iter().filter(|key| found.insert(*key)).collect();
-        if found.len() > MOST {
-            unknown.insert(format!("run more code than an approval can bind: over {MOST} objects"));
-            break;
-        }
-        if fresh.is_empty() && words.names.len() == known.names.len() && words.operators.len() == known.operators.len() {
-            break;
+        search
+    }
+
+    fn look_up(&mut self, names: &[String], operators: &[String]) -> BTreeSet<Key> {
+        let keys = code::named(names, operators);
+        let of_names: Vec<Key> = keys.iter().copied().collect();
+        self.named.extend(relations(&of_names));
+        self.strong.extend(relations(&of_names));
+        keys
+    }
+
+    fn look_around(&mut self, objects: &[Key]) -> BTreeSet<Key> {
+        let around = code::around(objects);
+        let strong: Vec<Key> = around.iter().filter(|(_, weak)| !weak).map(|(key, _)| *key).collect();
+        self.strong.extend(relations(&strong));
+        around.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// What quiet texts name, and what belongs to that, once.
+    fn aside(&mut self, texts: &[String]) -> Vec<Key> {
+        let mut words = Words::default();
+        texts.iter().for_each(|text| words.read(text));
+        let mut more = self.look_up(&words.names.into_iter().collect::<Vec<_>>(), &[]);
+        let around = self.look_around(&more.iter().copied().collect::<Vec<_>>());
+        more.extend(around);
+        let more: Vec<Key> = more.into_iter().filter(|key| !self.found.contains(key)).collect();
+        self.found.extend(more.iter().copied());
+        more
+    }
+
+    fn places(&self) -> names::Places {
+        let all: Vec<Key> = self.found.iter().copied().collect();
+        names::Places {
+            all: relations(&all).collect(),
+            relations: self.strong.iter().copied().collect(),
+            columns: self.named.iter().copied().collect(),
         }
     }
-    (found, unknown.into_iter().collect())
+
+    /// Whether what statements do depends on it.
+    fn relies_on(&self, one: &names::Relied) -> bool {
+        match &one.when {
+            names::When::Always => true,
+            names::When::Named(column) => self.words.all_columns || self.words.names.contains(column),
+            names::When::Conflict => ["conflict", "exception"].iter().any(|&word| self.words.names.contains(word)),
+        }
+    }
+}
+
+fn relations(keys: &[Key]) -> impl Iterator<Item = u32> {
+    keys.iter().filter(|(class, _)| *class == RELATIONS).map(|(_, oid)| *oid)
 }
 
 fn read_body(body: &code::Body, words: &mut Words, unknown: &mut BTreeSet<String>) {
@@ -215,6 +362,7 @@ fn read_body(body: &code::Body, words: &mut Words, unknown: &mut BTreeSet<String
             let mut own = Words::default();
             own.read(&body.text);
             unknown.extend(own.dynamic.iter().map(|what| dynamic(what, &body.name)));
+            words.all_columns |= own.all_columns;
             words.names.append(&mut own.names);
             words.operators.append(&mut own.operators);
         }

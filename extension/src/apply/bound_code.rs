@@ -54,7 +54,8 @@ impl Run {
             return Ok(None);
         }
         let texts = code::texts(statements);
-        Ok((!texts.is_empty()).then(|| Watched { before: Rc::new(code::reach(texts, &[])), relied: false }))
+        Ok((!texts.running.is_empty() || !texts.quiet.is_empty())
+            .then(|| Watched { before: Rc::new(code::reach(texts, &[])), relied: false }))
     }
 
     fn code_matters(&self) -> store::Result<bool> {

@@ -35,14 +35,17 @@ pub fn everywhere(casts: bool) -> BTreeSet<Key> {
     keys(EVERYWHERE, &[casts.into()])
 }
 
-/// What these objects depend on, and what belongs to them and runs with them.
-pub fn around(objects: &[Key]) -> BTreeSet<Key> {
+/// What these objects depend on, and what belongs to them and runs with them; true for heirs and what refers to them.
+pub fn around(objects: &[Key]) -> BTreeSet<(Key, bool)> {
     let (_, oids) = columns(objects);
     let classes: BTreeSet<u32> = objects.iter().map(|key| key.0).collect();
     let classes: Vec<Oid> = classes.into_iter().map(Oid::from).collect();
     let of = |class: u32| objects.iter().filter(|key| key.0 == class).map(|key| Oid::from(key.1)).collect::<Vec<_>>();
     let [relations, types, operator_classes, families] = [1259, 1247, 2616, 2753].map(of);
-    keys(AROUND, &[classes.into(), oids.into(), relations.into(), types.into(), operator_classes.into(), families.into()])
+    let _owner = AsOwner::enter();
+    let parameters = [classes.into(), oids.into(), relations.into(), types.into(), operator_classes.into(), families.into()];
+    let around = |row: Vec<Option<String>>| Some((key(&row)?, row.get(2)?.as_deref() == Some("t")));
+    catalogs::rows(AROUND, &parameters).into_iter().filter_map(around).collect()
 }
 
 /// The bodies of these functions.
@@ -89,9 +92,12 @@ fn columns(objects: &[Key]) -> (Vec<Oid>, Vec<Oid>) {
 
 fn keys(sql: &'static str, parameters: &[Parameter]) -> BTreeSet<Key> {
     let _owner = AsOwner::enter();
-    let number = |value: &Option<String>| value.as_ref()?.parse::<u32>().ok();
-    let key = |row: Vec<Option<String>>| Some((number(row.first()?)?, number(row.get(1)?)?));
-    catalogs::rows(sql, parameters).into_iter().filter_map(key).collect()
+    catalogs::rows(sql, parameters).iter().filter_map(|row| key(row)).collect()
+}
+
+fn key(row: &[Option<String>]) -> Option<Key> {
+    let number = |at: usize| row.get(at)?.as_ref()?.parse::<u32>().ok();
+    Some((number(0)?, number(1)?))
 }
 
 /// Whether an approval or permit may be relied upon later, so that it matters which code revisions change.
@@ -165,9 +171,14 @@ const NAMED: &str = "SELECT DISTINCT f.classid, f.objid FROM ( \
          UNION ALL SELECT 2617, o.oid, o.oprnamespace FROM pg_catalog.pg_operator AS o WHERE o.oprname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]) \
          UNION ALL SELECT 1247, t.oid, t.typnamespace FROM pg_catalog.pg_type AS t WHERE t.typname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) \
          UNION ALL SELECT 1259, c.oid, c.relnamespace FROM pg_catalog.pg_class AS c WHERE c.relname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) \
-             AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[])) AS f \
+             AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S,c,i,I}'::pg_catalog.\"char\"[]) \
+         UNION ALL SELECT 3602, s.oid, s.cfgnamespace FROM pg_catalog.pg_ts_config AS s WHERE s.cfgname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) \
+         UNION ALL SELECT 3600, s.oid, s.dictnamespace FROM pg_catalog.pg_ts_dict AS s WHERE s.dictname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) \
+         UNION ALL SELECT 3601, s.oid, s.prsnamespace FROM pg_catalog.pg_ts_parser AS s WHERE s.prsname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) \
+         UNION ALL SELECT 3764, s.oid, s.tmplnamespace FROM pg_catalog.pg_ts_template AS s WHERE s.tmplname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[])) AS f \
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) f.home \
-     WHERE f.objid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) m.refobjid \
+     WHERE (f.objid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid OR f.classid OPERATOR(pg_catalog.=) ANY ('{3600,3602}'::pg_catalog.oid[])) \
+         AND (NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') OR (n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() AND f.classid OPERATOR(pg_catalog.=) 1259)) AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) m.refobjid \
              AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE m.classid OPERATOR(pg_catalog.=) f.classid AND m.objid OPERATOR(pg_catalog.=) f.objid \
              AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.deptype OPERATOR(pg_catalog.=) 'e')";
 
@@ -180,32 +191,32 @@ const EVERYWHERE: &str = "SELECT f.classid, f.objid FROM ( \
              AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.deptype OPERATOR(pg_catalog.=) 'e')";
 
 /// Dependencies; what belongs to a relation, a type, an operator family.
-const AROUND: &str = "SELECT DISTINCT f.classid, f.objid FROM ( \
-         SELECT d.refclassid AS classid, d.refobjid AS objid FROM pg_catalog.pg_depend AS d \
+const AROUND: &str = "SELECT DISTINCT f.classid, f.objid, f.weak FROM ( \
+         SELECT d.refclassid AS classid, d.refobjid AS objid, false AS weak FROM pg_catalog.pg_depend AS d \
          WHERE d.classid OPERATOR(pg_catalog.=) ANY ($1) AND d.objid OPERATOR(pg_catalog.=) ANY ($2) AND d.deptype OPERATOR(pg_catalog.=) ANY ('{n,a,i}'::pg_catalog.\"char\"[]) \
-             AND d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617,1247,2616,2753,1259,2605,2606}'::pg_catalog.oid[]) \
-         UNION ALL SELECT 2604, a.oid FROM pg_catalog.pg_attrdef AS a WHERE a.adrelid OPERATOR(pg_catalog.=) ANY ($3) \
-         UNION ALL SELECT 2606, k.oid FROM pg_catalog.pg_constraint AS k WHERE k.conrelid OPERATOR(pg_catalog.=) ANY ($3) \
+             AND d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617,1247,2616,2753,1259,2605,2606,3600,3601,3602,3764}'::pg_catalog.oid[]) \
+         UNION ALL SELECT 2604, a.oid, false FROM pg_catalog.pg_attrdef AS a WHERE a.adrelid OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 2606, k.oid, false FROM pg_catalog.pg_constraint AS k WHERE k.conrelid OPERATOR(pg_catalog.=) ANY ($3) \
              AND k.contype OPERATOR(pg_catalog.=) ANY ('{c,x}'::pg_catalog.\"char\"[]) \
-         UNION ALL SELECT 2620, t.oid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY ($3) AND NOT t.tgisinternal \
+         UNION ALL SELECT 2620, t.oid, false FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY ($3) AND NOT t.tgisinternal \
              AND (t.tgqual IS NOT NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS o JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) o.refobjid \
                  AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE o.classid OPERATOR(pg_catalog.=) 1255 AND o.objid OPERATOR(pg_catalog.=) t.tgfoid AND o.refclassid OPERATOR(pg_catalog.=) 3079 \
                  AND o.deptype OPERATOR(pg_catalog.=) 'e')) \
-         UNION ALL SELECT 2618, w.oid FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) ANY ($3) \
-         UNION ALL SELECT 3256, p.oid FROM pg_catalog.pg_policy AS p WHERE p.polrelid OPERATOR(pg_catalog.=) ANY ($3) \
-         UNION ALL SELECT 1259, i.indexrelid FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) ANY ($3) \
-         UNION ALL SELECT 1259, h.inhrelid FROM pg_catalog.pg_inherits AS h WHERE h.inhparent OPERATOR(pg_catalog.=) ANY ($3) \
-         UNION ALL SELECT 1259, k.conrelid FROM pg_catalog.pg_constraint AS k WHERE k.confrelid OPERATOR(pg_catalog.=) ANY ($3) AND k.contype OPERATOR(pg_catalog.=) 'f' \
+         UNION ALL SELECT 2618, w.oid, false FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 3256, p.oid, false FROM pg_catalog.pg_policy AS p WHERE p.polrelid OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 1259, i.indexrelid, false FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 1259, h.inhrelid, true FROM pg_catalog.pg_inherits AS h WHERE h.inhparent OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 1259, k.conrelid, true FROM pg_catalog.pg_constraint AS k WHERE k.confrelid OPERATOR(pg_catalog.=) ANY ($3) AND k.contype OPERATOR(pg_catalog.=) 'f' \
              AND (k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog.\"char\"[]) OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog.\"char\"[])) \
-         UNION ALL SELECT 1247, a.atttypid FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($3) AND NOT a.attisdropped \
-         UNION ALL SELECT 2606, k.oid FROM pg_catalog.pg_constraint AS k WHERE k.contypid OPERATOR(pg_catalog.=) ANY ($4) \
-         UNION ALL SELECT v.classid, v.objid FROM pg_catalog.pg_type AS t CROSS JOIN LATERAL (VALUES \
+         UNION ALL SELECT 1247, a.atttypid, false FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($3) AND NOT a.attisdropped \
+         UNION ALL SELECT 2606, k.oid, false FROM pg_catalog.pg_constraint AS k WHERE k.contypid OPERATOR(pg_catalog.=) ANY ($4) \
+         UNION ALL SELECT v.classid, v.objid, false FROM pg_catalog.pg_type AS t CROSS JOIN LATERAL (VALUES \
              (1247::pg_catalog.oid, t.typbasetype), (1247::pg_catalog.oid, t.typelem), (1259::pg_catalog.oid, t.typrelid)) AS v (classid, objid) WHERE t.oid OPERATOR(pg_catalog.=) ANY ($4) \
-         UNION ALL SELECT 2616, o.oid FROM pg_catalog.pg_opclass AS o WHERE o.opcintype OPERATOR(pg_catalog.=) ANY ($4) \
-         UNION ALL SELECT 2605, c.oid FROM pg_catalog.pg_cast AS c WHERE c.castsource OPERATOR(pg_catalog.=) ANY ($4) OR c.casttarget OPERATOR(pg_catalog.=) ANY ($4) \
-         UNION ALL SELECT 2753, o.opcfamily FROM pg_catalog.pg_opclass AS o WHERE o.oid OPERATOR(pg_catalog.=) ANY ($5) \
-         UNION ALL SELECT 1255, s.amproc::pg_catalog.oid FROM pg_catalog.pg_amproc AS s WHERE s.amprocfamily OPERATOR(pg_catalog.=) ANY ($6) \
-         UNION ALL SELECT 2617, s.amopopr FROM pg_catalog.pg_amop AS s WHERE s.amopfamily OPERATOR(pg_catalog.=) ANY ($6)) AS f \
+         UNION ALL SELECT 2616, o.oid, false FROM pg_catalog.pg_opclass AS o WHERE o.opcintype OPERATOR(pg_catalog.=) ANY ($4) \
+         UNION ALL SELECT 2605, c.oid, false FROM pg_catalog.pg_cast AS c WHERE c.castsource OPERATOR(pg_catalog.=) ANY ($4) OR c.casttarget OPERATOR(pg_catalog.=) ANY ($4) \
+         UNION ALL SELECT 2753, o.opcfamily, false FROM pg_catalog.pg_opclass AS o WHERE o.oid OPERATOR(pg_catalog.=) ANY ($5) \
+         UNION ALL SELECT 1255, s.amproc::pg_catalog.oid, false FROM pg_catalog.pg_amproc AS s WHERE s.amprocfamily OPERATOR(pg_catalog.=) ANY ($6) \
+         UNION ALL SELECT 2617, s.amopopr, false FROM pg_catalog.pg_amop AS s WHERE s.amopfamily OPERATOR(pg_catalog.=) ANY ($6)) AS f \
      WHERE f.objid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) m.refobjid \
              AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE m.classid OPERATOR(pg_catalog.=) f.classid AND m.objid OPERATOR(pg_catalog.=) f.objid \
              AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.deptype OPERATOR(pg_catalog.=) 'e')";
@@ -224,9 +235,12 @@ const HASHED: &str = "WITH d (classid, objid, written, definition) AS ( \
                  WHERE g.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.=) p.oid))::pg_catalog.text FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) ANY ($1) \
          UNION ALL SELECT 2617::pg_catalog.oid, o.oid, o.xmin, ROW(o.oprname, o.oprnamespace, o.oprleft, o.oprright, o.oprresult, o.oprcode::pg_catalog.oid, o.oprrest::pg_catalog.oid, \
                  o.oprjoin::pg_catalog.oid, o.oprcanmerge, o.oprcanhash)::pg_catalog.text FROM pg_catalog.pg_operator AS o WHERE o.oid OPERATOR(pg_catalog.=) ANY ($1) \
-         UNION ALL SELECT 1247::pg_catalog.oid, t.oid, t.xmin, ROW(t.typname, t.typnamespace, t.typtype, t.typlen, t.typbyval, t.typinput::pg_catalog.oid, t.typoutput::pg_catalog.oid, t.typreceive::pg_catalog.oid, \
+         UNION ALL SELECT 1247::pg_catalog.oid, t.oid, (SELECT x.xmin FROM (SELECT t.xmin UNION ALL SELECT e.xmin FROM pg_catalog.pg_enum AS e WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid) AS x (xmin) \
+                 ORDER BY pg_catalog.age(x.xmin) USING OPERATOR(pg_catalog.<) LIMIT 1), ROW(t.typname, t.typnamespace, t.typtype, t.typlen, t.typbyval, t.typinput::pg_catalog.oid, t.typoutput::pg_catalog.oid, t.typreceive::pg_catalog.oid, \
                  t.typsend::pg_catalog.oid, t.typmodin::pg_catalog.oid, t.typmodout::pg_catalog.oid, t.typanalyze::pg_catalog.oid, t.typsubscript::pg_catalog.oid, t.typnotnull, t.typbasetype, \
-                 t.typtypmod, t.typcollation, t.typdefaultbin, t.typdefault, (SELECT g FROM pg_catalog.pg_range AS g WHERE g.rngtypid OPERATOR(pg_catalog.=) t.oid))::pg_catalog.text FROM pg_catalog.pg_type AS t WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1) AND t.typtype OPERATOR(pg_catalog.=) ANY ('{b,d,r,m}'::pg_catalog.\"char\"[]) AND t.typcategory OPERATOR(pg_catalog.<>) 'A' \
+                 t.typtypmod, t.typcollation, t.typdefaultbin, t.typdefault, \
+                 CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN ARRAY(SELECT e.enumlabel FROM pg_catalog.pg_enum AS e WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid \
+                     ORDER BY e.enumsortorder USING OPERATOR(pg_catalog.<)) END, (SELECT g FROM pg_catalog.pg_range AS g WHERE g.rngtypid OPERATOR(pg_catalog.=) t.oid))::pg_catalog.text FROM pg_catalog.pg_type AS t WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1) AND t.typtype OPERATOR(pg_catalog.=) ANY ('{b,d,r,m,e}'::pg_catalog.\"char\"[]) AND t.typcategory OPERATOR(pg_catalog.<>) 'A' \
          UNION ALL SELECT 2616::pg_catalog.oid, o.oid, o.xmin, ROW(o)::pg_catalog.text FROM pg_catalog.pg_opclass AS o WHERE o.oid OPERATOR(pg_catalog.=) ANY ($1) \
          UNION ALL SELECT 2753::pg_catalog.oid, y.oid, y.xmin, ROW(y.opfname, y.opfnamespace, ARRAY(SELECT s.amproc::pg_catalog.oid FROM pg_catalog.pg_amproc AS s \
                  WHERE s.amprocfamily OPERATOR(pg_catalog.=) y.oid ORDER BY s.oid USING OPERATOR(pg_catalog.<)), ARRAY(SELECT s.amopopr FROM pg_catalog.pg_amop AS s \
@@ -239,7 +253,14 @@ const HASHED: &str = "WITH d (classid, objid, written, definition) AS ( \
          UNION ALL SELECT 3256::pg_catalog.oid, b.oid, b.xmin, ROW(b)::pg_catalog.text FROM pg_catalog.pg_policy AS b WHERE b.oid OPERATOR(pg_catalog.=) ANY ($1) \
          UNION ALL SELECT 3466::pg_catalog.oid, e.oid, e.xmin, ROW(e.evtname, e.evtevent, e.evtfoid, e.evtenabled, e.evttags)::pg_catalog.text FROM pg_catalog.pg_event_trigger AS e WHERE e.oid OPERATOR(pg_catalog.=) ANY ($1) \
          UNION ALL SELECT 1259::pg_catalog.oid, i.indexrelid, i.xmin, ROW(i.indrelid, i.indkey, i.indclass, i.indexprs, i.indpred)::pg_catalog.text FROM pg_catalog.pg_index AS i \
-        WHERE i.indexrelid OPERATOR(pg_catalog.=) ANY ($1) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)) \
+        WHERE i.indexrelid OPERATOR(pg_catalog.=) ANY ($1) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) \
+         UNION ALL SELECT 3602::pg_catalog.oid, s.oid, (SELECT x.xmin FROM (SELECT s.xmin UNION ALL SELECT m.xmin FROM pg_catalog.pg_ts_config_map AS m WHERE m.mapcfg OPERATOR(pg_catalog.=) s.oid) AS x (xmin) \
+                 ORDER BY pg_catalog.age(x.xmin) USING OPERATOR(pg_catalog.<) LIMIT 1), ROW(s.cfgname, s.cfgnamespace, s.cfgparser, ARRAY(SELECT ROW(m.maptokentype, m.mapseqno, m.mapdict)::pg_catalog.text \
+                 FROM pg_catalog.pg_ts_config_map AS m WHERE m.mapcfg OPERATOR(pg_catalog.=) s.oid ORDER BY m.maptokentype USING OPERATOR(pg_catalog.<), m.mapseqno USING OPERATOR(pg_catalog.<)))::pg_catalog.text \
+                 FROM pg_catalog.pg_ts_config AS s WHERE s.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 3600::pg_catalog.oid, s.oid, s.xmin, ROW(s.dictname, s.dictnamespace, s.dicttemplate, s.dictinitoption)::pg_catalog.text FROM pg_catalog.pg_ts_dict AS s WHERE s.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 3601::pg_catalog.oid, s.oid, s.xmin, ROW(s)::pg_catalog.text FROM pg_catalog.pg_ts_parser AS s WHERE s.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 3764::pg_catalog.oid, s.oid, s.xmin, ROW(s)::pg_catalog.text FROM pg_catalog.pg_ts_template AS s WHERE s.oid OPERATOR(pg_catalog.=) ANY ($1)) \
      SELECT d.classid, d.objid, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(d.definition, 'UTF8')), 'hex'), \
          i.type OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) i.identity, d.written \
      FROM d CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i \

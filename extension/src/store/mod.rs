@@ -12,6 +12,7 @@ pub mod code;
 pub mod jobs;
 pub mod ledger;
 pub mod logins;
+pub mod names;
 pub mod objects;
 pub mod permits;
 pub mod pieces;
