@@ -27,7 +27,7 @@ enum Remedy {
     /// The next call to make.
     Hint(String),
     /// Somebody approves; whose approvals count already.
-    Approval(Requirement, Vec<String>),
+    Approval(Box<Requirement>, Vec<String>),
 }
 
 impl Need {
@@ -98,7 +98,7 @@ pub fn need(
     };
     if let Some(missing) = &tally.missing {
         let text = describe_missing(missing, &tally.discounted);
-        let remedy = Remedy::Approval(missing.0.clone(), tally.by.clone());
+        let remedy = Remedy::Approval(Box::new(missing.0.clone()), tally.by.clone());
         return Ok((Some(Need { text, sqlstate: "42501", verdict: "require_approval", remedy }), tally.by));
     }
     let closed = policy.closed(actions).map(|closed| {

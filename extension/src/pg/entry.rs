@@ -125,24 +125,25 @@ pub fn seal(from: Option<&str>) -> Result<Option<String>, ErrorReport> {
     (bodies().seal)(from)
 }
 
+/// Where a call may go wrong on purpose; see [`crate::pg::fault`].
+fn at_a_fault() -> Result<(), Failure> {
+    crate::pg::fault::at("call");
+    Ok(())
+}
+
 /// Runs `body` under pgrx's guard. A caught error is left pending for [`rethrow`].
 unsafe fn guarded<T: IntoDatum>(body: impl FnOnce() -> Result<T, Failure>) -> pg_sys::Datum {
     // SAFETY: the frames below hold no PostgreSQL resource that needs anything but unwinding.
     unsafe {
-        pg_sys::panic::pgrx_extern_c_guard(|| {
-            match {
-                crate::pg::fault::at("call");
-                body()
-            } {
-                Ok(value) => value.into_datum().unwrap_or_else(|| pg_sys::Datum::from(0)),
-                Err(Failure::Report(report)) => {
-                    report.report(PgLogLevel::ERROR);
-                    pg_sys::Datum::from(0)
-                }
-                Err(Failure::Caught(caught)) => {
-                    PENDING.set(caught.into_raw());
-                    pg_sys::Datum::from(0)
-                }
+        pg_sys::panic::pgrx_extern_c_guard(|| match at_a_fault().and_then(|()| body()) {
+            Ok(value) => value.into_datum().unwrap_or_else(|| pg_sys::Datum::from(0)),
+            Err(Failure::Report(report)) => {
+                report.report(PgLogLevel::ERROR);
+                pg_sys::Datum::from(0)
+            }
+            Err(Failure::Caught(caught)) => {
+                PENDING.set(caught.into_raw());
+                pg_sys::Datum::from(0)
             }
         })
     }

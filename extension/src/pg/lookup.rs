@@ -70,7 +70,7 @@ unsafe fn may_use(schema: *const c_char) -> bool {
             return true;
         }
         #[cfg(feature = "pg15")]
-        let answer = pg_sys::pg_namespace_aclcheck(found, pg_sys::GetUserId(), pg_sys::ACL_USAGE.into());
+        let answer = pg_sys::pg_namespace_aclcheck(found, pg_sys::GetUserId(), pg_sys::ACL_USAGE);
         #[cfg(not(feature = "pg15"))]
         let answer = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, found, pg_sys::GetUserId(), pg_sys::ACL_USAGE.into());
         answer == pg_sys::AclResult::ACLCHECK_OK

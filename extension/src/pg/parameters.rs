@@ -23,8 +23,9 @@ const OF_THE_DATABASE: [&str; 6] =
 pub fn of_the_session() -> Vec<(CString, Option<CString>)> {
     for extension in placeholders() {
         let library = CString::new(format!("$libdir/{extension}")).unwrap_or_default();
-        // SAFETY: NUL-terminated. What has no library of its name has no parameter that could come into force.
+        // What has no library of its name has no parameter that could come into force.
         subtransaction::attempt(|| {
+            // SAFETY: NUL-terminated.
             unsafe { pg_sys::load_file(library.as_ptr(), false) };
             Ok(())
         });
