@@ -55,6 +55,11 @@ pub trait History {
     /// Whether the revision at hand has created the object, or the table that it is part of, so that it is its to lose.
     fn made(&self, object: Address) -> bool;
 
+    /// Whether any revision has created the object since.
+    fn created(&self, object: Address) -> bool {
+        self.made(object)
+    }
+
     /// Whether a revision has created the object as a part of another: a partition, an heir.
     fn tied(&self, _: Address) -> bool {
         false

@@ -59,10 +59,11 @@ impl Manifest {
         for one in declared {
             let path = one.origin.as_ref().unwrap_or(&one.object.path);
             let itself = one.identity.admits(action.identity, path, since) || came_with_its_table(one, action, path, since);
-            if itself && is_of_the_same(one, action, path, since) && one.roles == action.roles {
+            let same_roles = are_the_same(&one.roles, &action.roles, since);
+            if itself && same_roles && is_of_the_same(one, action, path, since) {
                 return Cover::Yes;
             }
-            let declared = if itself && one.roles != action.roles {
+            let declared = if itself && !same_roles {
                 one.roles.iter().copied().find(|role| !action.roles.contains(role)).unwrap_or(one.identity)
             } else if itself {
                 one.owner
@@ -97,6 +98,14 @@ fn came_with_its_table(declared: &Action, action: &Action, path: &[String], sinc
     declared.identity == Identity::Missing && matches!(action.owner, Identity::Is(table) if since.brought_table(table, path))
 }
 
+/// Whether the same roles get or lose something. One that was not there must have been created by a revision since.
+fn are_the_same(declared: &[Identity], actual: &[Identity], since: &dyn History) -> bool {
+    declared.len() == actual.len()
+        && declared.iter().zip(actual).all(|(then, now)| {
+            then == now || *then == Identity::Missing && matches!(now, Identity::Is(found) if since.created(*found))
+        })
+}
+
 /// Whether what is created belongs to the table that was meant. Where that was not there, revisions must have brought it there since.
 fn is_of_the_same(declared: &Action, action: &Action, path: &[String], since: &dyn History) -> bool {
     let Some((_, table)) = path.split_last() else { return true };
@@ -106,7 +115,7 @@ fn is_of_the_same(declared: &Action, action: &Action, path: &[String], since: &d
     // An index and a partition have no table in their paths: any that revisions have made will do.
     let is_named = !["index", "partition"].contains(&declared.object.kind.as_str());
     match action.owner {
-        Identity::Is(found) if !is_named => since.made(found) || since.tied(found),
+        Identity::Is(found) if !is_named => since.created(found),
         found => declared.owner.admits(found, table, since),
     }
 }

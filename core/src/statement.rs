@@ -21,6 +21,8 @@ pub enum Argument {
     Constant(String),
     /// NULL.
     Null,
+    /// One that is given by name, wherever it stands.
+    Named(Box<Self>),
     /// A parameter, a column or an expression: the text does not say what it is.
     Unknown,
 }
@@ -42,6 +44,12 @@ fn is_bare(token: &str, function: &str) -> bool {
 /// A token as an identifier: without its quotes.
 fn word(token: &str) -> String {
     token.trim_matches('"').to_owned()
+}
+
+/// What a text says that is an argument by itself, such as a default as PostgreSQL prints it.
+pub fn argument_of(text: &str) -> Argument {
+    let tokens = tokens(text);
+    argument(&tokens.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// A call at the start of `tokens`: whether it names the schema, and its arguments.
@@ -77,7 +85,8 @@ fn call_of(tokens: &[(usize, String)], function: &str) -> Option<(bool, Vec<Argu
 /// One argument: a constant with or without a cast, by position or by name.
 fn argument(tokens: &[&str]) -> Argument {
     let value = match tokens {
-        [_, "=>", value, rest @ ..] | [value, rest @ ..] if rest.is_empty() || rest[0] == "::" => *value,
+        [_, "=>", rest @ ..] => return Argument::Named(Box::new(argument(rest))),
+        [value, rest @ ..] if rest.is_empty() || rest[0] == "::" => *value,
         _ => return Argument::Unknown,
     };
     if value == "null" {
@@ -330,7 +339,10 @@ mod tests {
         let at = |sql: &str, offset| call_at(sql, offset, "approve");
         assert_eq!(at("SELECT runbook.approve('it''s', 1)", 7), Some(vec![constant("it's"), constant("1")]));
         assert_eq!(at("\"runbook\" . \"approve\" /* x */ ($q$a$q$)", 0), Some(vec![constant("a")]));
-        assert_eq!(at("Approve (revision => 'a'::text)", 0), Some(vec![constant("a")]), "the schema may be on the search path");
+        let named = Argument::Named(Box::new(constant("a")));
+        assert_eq!(at("Approve (revision => 'a'::text)", 0), Some(vec![named]), "the schema may be on the search path");
+        assert_eq!(argument_of("NULL::text"), Argument::Null);
+        assert_eq!(argument_of("'head'::text"), constant("head"));
         assert_eq!(
             at("SELECT runbook.approve($1, x || 'a', NULL)", 7),
             Some(vec![Argument::Unknown, Argument::Unknown, Argument::Null])

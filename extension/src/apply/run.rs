@@ -176,8 +176,11 @@ impl Run {
             Identity::NewColumn { table, .. } => Some(Address::relation(table)),
             Identity::Unknown | Identity::Missing => None,
         };
-        let objects: Vec<Address> =
-            actions.iter().flat_map(|action| [action.identity, action.owner]).filter_map(whole).collect();
+        let objects: Vec<Address> = actions
+            .iter()
+            .flat_map(|action| [action.identity, action.owner].into_iter().chain(action.roles.iter().copied()))
+            .filter_map(whole)
+            .collect();
         let mut done = objects::made_by_revisions(&objects)?;
         let here = self.done.borrow();
         done.extend(objects.iter().filter_map(|one| here.get(&one.object)).flatten().cloned());

@@ -64,6 +64,10 @@ impl History for Since<'_> {
         self.maker(object.whole()) == Some(self.revision)
     }
 
+    fn created(&self, object: Address) -> bool {
+        self.maker(object.whole()).is_some()
+    }
+
     fn tied(&self, object: Address) -> bool {
         self.events.iter().rev().find(|one| one.created && one.object == object).is_some_and(|one| one.tied)
     }

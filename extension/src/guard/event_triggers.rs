@@ -19,6 +19,7 @@ use crate::pg::events::{self, Event};
 use crate::pg::identity::is_own_sql;
 use crate::pg::nodes::part_of;
 use crate::pg::objects::{describe, has_temporary_schema};
+use crate::pg::own::is_in_a_script;
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
 use crate::store::objects::Touched;
@@ -38,7 +39,7 @@ COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does n
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     let decided = event.is_decided();
-    if is_own_sql() || decided && session::covering(|coverage| coverage.is_none()) {
+    if is_own_sql() || decided && session::covering(|coverage| coverage.is_none()) || is_in_a_script() {
         return Ok(());
     }
     let Reading { command, unresolved } = event.reading();
@@ -151,7 +152,7 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     if event.was_unresolved() && !is_own_sql() {
         return unresolved::refuse(&event.tag);
     }
-    if session::covering(|coverage| coverage.is_some()) {
+    if session::covering(|coverage| coverage.is_some()) && !is_in_a_script() {
         check_under_lock(&event)?;
         permits::check_code()?;
     }
@@ -199,7 +200,9 @@ fn check_under_lock(event: &Event) -> Result<(), ErrorReport> {
     for action in moves {
         for (_, found, path) in &touched {
             // The old name is gone: the object itself says what was renamed, and where it is now.
-            let moved = Action { identity: Identity::Is(*found), ..action.clone() };
+            // What has no identity of its own goes by its name.
+            let own = !["enum value", "domain constraint"].contains(&action.object.kind.as_str());
+            let moved = if own { Action { identity: Identity::Is(*found), ..action.clone() } } else { action.clone() };
             if session::covering(|coverage| coverage.is_some_and(|coverage| coverage.declares_move(&moved))) {
                 session::covering(|coverage| coverage.map(|coverage| coverage.events.rename(*found, path.clone())));
             } else {

@@ -2,8 +2,9 @@
 
 use crate::pg::caught::text;
 use crate::pg::subtransaction;
+use pgrx::IntoDatum;
 use pgrx::pg_sys;
-use runbook_core::statement::Argument;
+use runbook_core::statement::{Argument, argument_of};
 use std::ffi::CString;
 
 /// Whether the arguments of the call at hand are those that a text says, as far as it says them. Those that it leaves out have their
@@ -11,15 +12,32 @@ use std::ffi::CString;
 pub fn is_the_call(fcinfo: pg_sys::FunctionCallInfo, said: &[Argument]) -> bool {
     // SAFETY: fcinfo is valid during the call, with as many arguments as `nargs` says.
     let (count, function) = unsafe { (usize::try_from((*fcinfo).nargs).unwrap_or(0), (*(*fcinfo).flinfo).fn_oid) };
+    let by_name = said.iter().any(|one| matches!(one, Argument::Named(_)));
+    let left_out = if by_name { count } else { said.len() };
     said.len() <= count
         && said.iter().enumerate().all(|(at, one)| match one {
-            Argument::Unknown => true,
-            // By name they may stand in another order; then one of them must be it.
-            Argument::Null => (0..count).any(|at| value(fcinfo, at).is_none()),
-            Argument::Constant(written) => {
-                is(fcinfo, function, at, written) || (0..count).any(|other| is(fcinfo, function, other, written))
-            }
+            Argument::Named(one) => (0..count).any(|at| is_said(fcinfo, function, at, one)),
+            one => is_said(fcinfo, function, at, one),
         })
+        && (left_out..count).all(|at| default(function, at).is_some_and(|one| is_said(fcinfo, function, at, &one)))
+}
+
+fn is_said(fcinfo: pg_sys::FunctionCallInfo, function: pg_sys::Oid, at: usize, said: &Argument) -> bool {
+    match said {
+        Argument::Unknown | Argument::Named(_) => true,
+        Argument::Null => value(fcinfo, at).is_none(),
+        Argument::Constant(written) => is(fcinfo, function, at, written),
+    }
+}
+
+/// The default of an argument.
+fn default(function: pg_sys::Oid, at: usize) -> Option<Argument> {
+    let number = i32::try_from(at + 1).ok()?;
+    // SAFETY: a function that exists, and the number of an argument; NULL where that has no default.
+    let text: Option<String> = unsafe {
+        pgrx::direct_function_call(pg_sys::pg_get_function_arg_default, &[function.into_datum(), number.into_datum()])
+    };
+    text.map(|text| argument_of(&text))
 }
 
 /// An argument; `None` if it is NULL.

@@ -115,6 +115,12 @@ pub fn is_installed() -> bool {
     }
 }
 
+/// Whether the script of an extension is running, of CREATE EXTENSION or ALTER EXTENSION … UPDATE.
+pub fn is_in_a_script() -> bool {
+    // SAFETY: reads a static of extension.c.
+    unsafe { pg_sys::creating_extension }
+}
+
 /// Whether a relation is an ordinary table that belongs to the extension.
 unsafe fn is_table_of(relation: pg_sys::Oid, extension: pg_sys::Oid) -> bool {
     // SAFETY: look-ups in a catalog cache and in pg_depend.

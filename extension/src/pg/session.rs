@@ -68,7 +68,11 @@ pub fn search_path() -> Vec<String> {
     unsafe {
         let list = pg_sys::fetch_search_path(false);
         let length = if list.is_null() { 0 } else { usize::try_from((*list).length).unwrap_or(0) };
-        (0..length).map(|at| text(pg_sys::get_namespace_name((*(*list).elements.add(at)).oid_value))).collect()
+        (0..length)
+            .map(|at| (*(*list).elements.add(at)).oid_value)
+            .filter(|oid| !pg_sys::isAnyTempNamespace(*oid))
+            .map(|oid| text(pg_sys::get_namespace_name(oid)))
+            .collect()
     }
 }
 
