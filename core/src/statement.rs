@@ -22,7 +22,7 @@ pub enum Argument {
     /// NULL.
     Null,
     /// One that is given by name, wherever it stands.
-    Named(Box<Self>),
+    Named(String, Box<Self>),
     /// A parameter, a column or an expression: the text does not say what it is.
     Unknown,
 }
@@ -85,7 +85,7 @@ fn call_of(tokens: &[(usize, String)], function: &str) -> Option<(bool, Vec<Argu
 /// One argument: a constant with or without a cast, by position or by name.
 fn argument(tokens: &[&str]) -> Argument {
     let value = match tokens {
-        [_, "=>", rest @ ..] => return Argument::Named(Box::new(argument(rest))),
+        [name, "=>" | ":=", rest @ ..] => return Argument::Named(word(name), Box::new(argument(rest))),
         [value, rest @ ..] if rest.is_empty() || rest[0] == "::" => *value,
         _ => return Argument::Unknown,
     };
@@ -339,7 +339,7 @@ mod tests {
         let at = |sql: &str, offset| call_at(sql, offset, "approve");
         assert_eq!(at("SELECT runbook.approve('it''s', 1)", 7), Some(vec![constant("it's"), constant("1")]));
         assert_eq!(at("\"runbook\" . \"approve\" /* x */ ($q$a$q$)", 0), Some(vec![constant("a")]));
-        let named = Argument::Named(Box::new(constant("a")));
+        let named = Argument::Named("revision".to_owned(), Box::new(constant("a")));
         assert_eq!(at("Approve (revision => 'a'::text)", 0), Some(vec![named]), "the schema may be on the search path");
         assert_eq!(argument_of("NULL::text"), Argument::Null);
         assert_eq!(argument_of("'head'::text"), constant("head"));

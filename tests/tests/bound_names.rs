@@ -202,7 +202,7 @@ fn covers_what_the_names_do_not_mean() {
 fn covers_what_earlier_revisions_of_the_chain_did() {
     let server = Server::start_with(&["fsync=off"]);
     let hidden = format!("{ARCHIVE}; ALTER TABLE src RENAME TO hidden");
-    let cases: [(&str, &str, &[&str]); 14] = [
+    let cases: [(&str, &str, &[&str]); 19] = [
         (
             "table",
             "SELECT 1",
@@ -224,6 +224,23 @@ fn covers_what_earlier_revisions_of_the_chain_did() {
         ("heir", PARENT, &["ALTER TABLE child INHERIT parent", "INSERT INTO arch SELECT * FROM parent; DELETE FROM child"]),
         ("increment", SEQUENCE, &["ALTER SEQUENCE seq INCREMENT 7", NUMBERS]),
         ("labels", ENUM, &["ALTER TYPE e RENAME VALUE 'hi' TO 'up'", CASE]),
+        ("label_of_new", "SELECT 1", &["CREATE TYPE f AS ENUM ('x', 'y')", "ALTER TYPE f RENAME VALUE 'x' TO 'z'"]),
+        ("published", BIG, &["CREATE PUBLICATION p FOR TABLE big", "ALTER PUBLICATION p DROP TABLE big"]),
+        ("index_dropped", BIG, &["CREATE TABLE made (id int)", "CREATE INDEX made_id ON made (id)", "DROP INDEX made_id"]),
+        (
+            "partition_dropped",
+            "SELECT 1",
+            &[
+                "CREATE TABLE made (id int) PARTITION BY RANGE (id)",
+                "CREATE TABLE made_1 PARTITION OF made FOR VALUES FROM (0) TO (10); CREATE INDEX made_1_id ON made_1 (id)",
+                "DROP TABLE made_1",
+            ],
+        ),
+        (
+            "extension",
+            "SELECT 1",
+            &["CREATE EXTENSION pg_trgm VERSION '1.4'", "ALTER EXTENSION pg_trgm UPDATE", "DROP EXTENSION pg_trgm"],
+        ),
         (
             "itself",
             "SELECT 1",

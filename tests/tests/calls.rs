@@ -172,6 +172,52 @@ fn what_changes_the_runbook_must_stand_in_the_text_of_whoever_calls_it() {
     println!("{} functions, {} ways to be called by reading, 0 passed", changing::ALL.len(), WAYS.len());
 }
 
+/// PostgreSQL keeps the place of a call when it inlines a function, so a body can be laid out to stand where the client's own call does.
+#[test]
+fn a_call_that_is_inlined_at_the_place_of_another_needs_its_very_arguments() {
+    let server = Server::start();
+    let mut admin = server.database("app");
+    admin
+        .batch_execute(
+            "CREATE SCHEMA mallory; CREATE ROLE victor LOGIN; GRANT runbook_admin TO victor; GRANT USAGE ON SCHEMA mallory TO PUBLIC; \
+             SELECT runbook.activate()",
+        )
+        .unwrap();
+    let mut victor = server.connect("app", "victor");
+    let mut failures = vec![];
+    for (inner, outer) in [
+        ("'lock_timeout', '9s'", "'lock_timeout', '8s'"),
+        ("'lock_timeout', '9s'", "'statement_timeout', '9s'"),
+        ("'lock_timeout', '9s'", "'9s', 'lock_timeout'"),
+        ("'lock_timeout', '9s'", "key => '9s', value => 'lock_timeout'"),
+        ("'lock_timeout', '9s'", "value => 'lock_timeout', key => '9s'"),
+        ("'lock_timeout', '9s'", "key := '9s', value := 'lock_timeout'"),
+        ("'lock_timeout', '9s'", "'lock_timeout', value => '8s'"),
+        ("key => 'lock_timeout', value => '9s'", "value => '8s', key => 'lock_timeout'"),
+        ("'lock_timeout', NULL", "'lock_timeout', ''"),
+        ("'lock_timeout', ''", "'lock_timeout', NULL"),
+    ] {
+        let client = format!("SELECT mallory.trap() WHERE false AND length(runbook.configure({outer})) > 0 OR true");
+        let body = format!(
+            "SELECT {:width$}runbook.configure({inner})",
+            "",
+            width = client.find("runbook.").unwrap() - "SELECT ".len()
+        );
+        admin
+            .batch_execute(&format!("CREATE OR REPLACE FUNCTION mallory.trap() RETURNS text LANGUAGE sql AS $f${body}$f$"))
+            .unwrap();
+        let came = step_into(&mut victor, &client);
+        if !came.starts_with("42501 runbook.configure can't be called here") {
+            failures.push(format!("{inner} for {outer}: {came}"));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+    for own in ["value => '8s', key => 'lock_timeout'", "key := 'lock_timeout', value := '7s'", "'lock_timeout', value => NULL"]
+    {
+        victor.batch_execute(&format!("SELECT runbook.configure({own})")).unwrap_or_else(|error| panic!("{own}: {error:?}"));
+    }
+}
+
 #[test]
 fn every_function_that_roles_may_call_either_changes_nothing_or_is_listed() {
     /// Volatile, since they look at what is committed by now; they change nothing.

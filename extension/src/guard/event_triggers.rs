@@ -101,7 +101,7 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let mut decided: Vec<Action> = Vec::new();
     for object in &dropped {
         let counts = object.original || object.normal || HOLDS_DATA.contains(&object.action.object.kind.as_str());
-        if counts && !goes_with_its_relation(object, &dropped)? {
+        if counts && !is_what_its_statement_says(&event.tag, &object.action) && !goes_with_its_relation(object, &dropped)? {
             decided.push(object.action.clone());
         }
     }
@@ -232,6 +232,16 @@ fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]
             coverage.events.create(column, action.object.path.clone());
         }
     }
+}
+
+/// Whether taking a member out is all that the statement does: it has been decided on as a whole, before it ran.
+fn is_what_its_statement_says(tag: &str, action: &Action) -> bool {
+    let members: &[&str] = match tag {
+        "ALTER PUBLICATION" => &["publication relation", "publication namespace"],
+        "ALTER OPERATOR FAMILY" => &["operator of access method", "function of access method"],
+        _ => &[],
+    };
+    members.contains(&action.object.kind.as_str())
 }
 
 /// Whether a constraint, rule, trigger or row security policy goes because the statement drops its relation, or a column of

@@ -12,22 +12,34 @@ use std::ffi::CString;
 pub fn is_the_call(fcinfo: pg_sys::FunctionCallInfo, said: &[Argument]) -> bool {
     // SAFETY: fcinfo is valid during the call, with as many arguments as `nargs` says.
     let (count, function) = unsafe { (usize::try_from((*fcinfo).nargs).unwrap_or(0), (*(*fcinfo).flinfo).fn_oid) };
-    let by_name = said.iter().any(|one| matches!(one, Argument::Named(_)));
-    let left_out = if by_name { count } else { said.len() };
-    said.len() <= count
-        && said.iter().enumerate().all(|(at, one)| match one {
-            Argument::Named(one) => (0..count).any(|at| is_said(fcinfo, function, at, one)),
-            one => is_said(fcinfo, function, at, one),
+    let names = names(function);
+    let mut given = vec![None; count];
+    for (at, one) in said.iter().enumerate() {
+        let (at, one) = match one {
+            Argument::Named(name, one) => (names.iter().position(|known| known == name), one.as_ref()),
+            one => (Some(at), one),
+        };
+        // One too many, or of an unknown name: another function was called.
+        let Some(place) = at.and_then(|at| given.get_mut(at)) else { return false };
+        *place = Some(one.clone());
+    }
+    given.into_iter().enumerate().all(|(at, one)| {
+        one.or_else(|| default(function, at)).is_some_and(|one| match one {
+            Argument::Unknown => true,
+            Argument::Null => value(fcinfo, at).is_none(),
+            Argument::Constant(written) => is(fcinfo, function, at, &written),
+            Argument::Named(..) => false,
         })
-        && (left_out..count).all(|at| default(function, at).is_some_and(|one| is_said(fcinfo, function, at, &one)))
+    })
 }
 
-fn is_said(fcinfo: pg_sys::FunctionCallInfo, function: pg_sys::Oid, at: usize, said: &Argument) -> bool {
-    match said {
-        Argument::Unknown | Argument::Named(_) => true,
-        Argument::Null => value(fcinfo, at).is_none(),
-        Argument::Constant(written) => is(fcinfo, function, at, written),
-    }
+/// The names of the arguments of one of our functions.
+fn names(function: pg_sys::Oid) -> Vec<String> {
+    // SAFETY: a function that exists; ours have no names that need quotes, and no types with a comma.
+    let text: Option<String> =
+        unsafe { pgrx::direct_function_call(pg_sys::pg_get_function_identity_arguments, &[function.into_datum()]) };
+    let text = text.unwrap_or_default();
+    text.split(", ").map(|one| one.split(' ').next().unwrap_or_default().to_owned()).collect()
 }
 
 /// The default of an argument.
