@@ -131,8 +131,8 @@ CREATE INDEX approval_binding_idx ON runbook.approval (expires_at) WHERE binds A
 COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that no longer counts keeps its row and says why. "identities" are the login roles that the approver was or could become. "upgrade_code" and "downgrade_code" are the code that the approved statements reach, by hash; "binds" says whether they run any.';
 
 CREATE TABLE runbook.code_change (
-    classid oid NOT NULL,
-    objid oid NOT NULL,
+    classid runbook.object_number NOT NULL,
+    objid runbook.object_number NOT NULL,
     before text,
     after text,
     revision text NOT NULL,

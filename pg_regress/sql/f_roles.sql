@@ -41,6 +41,9 @@ SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment FROM pg_depe
       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_runbook')
       AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_event_trigger'::regclass)
       AND obj_description(d.objid, d.classid::regclass::text) IS NULL;
+-- No column is taken by vacuumlo for the number of a large object.
+SELECT a.attrelid::regclass AS for_vacuumlo, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+    WHERE c.relnamespace = 'runbook'::regnamespace AND c.relkind IN ('r', 'm') AND a.attnum > 0 AND a.atttypid::regtype::text IN ('oid', 'lo');
 -- Every definer function pins its search_path.
 SELECT p.oid::regprocedure AS without_search_path FROM pg_proc AS p
     WHERE p.pronamespace = 'runbook'::regnamespace AND p.prosecdef AND NOT coalesce(p.proconfig::text ~ 'search_path=pg_catalog', false);

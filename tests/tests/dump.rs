@@ -35,6 +35,19 @@ fn a_restored_copy_verifies_and_is_inert_until_it_is_activated() {
     }
 }
 
+/// It reads every column of type oid, and would need privileges that only the runbook has.
+#[test]
+fn vacuumlo_runs_for_an_ordinary_login() {
+    let server = Server::start();
+    let mut admin = server.database("app");
+    admin.batch_execute("SELECT runbook.activate()").unwrap();
+    let run = || server.program("vacuumlo").args(["-U", "alice", "-n", "app"]).output().unwrap();
+    let ran = run();
+    assert!(ran.status.success(), "{ran:?}");
+    admin.batch_execute("CREATE TABLE private (number oid)").unwrap();
+    assert!(String::from_utf8_lossy(&run().stderr).contains("permission denied for table private"), "it reads no columns");
+}
+
 #[test]
 fn a_changed_ledger_entry_is_found() {
     let server = Server::start();
