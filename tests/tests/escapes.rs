@@ -286,10 +286,11 @@ fn what_logical_replication_applies_meets_the_triggers_of_protected_tables() {
     source.batch_execute("CREATE DATABASE source").unwrap();
     let mut source = server.connect("source", "postgres");
     let table = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 100);";
-    source.batch_execute(&format!("{table} CREATE PUBLICATION p FOR TABLE t")).unwrap();
+    let other = "CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1);";
+    source.batch_execute(&format!("{table} {other} CREATE PUBLICATION p FOR TABLE t, u")).unwrap();
     source.query_one("SELECT pg_create_logical_replication_slot('s', 'pgoutput')", &[]).unwrap();
     let mut target = server.database("target");
-    target.batch_execute(&format!("{table} SELECT runbook.activate(); SELECT runbook.protect_table('t', 10)")).unwrap();
+    target.batch_execute(&format!("{table} {other} SELECT runbook.activate(); SELECT runbook.protect_table('t', 10)")).unwrap();
     let subscription = format!(
         "CREATE SUBSCRIPTION s CONNECTION 'host={} port={} dbname=source user=postgres' PUBLICATION p \
          WITH (create_slot = false, copy_data = false, slot_name = 's')",
@@ -300,6 +301,12 @@ fn what_logical_replication_applies_meets_the_triggers_of_protected_tables() {
     source.batch_execute("DELETE FROM t WHERE id <= 3").unwrap();
     let count = |target: &mut Client, sql: &str| target.query_one(sql, &[]).unwrap().get::<_, i64>(0);
     runbook_tests::wait_until(30, "a small change is applied", || count(&mut target, "SELECT count(*) FROM t") == 97);
+    // What guard.md says that it does not do.
+    let entries = "SELECT count(*) FROM runbook.ledger";
+    let before = count(&mut target, entries);
+    source.batch_execute("TRUNCATE u").unwrap();
+    runbook_tests::wait_until(30, "u is emptied", || count(&mut target, "SELECT count(*) FROM u") == 0);
+    assert_eq!(count(&mut target, entries), before);
     source.batch_execute("TRUNCATE t").unwrap();
     let blocked = "SELECT count(*) FROM runbook.ledger WHERE kind = 'ddl.blocked'";
     runbook_tests::wait_until(30, "the TRUNCATE is refused", || count(&mut target, blocked) > 0);
