@@ -159,18 +159,13 @@ impl Action {
     /// An action on the object of `kind` called `name`.
     pub fn on(verb: &str, class: Class, kind: &str, name: &Name) -> Self {
         let object = Object { kind: kind.to_owned(), path: name.path(), qualified: name.schema.is_some() };
-        Self {
-            verb: verb.to_owned(),
-            class,
-            object,
-            temporary: name.temporary,
-            identity: name.identity,
-            to: None,
-            origin: None,
-            owner: Identity::Unknown,
-            roles: vec![],
-            implied: false,
-        }
+        Self::plain(verb.to_owned(), class, object, name.temporary, name.identity)
+    }
+
+    /// One that moves nothing and has nothing tied to it.
+    fn plain(verb: String, class: Class, object: Object, temporary: bool, identity: Identity) -> Self {
+        let (to, origin, owner) = (None, None, Identity::Unknown);
+        Self { verb, class, object, temporary, identity, to, origin, owner, roles: vec![], implied: false }
     }
 
     /// An action on a part of an object: a column, a trigger, a constraint.
@@ -206,18 +201,7 @@ impl Action {
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
         // A domain's are not looked up beforehand; the statement names the domain.
         let identity = if kind == "domain constraint" { Identity::Unknown } else { Identity::Is(address) };
-        Self {
-            verb: "drop".to_owned(),
-            class: drop_class(kind),
-            object,
-            temporary,
-            identity,
-            to: None,
-            origin: None,
-            owner: Identity::Unknown,
-            roles: vec![],
-            implied: false,
-        }
+        Self::plain("drop".to_owned(), drop_class(kind), object, temporary, identity)
     }
 
     /// The action with `schema` in front of an unqualified name of a kind of object that lives in schemas.
@@ -265,18 +249,7 @@ impl Action {
     pub fn executed(tag: &str, kind: &str, path: Vec<String>, identity: Identity) -> Self {
         let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
         let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self {
-            verb,
-            class: Class::Additive,
-            object,
-            temporary: false,
-            identity,
-            to: None,
-            origin: None,
-            owner: Identity::Unknown,
-            roles: vec![],
-            implied: false,
-        }
+        Self::plain(verb, Class::Additive, object, false, identity)
     }
 }
 

@@ -9,6 +9,9 @@ use std::collections::{HashMap, HashSet};
 /// OID of `pg_class`, the catalog of relations (catalog/pg_class.h).
 pub const RELATIONS: u32 = 1259;
 
+/// OID of `pg_proc`.
+pub const FUNCTIONS: u32 = 1255;
+
 /// The address of an object: catalog, OID, and column number (0 for the whole object).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {

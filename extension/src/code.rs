@@ -12,18 +12,13 @@ use crate::store::{self, code, names};
 use runbook_core::Revision;
 use runbook_core::code::{Bound, Code, Key, NAMES};
 use runbook_core::command::{Change, Command};
+use runbook_core::identity::{FUNCTIONS, RELATIONS};
 use runbook_core::plan::Direction;
 use runbook_core::words::Words;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More than this can't be told.
 const MOST: usize = 5_000;
-
-/// `pg_proc`.
-const FUNCTIONS: u32 = 1255;
-
-/// `pg_class`.
-const RELATIONS: u32 = 1259;
 
 /// Text search configurations: dropping a mapping leaves no row that says who did it.
 const CONFIGURATIONS: u32 = 3602;
@@ -127,9 +122,11 @@ pub fn reach(texts: Texts, roots: &[Key]) -> Reached {
         let is_bound = !texts.running.is_empty() && search.relies_on(&one);
         (one.bound, one.written, is_bound)
     }));
-    let quiet = if texts.quiet.is_empty() { vec![] } else { search.aside(&texts.quiet) };
-    all.extend(code::hashed(&quiet).into_iter().map(|(one, xmin)| (one, xmin, false)));
-    all.extend(names::of(&search.places()).into_iter().map(|one| (one.bound, one.written, false)));
+    if !texts.quiet.is_empty() {
+        let quiet = search.aside(&texts.quiet);
+        all.extend(code::hashed(&quiet).into_iter().map(|(one, xmin)| (one, xmin, false)));
+        all.extend(names::of(&search.places()).into_iter().map(|one| (one.bound, one.written, false)));
+    }
     let mut reached = Reached { texts, horizon, ..Reached::default() };
     for (bound, xmin, is_bound) in all {
         reached.written.insert(bound.key(), xmin);

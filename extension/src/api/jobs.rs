@@ -15,7 +15,6 @@ use runbook_core::plan::Direction;
 use runbook_core::progress;
 use std::time::Duration;
 
-/// A job outlasts whatever calls for it: something that an operator only reads must not start or stop one.
 /// Has a worker apply revisions up to target, one transaction each.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]

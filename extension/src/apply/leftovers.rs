@@ -47,9 +47,7 @@ impl Session {
             }
             session::close_cursor(&cursor.name);
         }
-        for prepared in stored::prepared()?.iter().filter(|one| !self.prepared.contains(one)) {
-            session::deallocate(&prepared.name);
-        }
+        self.deallocate()?;
         let made: Vec<Address> = temporary()?.into_iter().filter(|one| !self.temporary.contains(one)).collect();
         session::drop_temporary(&made);
         Ok(())
@@ -57,10 +55,15 @@ impl Session {
 
     /// Takes away what a revision has added that has been rolled back since: prepared statements and advisory locks of the session stay.
     pub fn restore_after_failure(&self) -> store::Result<()> {
+        self.deallocate()?;
+        self.release_advisory_locks()
+    }
+
+    fn deallocate(&self) -> store::Result<()> {
         for prepared in stored::prepared()?.iter().filter(|one| !self.prepared.contains(one)) {
             session::deallocate(&prepared.name);
         }
-        self.release_advisory_locks()
+        Ok(())
     }
 
     fn release_advisory_locks(&self) -> store::Result<()> {

@@ -12,7 +12,7 @@ use crate::session;
 use crate::store;
 use runbook_core::action::{Action, Class};
 use runbook_core::command::Name;
-use runbook_core::identity::{Address, Identity, RELATIONS};
+use runbook_core::identity::{Address, FUNCTIONS, Identity, RELATIONS};
 use std::cell::{Cell, RefCell};
 
 thread_local! {
@@ -157,9 +157,6 @@ fn judge_call(function: u32, name: &'static str) -> store::Result<()> {
     decide("SELECT", std::slice::from_ref(&action), When::During)?;
     record_passing("SELECT", std::slice::from_ref(&action))
 }
-
-/// OID of pg_proc.
-const FUNCTIONS: u32 = 1255;
 
 /// An object that the cluster shares has been created: what a revision has made is its own.
 pub fn created(found: Address) {

@@ -59,17 +59,13 @@ pub fn broken_glass() -> Result<Vec<String>> {
 
 /// Whether the ledger says that a permit has been used, whatever became of the transaction.
 pub fn has_use(permit: &str) -> Result<bool> {
-    let sealed = read(
+    let found = read(
         "SELECT true FROM runbook.entry AS e WHERE runbook.ledger_terms(e.payload) OPERATOR(pg_catalog.@>) \
+             ARRAY[pg_catalog.concat('permit:', $1), 'kind:permit.used'] \
+         UNION ALL SELECT true FROM runbook.unsealed AS u WHERE runbook.ledger_terms(u.payload) OPERATOR(pg_catalog.@>) \
              ARRAY[pg_catalog.concat('permit:', $1), 'kind:permit.used'] LIMIT 1",
         &[permit.into()],
         |row| row.get::<bool>(1),
     )?;
-    let fresh = read(
-        "SELECT true FROM runbook.unsealed AS u WHERE runbook.ledger_terms(u.payload) OPERATOR(pg_catalog.@>) \
-             ARRAY[pg_catalog.concat('permit:', $1), 'kind:permit.used'] LIMIT 1",
-        &[permit.into()],
-        |row| row.get::<bool>(1),
-    )?;
-    Ok(!sealed.is_empty() || !fresh.is_empty())
+    Ok(!found.is_empty())
 }
