@@ -145,6 +145,7 @@ pub fn objection(
         // It came into being after the approval, as part of what was approved.
         Cover::Undeclared if action.implied && came_along(action, since) => None,
         Cover::Undeclared => Some(format!("it was not for \"{action}\"")),
+        Cover::OtherRoles => Some(format!("a role in \"{action}\" was another then, or not there")),
         Cover::Another { declared } if declared.is_absent() => {
             Some(format!("{} did not exist then, and no revision has created it since", action.object))
         }

@@ -28,6 +28,8 @@ pub enum Cover {
         /// What the name stood for.
         declared: Identity,
     },
+    /// It is declared for this object, and other roles.
+    OtherRoles,
 }
 
 impl Manifest {
@@ -63,14 +65,11 @@ impl Manifest {
             if itself && same_roles && is_of_the_same(one, action, path, since) {
                 return Cover::Yes;
             }
-            let declared = if itself && !same_roles {
-                one.roles.iter().copied().find(|role| !action.roles.contains(role)).unwrap_or(one.identity)
-            } else if itself {
-                one.owner
-            } else {
-                one.identity
+            cover = match (itself, same_roles) {
+                (true, false) => Cover::OtherRoles,
+                (true, true) => Cover::Another { declared: one.owner },
+                (false, _) => Cover::Another { declared: one.identity },
             };
-            cover = Cover::Another { declared };
         }
         cover
     }

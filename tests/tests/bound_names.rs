@@ -11,6 +11,10 @@ fn scene(server: &Server, name: &str, setup: &str) -> Client {
         "GRANT ALL ON SCHEMA public TO app_owner; GRANT CREATE ON DATABASE {name} TO app_owner; SET ROLE app_owner; {setup}; RESET ROLE"
     );
     admin.batch_execute(&script).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    // Approvals count for all of these; what needs none could not be refused.
+    for class in ["blocking", "breaking", "security"] {
+        admin.execute("SELECT runbook.set_policy($1, 'require_approval')", &[&class]).unwrap();
+    }
     admin.batch_execute("SELECT runbook.activate(), runbook.break_glass('the test meddles', '1 hour')").unwrap();
     admin
 }
@@ -236,11 +240,7 @@ fn covers_what_earlier_revisions_of_the_chain_did() {
                 "DROP TABLE made_1",
             ],
         ),
-        (
-            "extension",
-            "SELECT 1",
-            &["CREATE EXTENSION pg_trgm VERSION '1.4'", "ALTER EXTENSION pg_trgm UPDATE", "DROP EXTENSION pg_trgm"],
-        ),
+        ("extension", "SELECT 1", &["CREATE EXTENSION pg_trgm VERSION '1.4'", "ALTER EXTENSION pg_trgm UPDATE"]),
         (
             "itself",
             "SELECT 1",
@@ -279,6 +279,21 @@ fn covers_what_earlier_revisions_of_the_chain_did() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn covers_grants_to_a_role_of_an_earlier_revision_and_to_no_other() {
+    let server = Server::start_with(&["fsync=off", "shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("of_roles");
+    admin.batch_execute("ALTER ROLE app_owner CREATEROLE").unwrap();
+    let texts = |role: &str| [format!("CREATE ROLE {role}"), format!("GRANT DELETE ON big TO {role}")];
+    let run = |name: &str, meddle: &str| {
+        let texts = texts(name);
+        outcome(&server, name, BIG, &texts.iter().map(String::as_str).collect::<Vec<_>>(), meddle)
+    };
+    assert_eq!(run("reader", ""), None);
+    let refused = run("swapped", "DROP ROLE swapped; CREATE ROLE swapped").unwrap_or_default();
+    assert!(refused.starts_with("42501") && refused.contains("was another then, or not there"), "{refused}");
 }
 
 #[test]

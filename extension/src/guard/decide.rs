@@ -211,6 +211,11 @@ fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By,
     };
     let class = action.class.as_str();
     let (message, detail, hint) = match cover {
+        Cover::OtherRoles => (
+            format!("a role in \"{action}\" is not the one that {whose} declares"),
+            "The name stood for another role, or for none; an approval covers roles, not names.".to_owned(),
+            "Look at pg_roles, then have it approved again.".to_owned(),
+        ),
         Cover::Another { declared } => (
             format!("{} is not the object that {whose} declares", action.object),
             format!(
