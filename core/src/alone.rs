@@ -53,4 +53,9 @@ impl Alone {
     pub fn is_patient(&self) -> bool {
         matches!(self, Self::BuildIndex { .. } | Self::DropIndex { .. } | Self::Reindex { .. } | Self::Detach { .. })
     }
+
+    /// Whether PostgreSQL refuses it in a transaction that has an id already (`index_drop` in src/backend/catalog/index.c).
+    pub fn comes_first(&self) -> bool {
+        matches!(self, Self::DropIndex { .. })
+    }
 }

@@ -48,7 +48,14 @@ pub extern "C-unwind" fn _PG_init() {
     });
     pg::waits::install();
     pg::transaction::register(pg::transaction::Ends {
+        before_commit: || {
+            if let Err(report) = guard::permits::before_commit() {
+                report.report(pgrx::PgLogLevel::ERROR);
+            }
+            (ledger::pending::ENDS.before_commit)();
+        },
         over: |committed| {
+            guard::permits::over();
             (ledger::pending::ENDS.over)(committed);
             pg::job::over(committed);
         },
@@ -60,7 +67,6 @@ pub extern "C-unwind" fn _PG_init() {
             (ledger::pending::ENDS.merged)(own, parent);
             pg::job::merged(own, parent);
         },
-        ..ledger::pending::ENDS
     });
     pg::hooks::install(pg::hooks::Watch {
         utility: guard::utility_hook::before,

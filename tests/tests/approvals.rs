@@ -3,7 +3,7 @@
 
 use postgres::Client;
 use runbook_tests::scale::{Scene, Size, compare};
-use runbook_tests::{Server, revision, submit, wait_until};
+use runbook_tests::{Server, revision, sqlstate, submit, wait_until};
 use std::process::Output;
 
 struct Desk {
@@ -75,6 +75,47 @@ fn a_permit_goes_from_request_to_use_on_the_command_line() {
     desk.ends("dba", &["permit", "request", "DROP TABEL x", "-m", "x"], 3);
     assert!(desk.ends("dba", &["permit", "request", "DROP TABLE x", "-m", "x", "--for", "soon"], 3).contains("'2 hours'"));
     desk.ends("dba", &["permit", "approve", "nosuch"], 4);
+}
+
+/// PostgreSQL refuses DROP INDEX CONCURRENTLY in a transaction that has written anything, an entry or the use of a permit included.
+#[test]
+fn an_index_is_dropped_concurrently_under_a_permit_and_in_record_mode() {
+    const DROP: &str = "DROP INDEX CONCURRENTLY orders_old";
+    for parameters in [&["fsync=off"][..], &["fsync=off", "shared_preload_libraries=pg_runbook"]] {
+        let server = Server::start_with(parameters);
+        let mut admin = server.database("app");
+        admin.batch_execute("CREATE TABLE orders (old text); CREATE INDEX orders_old ON orders (old)").unwrap();
+        admin
+            .batch_execute("ALTER TABLE orders OWNER TO app_owner; CREATE ROLE dba LOGIN IN ROLE app_owner, runbook_operator")
+            .unwrap();
+        admin.batch_execute("SELECT runbook.set_policy('breaking', 'require_approval', 1), runbook.activate()").unwrap();
+        let mut dba = server.connect("app", "dba");
+        let refused = dba.batch_execute(DROP).unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "42501");
+        let permit: String = dba.query_one("SELECT runbook.request_permit($1, 'unused')", &[&DROP]).unwrap().get(0);
+        server.connect("app", "bob").execute("SELECT runbook.approve_permit($1)", &[&permit]).unwrap();
+        // Whoever has it and waits for the table loses it to whoever does not wait any more.
+        let mut holder = server.connect("app", "dba");
+        let mut reader = holder.transaction().unwrap();
+        reader.execute("SELECT FROM orders", &[]).unwrap();
+        let mut late = server.connect("app", "dba");
+        let waiting = std::thread::spawn(move || late.batch_execute(DROP));
+        wait_until(30, "the statement to wait for the reader", || {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE query = $1 AND wait_event_type = 'Lock'";
+            admin.query_one(sql, &[&DROP]).unwrap().get::<_, i64>(0) > 0
+        });
+        assert_eq!(sqlstate(dba.batch_execute(DROP)), "42501", "it is used");
+        reader.rollback().unwrap();
+        waiting.join().unwrap().unwrap();
+        assert_eq!(sqlstate(dba.batch_execute(DROP)), "42704", "it is gone");
+        let used = "SELECT count(*) FROM runbook.ledger WHERE kind = 'permit.used' AND payload::jsonb ->> 'permit' = $1";
+        assert_eq!(admin.query_one(used, &[&permit]).unwrap().get::<_, i64>(0), 1);
+        admin.batch_execute("SET runbook.mode = record; CREATE INDEX orders_old ON orders (old)").unwrap();
+        admin.batch_execute(DROP).unwrap();
+        let would = "SELECT count(*) FROM runbook.ledger WHERE kind = 'ddl.would_block'";
+        assert_eq!(admin.query_one(would, &[]).unwrap().get::<_, i64>(0), 1);
+        assert!(!server.log().contains("still active"), "{}", server.log());
+    }
 }
 
 #[test]

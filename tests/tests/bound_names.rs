@@ -206,7 +206,7 @@ fn covers_what_the_names_do_not_mean() {
 fn covers_what_earlier_revisions_of_the_chain_did() {
     let server = Server::start_with(&["fsync=off"]);
     let hidden = format!("{ARCHIVE}; ALTER TABLE src RENAME TO hidden");
-    let cases: [(&str, &str, &[&str]); 19] = [
+    let cases: [(&str, &str, &[&str]); 20] = [
         (
             "table",
             "SELECT 1",
@@ -241,6 +241,11 @@ fn covers_what_earlier_revisions_of_the_chain_did() {
             ],
         ),
         ("extension", "SELECT 1", &["CREATE EXTENSION pg_trgm VERSION '1.4'", "ALTER EXTENSION pg_trgm UPDATE"]),
+        (
+            "extension_dropped",
+            "SELECT 1",
+            &["CREATE EXTENSION pg_trgm; CREATE EXTENSION hstore", "DROP EXTENSION pg_trgm, hstore"],
+        ),
         (
             "itself",
             "SELECT 1",
@@ -278,18 +283,32 @@ fn covers_what_earlier_revisions_of_the_chain_did() {
             other => failures.push(format!("{name}: {other:?}")),
         }
     }
+    // What depends on an extension and is no part of it is somebody else's, whatever CASCADE says.
+    let cascade = "DROP EXTENSION hstore CASCADE";
+    let like = "CREATE OPERATOR ~~~ (LEFTARG = hstore, RIGHTARG = hstore, FUNCTION = hs_contains)";
+    for (name, setup) in [("uses_extension", "CREATE VIEW uses AS SELECT 'a=>1'::hstore AS h"), ("operator", like)] {
+        match outcome(&server, name, "SELECT 1", &["CREATE EXTENSION hstore", cascade], setup) {
+            Some(refused) if refused.starts_with("42501") => {}
+            other => failures.push(format!("{name}: {other:?}")),
+        }
+    }
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
 #[test]
 fn covers_grants_to_a_role_of_an_earlier_revision_and_to_no_other() {
-    let server = Server::start_with(&["fsync=off", "shared_preload_libraries=pg_runbook"]);
+    for parameters in [&["fsync=off"][..], &["fsync=off", "shared_preload_libraries=pg_runbook"]] {
+        covers_grants(&Server::start_with(parameters));
+    }
+}
+
+fn covers_grants(server: &Server) {
     let mut admin = server.database("of_roles");
     admin.batch_execute("ALTER ROLE app_owner CREATEROLE").unwrap();
     let texts = |role: &str| [format!("CREATE ROLE {role}"), format!("GRANT DELETE ON big TO {role}")];
     let run = |name: &str, meddle: &str| {
         let texts = texts(name);
-        outcome(&server, name, BIG, &texts.iter().map(String::as_str).collect::<Vec<_>>(), meddle)
+        outcome(server, name, BIG, &texts.iter().map(String::as_str).collect::<Vec<_>>(), meddle)
     };
     assert_eq!(run("reader", ""), None);
     let refused = run("swapped", "DROP ROLE swapped; CREATE ROLE swapped").unwrap_or_default();

@@ -4,11 +4,13 @@ use crate::apply::run::Run;
 use crate::error::refusal;
 use crate::guard::{self, When, classify, classify_all, classify_each};
 use crate::ledger;
+use crate::pg::bind;
 use crate::pg::caught::Caught;
 use crate::pg::entry::Failure;
 use crate::pg::identity::set_local;
 use crate::pg::lock;
 use crate::pg::session::{Pinned, has_pending_triggers, search_path};
+use crate::pg::shared::is_preloaded;
 use crate::pg::statements::{self, Statement};
 use crate::session;
 use crate::store::revisions::Stored;
@@ -16,6 +18,7 @@ use crate::store::{objects, session as stored};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::Action;
 use runbook_core::command::Command;
+use runbook_core::identity::Identity;
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
@@ -229,6 +232,7 @@ impl Run {
             let start = Instant::now();
             statements::run(&statement.sql).map_err(|error| explained(with_context(error, &place)))?;
             check_under_lock(statement)?;
+            note_roles(statement);
             entries.push(statement_entry(statement, id, section, number, start)?);
         }
         Ok(())
@@ -303,6 +307,21 @@ fn check_under_lock(statement: &Statement) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A role that the revision has made is its own. The preloaded library sees it; event triggers don't.
+fn note_roles(statement: &Statement) {
+    if is_preloaded() {
+        return;
+    }
+    let is_new = |action: &Action| action.verb == "create" && action.object.kind == "role";
+    for action in classify(&statement.command).into_iter().filter(is_new) {
+        if let Some(name) = action.object.path.last()
+            && let Identity::Is(found) = bind::named("role", name).identity
+        {
+            guard::object_access::created(found);
+        }
+    }
 }
 
 pub fn micros(start: Instant) -> u64 {

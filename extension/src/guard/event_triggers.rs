@@ -19,7 +19,8 @@ use crate::pg::events::{self, Event};
 use crate::pg::identity::is_own_sql;
 use crate::pg::nodes::part_of;
 use crate::pg::objects::{describe, has_temporary_schema};
-use crate::pg::own::is_in_a_script;
+use crate::pg::own::{extension_of_the_script, is_in_a_script};
+use crate::pg::transaction;
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
 use crate::store::objects::Touched;
@@ -30,6 +31,7 @@ use runbook_core::action::{Action, Class, Object};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::StatementFacts;
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 #[pg_extern(
@@ -39,8 +41,15 @@ COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does n
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     let decided = event.is_decided();
-    if is_own_sql() || decided && session::covering(|coverage| coverage.is_none()) || is_in_a_script() {
+    MEMBERS.take();
+    if let Some(extension) = extension_of_the_script() {
+        return if event.tag.starts_with("DROP") { remember_members(&[extension]) } else { Ok(()) };
+    }
+    if is_own_sql() || decided && session::covering(|coverage| coverage.is_none()) && event.tag != "DROP EXTENSION" {
         return Ok(());
+    }
+    if event.comes_first() {
+        transaction::keep_without_id();
     }
     let Reading { command, unresolved } = event.reading();
     if unresolved {
@@ -50,6 +59,12 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         return Ok(());
     }
     let actions = classify(&command);
+    let extensions = actions.iter().filter(|action| action.verb == "drop" && action.object.kind == "extension");
+    let extensions = extensions.filter_map(|action| match action.identity {
+        Identity::Is(extension) => Some(extension.object),
+        _ => None,
+    });
+    remember_members(&extensions.collect::<Vec<_>>())?;
     if session::covering(|coverage| coverage.is_some()) {
         let named = match &command {
             Command::Create { replace: true, name, .. } => objects::named(&name.name)?,
@@ -100,7 +115,8 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     // is, and so is whatever holds data: partitions, owned sequences, members of an extension.
     let mut decided: Vec<Action> = Vec::new();
     for object in &dropped {
-        let counts = object.original || object.normal || HOLDS_DATA.contains(&object.action.object.kind.as_str());
+        let holds_data = HOLDS_DATA.contains(&object.action.object.kind.as_str());
+        let counts = holds_data || (object.original || object.normal) && !goes_with_its_extension(&object.action);
         if counts && !is_what_its_statement_says(&event.tag, &object.action) && !goes_with_its_relation(object, &dropped)? {
             decided.push(object.action.clone());
         }
@@ -242,6 +258,22 @@ fn is_what_its_statement_says(tag: &str, action: &Action) -> bool {
         _ => &[],
     };
     members.contains(&action.object.kind.as_str())
+}
+
+thread_local! {
+    /// What the extensions consist of that the statement at hand drops, or whose script it is part of.
+    static MEMBERS: RefCell<HashSet<Address>> = RefCell::default();
+}
+
+fn remember_members(extensions: &[u32]) -> Result<(), ErrorReport> {
+    MEMBERS.set(objects::members(extensions)?);
+    Ok(())
+}
+
+/// Whether it is part of an extension that the statement drops, or that drops a part of itself in its script: whoever has approved
+/// that has approved this.
+fn goes_with_its_extension(action: &Action) -> bool {
+    matches!(action.identity, Identity::Is(found) if MEMBERS.with_borrow(|members| members.contains(&found)))
 }
 
 /// Whether a constraint, rule, trigger or row security policy goes because the statement drops its relation, or a column of

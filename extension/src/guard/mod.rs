@@ -11,7 +11,7 @@ pub mod enforcement;
 mod event_triggers;
 pub mod glass;
 pub mod object_access;
-mod permits;
+pub mod permits;
 mod protect;
 pub mod status;
 pub mod table_triggers;

@@ -13,6 +13,7 @@ use crate::pg::events::client_query;
 use crate::pg::identity::{database, moment, session_oid};
 use crate::pg::session::resolution;
 use crate::pg::statements;
+use crate::pg::transaction;
 use crate::session::{self, By, Coverage};
 use crate::store;
 use crate::store::ledger::has_use as ledger_has_use;
@@ -24,6 +25,7 @@ use runbook_core::ledger::Kind;
 use runbook_core::policy::Policy;
 use runbook_core::statement::digest;
 use serde_json::json;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// What came of looking for a permit.
@@ -51,7 +53,7 @@ pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
         }
         match obstacle(permit, &query, actions, policy)? {
             Err(obstacle) => why = why.or(Some(format!("Permit {} does not cover it: {obstacle}.", permit.permit))),
-            Ok(reached) if permits::take(&permit.permit)? => {
+            Ok(reached) if take(&permit.permit)? => {
                 used(permit, policy, outlasts, reached)?;
                 return Ok(Claim::Granted);
             }
@@ -61,6 +63,39 @@ pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
         }
     }
     Ok(why.map_or(Claim::None, Claim::Refused))
+}
+
+thread_local! {
+    /// A permit that is taken when the statement that it covers commits.
+    static RESERVED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Takes a permit, or, where the statement must find the transaction without an id, has it taken at the statement's first commit.
+fn take(permit: &str) -> store::Result<bool> {
+    if !transaction::stays_without_id() {
+        return permits::take(permit);
+    }
+    RESERVED.set(Some(permit.to_owned()));
+    Ok(true)
+}
+
+/// Right before a commit.
+///
+/// # Errors
+/// 42501, if another session has taken the permit in between: the statement has done nothing yet.
+pub fn before_commit() -> store::Result<()> {
+    let Some(permit) = RESERVED.take() else { return Ok(()) };
+    // The portal's own snapshot has gone, and a query would give it another for good.
+    if transaction::with_snapshot(|| permits::take(&permit))? {
+        return Ok(());
+    }
+    let detail = "Another session is using it, or has used it.".to_owned();
+    Err(refusal("42501", format!("permit {permit} does not cover the statement any more"), Some(detail), None))
+}
+
+/// The transaction has ended.
+pub fn over() {
+    RESERVED.take();
 }
 
 fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> store::Result<()> {

@@ -7,7 +7,7 @@ use crate::guard::{cluster, object_access, protect, wholeness};
 use crate::pg::commands::Reading;
 use crate::pg::hooks::{self, Passes, Utility};
 use crate::pg::own::{is_in_a_script, is_installed};
-use crate::pg::transaction::Looking;
+use crate::pg::transaction::{self, Looking};
 use crate::store::{self, objects, settings};
 use runbook_core::action::Class;
 
@@ -44,6 +44,9 @@ fn judge(utility: &Utility) -> store::Result<Passes> {
     let active = here && (enforcement != Enforcement::Off || settings::is_active()?);
     if !active && utility.has_events {
         return Ok(REPORTED);
+    }
+    if utility.comes_first() {
+        transaction::keep_without_id();
     }
     let Reading { command, unresolved } = utility.reading();
     if unresolved {

@@ -1,7 +1,7 @@
 //! Entries with the circumstances that the server knows: who, from where, when, in which transaction.
 
 use crate::ledger::{pending, recorder};
-use crate::pg::{clock, identity};
+use crate::pg::{clock, identity, transaction};
 use crate::session;
 use crate::store;
 use runbook_core::ledger::{Circumstances, Entry, Kind, StatementFacts};
@@ -37,6 +37,11 @@ fn circumstances() -> store::Result<Circumstances> {
         Some(address) => Ok(address.clone()),
         None => store::ledger::client_address().map(|address| known.get_or_init(|| address).clone()),
     })?;
+    // A standby assigns none, and some statements must find the transaction without.
+    let xid = match identity::in_recovery() || transaction::stays_without_id() {
+        true => identity::transaction_id_if_any(),
+        false => Some(identity::transaction_id()),
+    };
     Ok(Circumstances {
         entry_id: uuid::Uuid::now_v7().to_string(),
         recorded_at: clock::now(),
@@ -44,8 +49,7 @@ fn circumstances() -> store::Result<Circumstances> {
         current_role: identity::current_role(),
         client_addr: address,
         application: identity::application_name(),
-        // A standby assigns none.
-        xid: if identity::in_recovery() { String::new() } else { identity::transaction_id().to_string() },
+        xid: xid.map(|id| id.to_string()).unwrap_or_default(),
     })
 }
 

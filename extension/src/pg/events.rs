@@ -52,6 +52,11 @@ impl Event {
         alone::read(self.tree).is_some_and(|alone| alone.is_patient())
     }
 
+    /// Whether the transaction must not have an id when it begins.
+    pub fn comes_first(&self) -> bool {
+        alone::read(self.tree).is_some_and(|alone| alone.comes_first())
+    }
+
     /// Whether the preloaded library has judged this statement just now; asked once.
     pub fn is_decided(&self) -> bool {
         hooks::has_decided(self.tree)

@@ -37,6 +37,11 @@ impl Utility {
     pub fn commits_midway(&self) -> bool {
         alone::read(self.tree).is_some_and(|alone| alone.is_patient())
     }
+
+    /// Whether the transaction must not have an id when it begins.
+    pub fn comes_first(&self) -> bool {
+        alone::read(self.tree).is_some_and(|alone| alone.comes_first())
+    }
 }
 
 /// What the guard says of a utility statement that it does not refuse.

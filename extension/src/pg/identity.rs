@@ -126,10 +126,16 @@ pub fn transaction_id() -> u64 {
     unsafe { pg_sys::GetTopFullTransactionId().value }
 }
 
-/// Whether the transaction has an id, which it gets when it first writes.
-pub fn transaction_has_id() -> bool {
+/// The transaction's 64-bit id, if it has one: it gets it when it first writes.
+pub fn transaction_id_if_any() -> Option<u64> {
     // SAFETY: called inside a transaction.
-    unsafe { pg_sys::GetTopFullTransactionIdIfAny().value != 0 }
+    let id = unsafe { pg_sys::GetTopFullTransactionIdIfAny().value };
+    (id != 0).then_some(id)
+}
+
+/// Whether the transaction has an id.
+pub fn transaction_has_id() -> bool {
+    transaction_id_if_any().is_some()
 }
 
 /// Whether the client has opened a transaction block, so that statements may follow in the transaction.

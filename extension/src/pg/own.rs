@@ -117,8 +117,13 @@ pub fn is_installed() -> bool {
 
 /// Whether the script of an extension is running, of CREATE EXTENSION or ALTER EXTENSION … UPDATE.
 pub fn is_in_a_script() -> bool {
-    // SAFETY: reads a static of extension.c.
-    unsafe { pg_sys::creating_extension }
+    extension_of_the_script().is_some()
+}
+
+/// The extension whose script is running.
+pub fn extension_of_the_script() -> Option<u32> {
+    // SAFETY: reads statics of extension.c.
+    unsafe { pg_sys::creating_extension.then(|| pg_sys::CurrentExtensionObject.to_u32()) }
 }
 
 /// Whether a relation is an ordinary table that belongs to the extension.

@@ -23,6 +23,8 @@ static ENDS: OnceLock<Ends> = OnceLock::new();
 
 thread_local! {
     static LISTENS: Cell<bool> = const { Cell::new(false) };
+    /// Whether the statement at hand must find the transaction without an id.
+    static WITHOUT_ID: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Connects the ends of transactions to what is done about them.
@@ -40,6 +42,17 @@ pub fn current() -> u32 {
         }
         pg_sys::GetCurrentSubTransactionId()
     }
+}
+
+/// From here to its end, or to the statement's own first commit, nothing of ours gives the transaction an id.
+pub fn keep_without_id() {
+    current();
+    WITHOUT_ID.set(true);
+}
+
+/// Whether the transaction must not be given an id now.
+pub fn stays_without_id() -> bool {
+    WITHOUT_ID.get()
 }
 
 /// While it lives, there is a snapshot to read catalogs and our tables with, and the transaction's own is not taken for it: LOCK
@@ -83,6 +96,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => unsafe {
             pg_sys::panic::pgrx_extern_c_guard(|| {
                 fault::at("before_commit");
+                WITHOUT_ID.set(false);
                 (ends.before_commit)();
             });
         },
@@ -92,6 +106,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         }),
         XACT_EVENT_ABORT | XACT_EVENT_PREPARE => never_raising("at the end of a transaction", || {
             fault::at("abort");
+            WITHOUT_ID.set(false);
             (ends.over)(false);
         }),
         _ => {}

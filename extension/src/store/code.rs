@@ -3,7 +3,7 @@
 //! Everything is read as it is now, whatever snapshot the transaction has: what runs is found by PostgreSQL in the same way. What is
 //! ours, what PostgreSQL brings along, and what is temporary is left out.
 
-use super::{Result, execute, read, write};
+use super::{Result, execute, read, reread};
 use crate::pg::catalogs;
 use crate::pg::entry::Parameter;
 use crate::pg::identity::AsOwner;
@@ -129,7 +129,7 @@ pub fn open_texts(revision: &str) -> Result<Vec<String>> {
 /// What revisions did to code after a moment, in that order.
 pub fn changes_since(moment: i64) -> Result<Vec<Change>> {
     // What this transaction has written counts.
-    write(
+    reread(
         "SELECT c.classid, c.objid, c.before, c.after, c.changed_at FROM ( \
              SELECT c.*, (EXTRACT(epoch FROM c.made_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS changed_at \
              FROM runbook.code_change AS c WHERE c.made_at OPERATOR(pg_catalog.>=) \

@@ -26,6 +26,7 @@ use crate::error::internal;
 use crate::pg;
 use crate::pg::entry::Parameter;
 use crate::pg::identity::AsOwner;
+use crate::pg::transaction;
 use pgrx::pg_sys::Datum;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -61,6 +62,12 @@ impl Row<'_> {
 /// Reads rows. Works on a standby; sees what is committed by now, or the transaction's snapshot if it has one.
 fn read<T>(sql: &'static str, parameters: &[Parameter], each: impl FnMut(&Row) -> Result<T>) -> Result<Vec<T>> {
     run(sql, parameters, false, each)
+}
+
+/// Reads rows, those that the transaction has just written included. That gives the transaction an id; where it must stay without
+/// one, it has written nothing.
+fn reread<T>(sql: &'static str, parameters: &[Parameter], each: impl FnMut(&Row) -> Result<T>) -> Result<Vec<T>> {
+    run(sql, parameters, !transaction::stays_without_id(), each)
 }
 
 /// Writes, or reads what the transaction has just written; returns the rows of RETURNING.

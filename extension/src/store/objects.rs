@@ -136,6 +136,25 @@ fn emptied_along(actions: &[Action]) -> Result<Vec<Action>> {
     Ok(implied.collect())
 }
 
+/// What extensions consist of, with what is part of that: it goes when they do.
+pub fn members(extensions: &[u32]) -> Result<HashSet<Address>> {
+    if extensions.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let found = read(
+        "WITH RECURSIVE gone (classid, objid) AS ( \
+             SELECT d.classid, d.objid FROM pg_catalog.pg_depend AS d WHERE d.refclassid OPERATOR(pg_catalog.=) 3079 \
+                 AND d.refobjid OPERATOR(pg_catalog.=) ANY ($1) AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+             UNION SELECT d.classid, d.objid FROM gone AS g JOIN pg_catalog.pg_depend AS d \
+                 ON d.refclassid OPERATOR(pg_catalog.=) g.classid AND d.refobjid OPERATOR(pg_catalog.=) g.objid \
+                 AND d.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}'::pg_catalog.\"char\"[])) \
+         SELECT g.classid, g.objid FROM gone AS g",
+        &[extensions.iter().map(|oid| Oid::from(*oid)).collect::<Vec<_>>().into()],
+        |row| Ok(Address { class: row.get::<Oid>(1)?.to_u32(), object: row.get::<Oid>(2)?.to_u32(), part: 0 }),
+    )?;
+    Ok(found.into_iter().collect())
+}
+
 fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
     let drops = |action: &Action| action.verb == "drop";
     let bound: Vec<(usize, Address)> = actions
