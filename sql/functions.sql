@@ -2,21 +2,21 @@
 -- entry points of their own in the library; see extension/src/pg/entry.rs.
 
 CREATE FUNCTION runbook.submit(revision jsonb) RETURNS text
-LANGUAGE c STRICT
+LANGUAGE c
 SET search_path = pg_catalog, runbook, pg_temp
 AS 'MODULE_PATHNAME', 'runbook_submit';
 COMMENT ON FUNCTION runbook.submit(jsonb) IS
     'Stores a revision and returns its id. Submitting the same content again changes nothing; other content voids its approvals.';
 
 CREATE FUNCTION runbook.upgrade(target text DEFAULT 'head') RETURNS text[]
-LANGUAGE c STRICT
+LANGUAGE c
 SET search_path = pg_catalog, runbook, pg_temp
 AS 'MODULE_PATHNAME', 'runbook_upgrade';
 COMMENT ON FUNCTION runbook.upgrade(text) IS
     'Applies revisions up to target in the caller''s transaction and returns their ids in the order applied.';
 
 CREATE FUNCTION runbook.downgrade(target text) RETURNS text[]
-LANGUAGE c STRICT
+LANGUAGE c
 SET search_path = pg_catalog, runbook, pg_temp
 AS 'MODULE_PATHNAME', 'runbook_downgrade';
 COMMENT ON FUNCTION runbook.downgrade(text) IS

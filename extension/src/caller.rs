@@ -34,6 +34,15 @@ pub fn refused(
     refusal(sqlstate, message, detail, hint)
 }
 
+/// An argument that must not be NULL. Our functions are not STRICT where that would turn a forgotten target into a call that does
+/// nothing and says nothing.
+///
+/// # Errors
+/// 22004.
+pub fn given<T>(value: Option<T>, function: &str, argument: &str) -> Result<T, ErrorReport> {
+    value.ok_or_else(|| refusal("22004", format!("runbook.{function}: {argument} can't be NULL"), None, None))
+}
+
 /// The way into a function that changes the runbook: only the login itself gets in, by a call that stands in its own text.
 ///
 /// # Errors

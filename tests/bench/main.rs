@@ -6,7 +6,7 @@ use runbook_tests::scale::{Scene, Size, compare, median};
 use runbook_tests::{Server, python, revision, succeed};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod apply;
 mod guard;
@@ -80,6 +80,10 @@ fn id(at: usize) -> String {
     format!("r{at:05}")
 }
 
+/// ext4 gives no inode away that was freed in the last five seconds, and searches the longer the more there are: the database that
+/// the contender before has dropped would be paid for by the next.
+const SETTLES: Duration = Duration::from_secs(6);
+
 /// A chain of small revisions, one transaction each: psql, the runbook command, one SQL call, Alembic.
 fn chain(count: usize, rounds: usize) {
     let work = tempfile::tempdir().unwrap();
@@ -100,6 +104,7 @@ fn chain(count: usize, rounds: usize) {
             let database = format!("chain_{contender}_{round}");
             let mut client = prepare(&server, &database, count, contender == 1 || contender == 2);
             client.batch_execute("CHECKPOINT").unwrap();
+            std::thread::sleep(SETTLES);
             let start = Instant::now();
             match contender {
                 0 => drop(succeed(

@@ -162,3 +162,36 @@ fn ten_thousand_revisions_are_planned_within_a_second_and_the_command_stays_unde
     assert!(best < 1.0, "planning 10,000 revisions took {best} s even on a busy machine");
     let _ = submit(&mut project.server.connect("app", "alice"), &revision("last", &["r09999"], "SELECT 1", "")).unwrap();
 }
+
+#[test]
+fn null_is_refused_by_whatever_changes_something_or_vouches_for_it() {
+    let server = Server::start();
+    let mut admin = server.database("app");
+    let sql = "SELECT p.proname::text, CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END, \
+               ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) AS t), p.pronargdefaults::int \
+               FROM pg_proc AS p WHERE p.pronamespace = 'runbook'::regnamespace AND p.pronargs > 0";
+    let functions = admin.query(sql, &[]).unwrap();
+    let (mut refused, mut wrong) = (0, vec![]);
+    for row in &functions {
+        let (name, verb, types, defaults): (String, String, Vec<String>, i32) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let speaks = name == "wait" || name == "require" || runbook_core::changing::ALL.iter().any(|known| known.name == name);
+        for given in types.len() - usize::try_from(defaults).unwrap()..=types.len() {
+            let arguments: Vec<String> = types[..given].iter().map(|name| format!("NULL::{name}")).collect();
+            let call = format!("{verb} runbook.{name}({})", arguments.join(", "));
+            let code = admin.simple_query(&call).err().map(|error| error.code().unwrap().code().to_owned());
+            match code.as_deref() {
+                Some("22004") => refused += 1,
+                // Nothing is given, or what is given has a default.
+                _ if given == 0 => {}
+                None if !speaks => {}
+                Some(code) if !speaks && !code.starts_with("XX") => {}
+                code => wrong.push(format!("{call}: {code:?}")),
+            }
+        }
+    }
+    let window = "SELECT runbook.set_maintenance_window('night', ARRAY[NULL], 'daily', '01:00', '02:00', 'UTC')";
+    assert_eq!(runbook_tests::sqlstate(admin.simple_query(window)), "22004");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(refused > 40, "{refused}");
+}

@@ -1,7 +1,7 @@
 //! `upgrade`, `downgrade`, `stamp`, `require`.
 
 use crate::apply;
-use crate::caller::enter;
+use crate::caller::{enter, given};
 use crate::error::{from_core, refusal};
 use crate::pg::entry::Failure;
 use crate::store::revisions;
@@ -26,15 +26,22 @@ pub fn downgrade(fcinfo: pg_sys::FunctionCallInfo, target: &str) -> Result<Vec<S
 /// Says where the database stands without running anything.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn stamp(fcinfo: pg_sys::FunctionCallInfo, target: &str, purge: default!(bool, false)) -> Result<Vec<String>, ErrorReport> {
+fn stamp(
+    fcinfo: pg_sys::FunctionCallInfo,
+    target: Option<&str>,
+    purge: default!(Option<bool>, false),
+) -> Result<Vec<String>, ErrorReport> {
     enter(fcinfo, &changing::STAMP)?;
+    let target = given(target, "stamp", "target")?;
+    let purge = given(purge, "stamp", "purge")?;
     Ok(apply::stamp(target, purge)?)
 }
 
 /// True if the revision is applied; an error otherwise. For applications to call when they start.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn require(revision: &str) -> Result<bool, ErrorReport> {
+fn require(revision: Option<&str>) -> Result<bool, ErrorReport> {
+    let revision = given(revision, "require", "revision")?;
     let graph = revisions::graph()?;
     let heads = apply::nodes(&graph, &revisions::heads_seen()?)?;
     let resolver = Resolver::new(&graph, &heads);

@@ -1,7 +1,7 @@
 //! `approve`, `reject`, `revoke`, `inbox`, and the function behind view `approvals`.
 
 use crate::approvals as counted;
-use crate::caller::{enter, must_be_the_login};
+use crate::caller::{enter, given, must_be_the_login};
 use crate::decisions::{self, Waiting};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -14,13 +14,14 @@ use runbook_core::changing;
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn approve(
     fcinfo: pg_sys::FunctionCallInfo,
-    revision: &str,
+    revision: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
     digest: default!(Option<&str>, "NULL"),
     valid_for: default!(Option<Interval>, "NULL"),
     fingerprint: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::APPROVE)?;
+    let revision = given(revision, "approve", "revision")?;
     decisions::approve(revision, comment, digest, valid_for, fingerprint)
 }
 
@@ -29,10 +30,11 @@ fn approve(
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn reject(
     fcinfo: pg_sys::FunctionCallInfo,
-    revision: &str,
+    revision: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::REJECT)?;
+    let revision = given(revision, "reject", "revision")?;
     decisions::reject(revision, comment)
 }
 
@@ -41,10 +43,11 @@ fn reject(
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn revoke(
     fcinfo: pg_sys::FunctionCallInfo,
-    revision: &str,
+    revision: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
 ) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::REVOKE)?;
+    let revision = given(revision, "revoke", "revision")?;
     decisions::revoke(revision, comment)
 }
 
@@ -54,14 +57,16 @@ fn revoke(
 #[allow(clippy::too_many_arguments, reason = "they are the columns of a row")]
 fn approval_void(
     void_reason: Option<&str>,
-    digest: &str,
+    digest: Option<&str>,
     current_digest: Option<&str>,
-    system_identifier: &str,
-    database_oid: pg_sys::Oid,
-    expires_at: TimestampWithTimeZone,
-    approver: &str,
-    approver_oid: pg_sys::Oid,
+    system_identifier: Option<&str>,
+    database_oid: Option<pg_sys::Oid>,
+    expires_at: Option<TimestampWithTimeZone>,
+    approver: Option<&str>,
+    approver_oid: Option<pg_sys::Oid>,
 ) -> Option<String> {
+    let (digest, system_identifier, expires_at) = (digest?, system_identifier?, expires_at?);
+    let (database_oid, approver, approver_oid) = (database_oid?, approver?, approver_oid?);
     // PostgreSQL counts microseconds from 2000-01-01, thirty years and seven leap days after the epoch.
     const SINCE_1970: i64 = 946_684_800_000_000;
     let micros = i64::from(expires_at).saturating_add(SINCE_1970);

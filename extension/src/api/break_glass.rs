@@ -1,7 +1,7 @@
 //! `break_glass`, `close_break_glass`.
 
 use crate::apply::settings::Settings;
-use crate::caller::{enter, limited, refused};
+use crate::caller::{enter, given, limited, refused};
 use crate::error::refusal;
 use crate::guard::enforcement::Enforcement;
 use crate::guard::glass;
@@ -17,10 +17,12 @@ use runbook_core::changing;
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn break_glass(
     fcinfo: pg_sys::FunctionCallInfo,
-    reason: &str,
-    valid_for: default!(Interval, "'15 minutes'"),
+    reason: Option<&str>,
+    valid_for: default!(Option<Interval>, "'15 minutes'"),
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::BREAK_GLASS)?;
+    let reason = given(reason, "break_glass", "reason")?;
+    let valid_for = given(valid_for, "break_glass", "valid_for")?;
     limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.break_glass('what is on fire', '15 minutes');";

@@ -1,6 +1,6 @@
 //! `activate`, `deactivate`, `guard_status`.
 
-use crate::caller::{enter, limited};
+use crate::caller::{enter, given, limited};
 use crate::error::refusal;
 use crate::guard::{cluster, control, status};
 use crate::ledger;
@@ -41,8 +41,9 @@ fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
 /// Deactivates the guard, for a reason that the ledger keeps; false if it was not active.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn deactivate(fcinfo: pg_sys::FunctionCallInfo, reason: &str) -> Result<bool, ErrorReport> {
+fn deactivate(fcinfo: pg_sys::FunctionCallInfo, reason: Option<&str>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::DEACTIVATE)?;
+    let reason = given(reason, "deactivate", "reason")?;
     limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.deactivate('why, and until when');";

@@ -1,7 +1,7 @@
 //! `start_upgrade`, `start_downgrade`, `wait`, `cancel`, `pause`, `resume`, and view `jobs`.
 
 use crate::apply::jobs;
-use crate::caller::enter;
+use crate::caller::{enter, given};
 use crate::error::refusal;
 use crate::pg::entry::Failure;
 use crate::pg::procedure;
@@ -18,16 +18,18 @@ use std::time::Duration;
 /// Has a worker apply revisions up to target, one transaction each.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(&str, "'head'")) -> Result<i64, ErrorReport> {
+fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(Option<&str>, "'head'")) -> Result<i64, ErrorReport> {
     enter(fcinfo, &changing::START_UPGRADE)?;
+    let target = given(target, "start_upgrade", "target")?;
     Ok(jobs::start(Direction::Upgrade, target)?)
 }
 
 /// Has a worker revert revisions down to target, one transaction each.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn start_downgrade(fcinfo: pg_sys::FunctionCallInfo, target: &str) -> Result<i64, ErrorReport> {
+fn start_downgrade(fcinfo: pg_sys::FunctionCallInfo, target: Option<&str>) -> Result<i64, ErrorReport> {
     enter(fcinfo, &changing::START_DOWNGRADE)?;
+    let target = given(target, "start_downgrade", "target")?;
     Ok(jobs::start(Direction::Downgrade, target)?)
 }
 
@@ -47,24 +49,27 @@ pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
 /// Cancels a job; false if it has ended already.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: i64) -> Result<bool, ErrorReport> {
+fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::CANCEL)?;
+    let job = given(job, "cancel", "job")?;
     jobs::cancel(job)
 }
 
 /// Has a job stop before its next revision, statement or batch; false if it has ended already.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn pause(fcinfo: pg_sys::FunctionCallInfo, job: i64) -> Result<bool, ErrorReport> {
+fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::PAUSE)?;
+    let job = given(job, "pause", "job")?;
     jobs::pause(job)
 }
 
 /// Has a job go on; false if it has finished or is being worked on.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn resume(fcinfo: pg_sys::FunctionCallInfo, job: i64) -> Result<bool, ErrorReport> {
+fn resume(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::RESUME)?;
+    let job = given(job, "resume", "job")?;
     jobs::resume(job)
 }
 

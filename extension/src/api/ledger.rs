@@ -1,7 +1,7 @@
 //! `seal`, `tree_head`, `inclusion_proof`, `consistency_proof`, `tree_frontier`, `verify_ledger`, `ledger_terms`, `open_epoch`,
 //! `record_checkpoint`, `archive_ledger`.
 
-use crate::caller::{enter, limited};
+use crate::caller::{enter, given, limited};
 use crate::error::refusal;
 use crate::ledger::tree::Stored;
 use crate::ledger::{archive, epoch, seal, tree, verify};
@@ -62,7 +62,8 @@ fn tree_head() -> Result<
 /// The hashes beside the path from an entry to the root (RFC 6962, section 2.1.1), from the leaf upwards.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn inclusion_proof(position: i64, size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
+fn inclusion_proof(position: Option<i64>, size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
+    let position = given(position, "inclusion_proof", "position")?;
     let size = existing("size", size)?;
     let position = u64::try_from(position).ok().filter(|position| *position < size).ok_or_else(|| {
         let hint = "SELECT position FROM runbook.ledger; positions count from 0.";
@@ -74,7 +75,8 @@ fn inclusion_proof(position: i64, size: default!(Option<i64>, "NULL")) -> Result
 /// What shows that the tree of `old_size` entries is the beginning of the tree of `new_size` (RFC 6962, section 2.1.2).
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn consistency_proof(old_size: i64, new_size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
+fn consistency_proof(old_size: Option<i64>, new_size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
+    let old_size = given(old_size, "consistency_proof", "old_size")?;
     let new = existing("new_size", new_size)?;
     let old = existing("old_size", Some(old_size))?;
     if old > new {
@@ -122,10 +124,11 @@ fn verify_ledger() -> Result<
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn open_epoch(
     fcinfo: pg_sys::FunctionCallInfo,
-    reason: &str,
+    reason: Option<&str>,
     position: default!(Option<i64>, "NULL"),
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::OPEN_EPOCH)?;
+    let reason = given(reason, "open_epoch", "reason")?;
     limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "SELECT runbook.open_epoch('restored from the backup of …, because …');";
@@ -137,8 +140,9 @@ fn open_epoch(
 /// Records that somebody has signed a checkpoint; the note must be about this ledger as it is.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn record_checkpoint(fcinfo: pg_sys::FunctionCallInfo, note: &str) -> Result<(), ErrorReport> {
+fn record_checkpoint(fcinfo: pg_sys::FunctionCallInfo, note: Option<&str>) -> Result<(), ErrorReport> {
     enter(fcinfo, &changing::RECORD_CHECKPOINT)?;
+    let note = given(note, "record_checkpoint", "note")?;
     limited("note", note)?;
     epoch::record_checkpoint(note)
 }
@@ -147,8 +151,16 @@ fn record_checkpoint(fcinfo: pg_sys::FunctionCallInfo, note: &str) -> Result<(),
 /// holds the export has computed it.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn archive_ledger(fcinfo: pg_sys::FunctionCallInfo, before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorReport> {
+fn archive_ledger(
+    fcinfo: pg_sys::FunctionCallInfo,
+    before: Option<i64>,
+    root: Option<&[u8]>,
+    reason: Option<&str>,
+) -> Result<i64, ErrorReport> {
     enter(fcinfo, &changing::ARCHIVE_LEDGER)?;
+    let before = given(before, "archive_ledger", "before")?;
+    let root = given(root, "archive_ledger", "root")?;
+    let reason = given(reason, "archive_ledger", "reason")?;
     limited("reason", reason)?;
     if reason.trim().is_empty() {
         let hint = "runbook audit archive --before POSITION --out FILE --checkpoint NOTE -m REASON";

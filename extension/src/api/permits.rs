@@ -1,6 +1,6 @@
 //! `request_permit`, `approve_permit`, `reject_permit`, and the function behind view `permits`.
 
-use crate::caller::enter;
+use crate::caller::{enter, given};
 use crate::permits::{self, Line};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -12,11 +12,14 @@ use runbook_core::changing;
 #[pg_extern]
 fn request_permit(
     fcinfo: pg_sys::FunctionCallInfo,
-    statement: &str,
-    reason: &str,
-    valid_for: default!(Interval, "'1 hour'"),
+    statement: Option<&str>,
+    reason: Option<&str>,
+    valid_for: default!(Option<Interval>, "'1 hour'"),
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::REQUEST_PERMIT)?;
+    let statement = given(statement, "request_permit", "statement")?;
+    let reason = given(reason, "request_permit", "reason")?;
+    let valid_for = given(valid_for, "request_permit", "valid_for")?;
     permits::request(statement, reason, valid_for)
 }
 
@@ -25,10 +28,11 @@ fn request_permit(
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn approve_permit(
     fcinfo: pg_sys::FunctionCallInfo,
-    permit: &str,
+    permit: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::APPROVE_PERMIT)?;
+    let permit = given(permit, "approve_permit", "permit")?;
     permits::approve(permit, comment)
 }
 
@@ -37,10 +41,11 @@ fn approve_permit(
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn reject_permit(
     fcinfo: pg_sys::FunctionCallInfo,
-    permit: &str,
+    permit: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::REJECT_PERMIT)?;
+    let permit = given(permit, "reject_permit", "permit")?;
     permits::reject(permit, comment)
 }
 

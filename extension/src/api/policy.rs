@@ -1,7 +1,7 @@
 //! `configure`, `set_policy`, and the function behind view `policy`.
 
 use crate::apply::settings;
-use crate::caller::enter;
+use crate::caller::{enter, given};
 use crate::error::refusal;
 use crate::guard::{cluster, control};
 use crate::ledger;
@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 /// Sets a setting, NULL for its default; returns the value it had.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn configure(fcinfo: pg_sys::FunctionCallInfo, key: &str, value: Option<&str>) -> Result<Option<String>, ErrorReport> {
+fn configure(fcinfo: pg_sys::FunctionCallInfo, key: Option<&str>, value: Option<&str>) -> Result<Option<String>, ErrorReport> {
     enter(fcinfo, &changing::CONFIGURE)?;
+    let key = given(key, "configure", "key")?;
     let rules = |policy: &Policy| -> Value {
         Class::ALL.iter().map(|class| (class.as_str().to_owned(), describe(&policy.class_rule(*class)))).collect()
     };
@@ -48,13 +49,16 @@ fn configure(fcinfo: pg_sys::FunctionCallInfo, key: &str, value: Option<&str>) -
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn set_policy(
     fcinfo: pg_sys::FunctionCallInfo,
-    class: &str,
-    verdict: &str,
-    approvals: default!(i32, 1),
+    class: Option<&str>,
+    verdict: Option<&str>,
+    approvals: default!(Option<i32>, 1),
     objects: default!(Option<&str>, "NULL"),
     approver_role: default!(Option<&str>, "NULL"),
 ) -> Result<(), ErrorReport> {
     enter(fcinfo, &changing::SET_POLICY)?;
+    let class = given(class, "set_policy", "class")?;
+    let verdict = given(verdict, "set_policy", "verdict")?;
+    let approvals = given(approvals, "set_policy", "approvals")?;
     let parsed_class = Class::parse(class).ok_or_else(|| {
         let all = Class::ALL.iter().map(|class| class.as_str()).collect();
         unknown("action class", class, all)

@@ -1,6 +1,6 @@
 //! `protect_table`, `unprotect_table`.
 
-use crate::caller::enter;
+use crate::caller::{enter, given};
 use crate::guard::table_triggers;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -17,13 +17,15 @@ fn protect_table(
     max_rows: Option<i64>,
 ) -> Result<(), ErrorReport> {
     enter(fcinfo, &changing::PROTECT_TABLE)?;
-    table_triggers::protect(table.map_or(0, pg_sys::Oid::to_u32), max_rows)
+    let table = given(table, "protect_table", "table")?;
+    table_triggers::protect(table.to_u32(), max_rows)
 }
 
 /// Takes the protection of a table away; false if it had none.
-#[pg_extern(sql = "CREATE FUNCTION runbook.unprotect_table(\"table\" regclass) RETURNS boolean LANGUAGE c STRICT
+#[pg_extern(sql = "CREATE FUNCTION runbook.unprotect_table(\"table\" regclass) RETURNS boolean LANGUAGE c
 SET search_path = pg_catalog, runbook, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';")]
-fn unprotect_table(fcinfo: pg_sys::FunctionCallInfo, table: pg_sys::Oid) -> Result<bool, ErrorReport> {
+fn unprotect_table(fcinfo: pg_sys::FunctionCallInfo, table: Option<pg_sys::Oid>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::UNPROTECT_TABLE)?;
+    let table = given(table, "unprotect_table", "table")?;
     table_triggers::unprotect(table.to_u32())
 }

@@ -1,6 +1,6 @@
 //! `set_maintenance_window`, `drop_maintenance_window`.
 
-use crate::caller::enter;
+use crate::caller::{enter, given};
 use crate::error::refusal;
 use crate::guard::control;
 use crate::ledger;
@@ -18,14 +18,22 @@ use serde_json::json;
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn set_maintenance_window(
     fcinfo: pg_sys::FunctionCallInfo,
-    name: &str,
-    classes: Vec<String>,
-    days: &str,
-    opens: &str,
-    closes: &str,
-    time_zone: &str,
+    name: Option<&str>,
+    classes: Option<Vec<Option<String>>>,
+    days: Option<&str>,
+    opens: Option<&str>,
+    closes: Option<&str>,
+    time_zone: Option<&str>,
 ) -> Result<(), ErrorReport> {
     enter(fcinfo, &changing::SET_MAINTENANCE_WINDOW)?;
+    let name = given(name, "set_maintenance_window", "name")?;
+    let classes = given(classes, "set_maintenance_window", "classes")?;
+    let classes = classes.into_iter().map(|class| given(class, "set_maintenance_window", "a class"));
+    let classes: Vec<String> = classes.collect::<Result<_, _>>()?;
+    let days = given(days, "set_maintenance_window", "days")?;
+    let opens = given(opens, "set_maintenance_window", "opens")?;
+    let closes = given(closes, "set_maintenance_window", "closes")?;
+    let time_zone = given(time_zone, "set_maintenance_window", "time_zone")?;
     let wrong = |what: &str, value: &str, hint: &str| {
         Err(refusal("22023", format!("invalid {what} for a maintenance window: \"{value}\""), None, Some(hint.to_owned())))
     };
@@ -71,8 +79,9 @@ fn set_maintenance_window(
 /// Removes a maintenance window; false if there was none.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn drop_maintenance_window(fcinfo: pg_sys::FunctionCallInfo, name: &str) -> Result<bool, ErrorReport> {
+fn drop_maintenance_window(fcinfo: pg_sys::FunctionCallInfo, name: Option<&str>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::DROP_MAINTENANCE_WINDOW)?;
+    let name = given(name, "drop_maintenance_window", "name")?;
     let Some(old) = settings::window(name)? else { return Ok(false) };
     control::decide("drop_maintenance_window", "remove a maintenance window")?;
     settings::drop_window(name)?;

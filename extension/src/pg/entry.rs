@@ -160,21 +160,20 @@ unsafe fn rethrow(datum: pg_sys::Datum) -> pg_sys::Datum {
 }
 
 macro_rules! entry {
-    ($symbol:ident, $info:ident, $argument:ty, $call:expr) => {
+    ($symbol:ident, $info:ident, $name:literal, $argument:ty, $call:expr) => {
         finfo!($info);
 
-        #[doc = "Entry point; declared STRICT in `sql/functions.sql`."]
+        #[doc = "Entry point; declared in `sql/functions.sql`."]
         ///
         /// # Safety
         /// Called by PostgreSQL's function manager alone.
         #[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $symbol(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-            // SAFETY: fcinfo is valid during the call and its first argument has the declared type, not null (STRICT).
+            // SAFETY: fcinfo is valid during the call and its first argument has the declared type, or is null.
             unsafe {
-                let datum = guarded(|| {
-                    let argument: $argument =
-                        pgrx::fcinfo::pg_getarg(fcinfo, 0).expect("a STRICT function is not called with NULL");
-                    $call(fcinfo, argument)
+                let datum = guarded(|| match pgrx::fcinfo::pg_getarg::<$argument>(fcinfo, 0) {
+                    Some(argument) => $call(fcinfo, argument),
+                    None => Err(refusal("22004", concat!("runbook.", $name, " can't be NULL"), None, None).into()),
                 });
                 rethrow(datum)
             }
@@ -182,9 +181,16 @@ macro_rules! entry {
     };
 }
 
-entry!(runbook_submit, pg_finfo_runbook_submit, JsonB, |fcinfo, revision: JsonB| (bodies().submit)(fcinfo, revision.0));
-entry!(runbook_upgrade, pg_finfo_runbook_upgrade, String, |fcinfo, target: String| (bodies().upgrade)(fcinfo, &target));
-entry!(runbook_downgrade, pg_finfo_runbook_downgrade, String, |fcinfo, target: String| (bodies().downgrade)(fcinfo, &target));
+entry!(runbook_submit, pg_finfo_runbook_submit, "submit: revision", JsonB, |fcinfo, revision: JsonB| (bodies().submit)(
+    fcinfo, revision.0
+));
+entry!(runbook_upgrade, pg_finfo_runbook_upgrade, "upgrade: target", String, |fcinfo, target: String| (bodies().upgrade)(
+    fcinfo, &target
+));
+entry!(runbook_downgrade, pg_finfo_runbook_downgrade, "downgrade: target", String, |fcinfo, target: String| (bodies()
+    .downgrade)(
+    fcinfo, &target
+));
 
 finfo!(pg_finfo_runbook_wait);
 
@@ -200,7 +206,7 @@ pub unsafe extern "C-unwind" fn runbook_wait(fcinfo: pg_sys::FunctionCallInfo) -
             let may_end_transactions = crate::pg::procedure::may_end_transactions(fcinfo);
             // A procedure can't be STRICT.
             let Some(job) = pgrx::fcinfo::pg_getarg::<i64>(fcinfo, 0) else {
-                return Err(Failure::Report(refusal("22004", "a job can't be NULL", None, None)));
+                return Err(Failure::Report(refusal("22004", "runbook.wait: job can't be NULL", None, None)));
             };
             (bodies().wait)(job, may_end_transactions)
         });

@@ -2,6 +2,7 @@
 
 use super::{Result, latest, read};
 use crate::pg::identity::current_oid;
+use crate::pg::latest::event_triggers_version as schemas_version;
 use crate::pg::nodes::relation_named;
 use crate::pg::objects::relation_path;
 use crate::pg::session::relation_oid;
@@ -9,6 +10,7 @@ use crate::pg::srf;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
 use runbook_core::identity::{Address, Identity, RELATIONS};
+use std::cell::Cell;
 
 /// An object that `sql_drop` reports.
 #[derive(Debug)]
@@ -71,8 +73,31 @@ pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
     rows.into_iter().flatten().map(action).collect()
 }
 
+thread_local! {
+    /// Whether there are temporary schemas, as of a version of the schemas: every DDL statement asks.
+    static TEMPORARY_SCHEMAS: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+}
+
+/// Whether any session has ever had a temporary schema here. Whoever names what lies in one has been told of it: its lock comes first.
+fn has_temporary_schemas() -> Result<bool> {
+    let version = schemas_version();
+    if let Some((then, known)) = TEMPORARY_SCHEMAS.get()
+        && then == version
+    {
+        return Ok(known);
+    }
+    let sql =
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_temp_[0-9]')";
+    let known = read(sql, &[], |row| row.get::<bool>(1))?.into_iter().any(|found| found);
+    TEMPORARY_SCHEMAS.set(Some((version, known)));
+    Ok(known)
+}
+
 /// Whether anything at all lies in a temporary schema, this session's or another's.
 pub fn has_temporary_objects() -> Result<bool> {
+    if !has_temporary_schemas()? {
+        return Ok(false);
+    }
     let rows = read(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_depend AS d \
              ON d.refclassid OPERATOR(pg_catalog.=) 2615 AND d.refobjid OPERATOR(pg_catalog.=) n.oid \

@@ -162,6 +162,8 @@ pub fn settle(answer: &Answer) -> Answer {
             out.push(c);
         }
         out.pop();
+        // PL/pgSQL names a function as the search path has it that is there when the session, or the one after it, first calls it.
+        let out = out.replace("function public.run(text)", "function run(text)");
         match out.split_once("/tmp/runbook-") {
             Some((before, after)) => format!("{before}/tmp/runbook-{}", &after[after.len().min(6)..]),
             None => out,
