@@ -286,7 +286,9 @@ pub fn classify(command: &Command) -> Vec<Action> {
             vec![Action::on_part(verb, Class::Breaking, kind, name, part).to(new_name)]
         }
         Command::Rename { kind, name, part: None, new_name } => {
-            vec![Action::on("rename", rename_class(kind), kind, name).to(new_name)]
+            // What lies in a schema of such a name counts as temporary, and PostgreSQL empties it when a session begins.
+            let class = if kind == "schema" && new_name.starts_with("pg_") { Class::Destructive } else { rename_class(kind) };
+            vec![Action::on("rename", class, kind, name).to(new_name)]
         }
         Command::SetSchema { kind, name, schema } => vec![Action::on("move", Class::Breaking, kind, name).to(schema)],
         Command::Owner { kind, name, role } => {
@@ -367,7 +369,11 @@ pub fn classify(command: &Command) -> Vec<Action> {
                 .collect()
         }
         Command::Outside { verb, kind, name } => vec![Action::on(verb, Class::Control, kind, &Name::bare(name.as_str()))],
-        Command::Lock { names } => names.iter().map(|name| Action::on("lock", Class::Blocking, "table", name)).collect(),
+        // Weaker locks are everyday business, except where they keep the ledger from being written.
+        Command::Lock { names, exclusive } => {
+            let counts = |name: &&Name| *exclusive || name.schema.as_deref() == Some("runbook");
+            names.iter().filter(counts).map(|name| Action::on("lock", Class::Blocking, "table", name)).collect()
+        }
         Command::Extension { verb, name, member } => {
             let own = Action::on(verb, Class::Control, "extension", name);
             let member = member.as_ref().map(|(kind, name)| Action::on("change extension of", Class::Control, kind, name));

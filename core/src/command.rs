@@ -278,9 +278,10 @@ pub enum Command {
         kind: &'static str,
         name: String,
     },
-    /// LOCK TABLE … IN ACCESS EXCLUSIVE MODE.
+    /// LOCK TABLE; `exclusive` IN ACCESS EXCLUSIVE MODE.
     Lock {
         names: Vec<Name>,
+        exclusive: bool,
     },
     /// ALTER EXTENSION; `member` of what is added or dropped.
     Extension {

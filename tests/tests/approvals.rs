@@ -108,6 +108,15 @@ fn an_index_is_dropped_concurrently_under_a_permit_and_in_record_mode() {
         reader.rollback().unwrap();
         waiting.join().unwrap().unwrap();
         assert_eq!(sqlstate(dba.batch_execute(DROP)), "42704", "it is gone");
+        // What could not run at all leaves nothing behind for the statements after it.
+        const EMPTY: &str = "ALTER TABLE orders ALTER old TYPE text USING NULL";
+        let again: String = dba.query_one("SELECT runbook.request_permit($1, 'unused')", &[&EMPTY]).unwrap().get(0);
+        server.connect("app", "bob").execute("SELECT runbook.approve_permit($1)", &[&again]).unwrap();
+        let mut work = dba.transaction().unwrap();
+        assert_eq!(sqlstate(work.transaction().unwrap().batch_execute(DROP)), "25001");
+        work.batch_execute(EMPTY).unwrap();
+        assert_eq!(sqlstate(work.batch_execute(EMPTY)), "42501", "a permit is good for once");
+        work.rollback().unwrap();
         let used = "SELECT count(*) FROM runbook.ledger WHERE kind = 'permit.used' AND payload::jsonb ->> 'permit' = $1";
         assert_eq!(admin.query_one(used, &[&permit]).unwrap().get::<_, i64>(0), 1);
         admin.batch_execute("SET runbook.mode = record; CREATE INDEX orders_old ON orders (old)").unwrap();

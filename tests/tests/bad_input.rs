@@ -192,6 +192,10 @@ fn null_is_refused_by_whatever_changes_something_or_vouches_for_it() {
     }
     let window = "SELECT runbook.set_maintenance_window('night', ARRAY[NULL], 'daily', '01:00', '02:00', 'UTC')";
     assert_eq!(runbook_tests::sqlstate(admin.simple_query(window)), "22004");
+    for revision in ["'{\"revision\": 1e999}'", "('{\"a\":' || repeat('[', 9000) || repeat(']', 9000) || '}')"] {
+        let submitted = admin.simple_query(&format!("SELECT runbook.submit({revision}::jsonb)"));
+        assert_eq!(runbook_tests::sqlstate(submitted), "22023", "{revision}");
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(refused > 40, "{refused}");
 }

@@ -286,6 +286,15 @@ fn covers_what_earlier_revisions_of_the_chain_did() {
     // What depends on an extension and is no part of it is somebody else's, whatever CASCADE says.
     let cascade = "DROP EXTENSION hstore CASCADE";
     let like = "CREATE OPERATOR ~~~ (LEFTARG = hstore, RIGHTARG = hstore, FUNCTION = hs_contains)";
+    // What somebody has put into it since it was approved, too.
+    let member = "CREATE SCHEMA junk; ALTER EXTENSION hstore ADD SCHEMA junk";
+    let view = "CREATE VIEW seen AS SELECT 1 AS one; ALTER EXTENSION hstore ADD VIEW seen";
+    for (name, setup) in [("member", member), ("member_view", view)] {
+        match outcome(&server, name, "SELECT 1", &["CREATE EXTENSION hstore", "DROP EXTENSION hstore"], setup) {
+            Some(refused) if refused.starts_with("42501") => {}
+            other => failures.push(format!("{name}: {other:?}")),
+        }
+    }
     for (name, setup) in [("uses_extension", "CREATE VIEW uses AS SELECT 'a=>1'::hstore AS h"), ("operator", like)] {
         match outcome(&server, name, "SELECT 1", &["CREATE EXTENSION hstore", cascade], setup) {
             Some(refused) if refused.starts_with("42501") => {}

@@ -11,8 +11,10 @@ use crate::guard::protect::ROLES;
 use crate::ledger::recorder;
 use crate::pg::bind::DATABASES;
 use crate::pg::identity::{database, in_recovery};
+use crate::pg::objects::is_shared_catalog;
 use crate::store::{self, cluster, settings};
 use runbook_core::action::{Action, Class, quote};
+use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
 use runbook_core::policy::{Policy, Verdict};
@@ -57,6 +59,10 @@ pub fn judge(tag: &str, actions: &[Action], policy: Option<&Policy>) -> store::R
             if policy.is_none() {
                 settle(tag, actions, action, &other, true)?;
             }
+        } else if let Some(action) = shared.iter().find(|action| may_take_the_mark(action))
+            && policy.is_none()
+        {
+            settle(tag, actions, action, &other, true)?;
         } else if let Some(action) = shared.iter().find(|action| is_milder_here(action, &other, policy)) {
             settle(tag, actions, action, &other, other.verdict >= Verdict::RequireApproval)?;
         }
@@ -73,6 +79,11 @@ fn takes_a_role_of_ours(action: &Action) -> bool {
         && !action.verb.ends_with("members of")
 }
 
+/// Whether an action may take the mark of a guarded database away, which is a row of this catalog.
+fn may_take_the_mark(action: &Action) -> bool {
+    action.object.kind == SHARED_CATALOG && action.object.path.last().is_some_and(|name| name == "pg_db_role_setting")
+}
+
 /// Whether the other database says more about an action than this one.
 fn is_milder_here(action: &Action, other: &cluster::Guarded, policy: Option<&Policy>) -> bool {
     let is_about_another_database = action.object.kind == "database";
@@ -86,6 +97,19 @@ fn is_milder_here(action: &Action, other: &cluster::Guarded, policy: Option<&Pol
     }
 }
 
+/// DML on a catalog that all databases share.
+///
+/// # Errors
+/// 42501.
+pub fn judge_write(table: u32, name: &Name, policy: Option<&Policy>) -> store::Result<()> {
+    if !is_shared_catalog(table) {
+        return Ok(());
+    }
+    judge("DML", &[Action::on("write to", Class::Control, SHARED_CATALOG, name)], policy)
+}
+
+const SHARED_CATALOG: &str = "shared catalog";
+
 /// Whether an action is about what the whole cluster shares. What a role's sessions in this very database begin with is not.
 pub fn is_shared(action: &Action) -> bool {
     if action.verb.ends_with(" of")
@@ -94,7 +118,7 @@ pub fn is_shared(action: &Action) -> bool {
     {
         return false;
     }
-    ["role", "database", "tablespace", "parameter"].contains(&action.object.kind.as_str())
+    ["role", "database", "tablespace", "parameter", SHARED_CATALOG].contains(&action.object.kind.as_str())
         && action.verb != "set"
         && action.class != Class::Additive
 }

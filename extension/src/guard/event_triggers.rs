@@ -19,7 +19,7 @@ use crate::pg::events::{self, Event};
 use crate::pg::identity::is_own_sql;
 use crate::pg::nodes::part_of;
 use crate::pg::objects::{describe, has_temporary_schema};
-use crate::pg::own::{extension_of_the_script, is_in_a_script};
+use crate::pg::own::{expect_a_script, extension_of_the_script, is_in_a_script};
 use crate::pg::transaction;
 use crate::session::{self, Before, Coverage};
 use crate::store::catalog::Dropped;
@@ -42,6 +42,9 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     let event = event(fcinfo)?;
     let decided = event.is_decided();
     MEMBERS.take();
+    if event.tag.ends_with(" EXTENSION") {
+        expect_a_script();
+    }
     if let Some(extension) = extension_of_the_script() {
         return if event.tag.starts_with("DROP") { remember_members(&[extension]) } else { Ok(()) };
     }
@@ -139,9 +142,13 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     let temporary = schema.starts_with("pg_temp");
     let found = Address::relation(oid);
     let name = Name { schema: Some(schema), temporary, identity: Identity::Is(found), ..Name::bare(name) };
-    let rewrite = Action::on("rewrite", Class::Blocking, "table", &name);
     let declared = classify(&event.command());
+    let rewrite = Action::on("rewrite", Class::Blocking, "table", &name);
     if session::covering(|coverage| coverage.is_none()) {
+        // An heir, or a table of a type that is altered, loses what the statement's own table loses.
+        let of_data = declared.iter().filter(|action| action.object.kind == "column" || action.class == Class::Destructive);
+        let class = of_data.map(|action| action.class).max().unwrap_or(Class::Blocking).max(Class::Blocking);
+        let rewrite = Action { class, ..rewrite };
         // What a name means has been decided on before the lock; it can't change any more.
         let again = declared.into_iter().filter(is_there).filter(|_| enforcement::mode() != "record");
         return decide(&event.tag, &again.chain([rewrite]).collect::<Vec<_>>(), When::During);
@@ -273,7 +280,9 @@ fn remember_members(extensions: &[u32]) -> Result<(), ErrorReport> {
 /// Whether it is part of an extension that the statement drops, or that drops a part of itself in its script: whoever has approved
 /// that has approved this.
 fn goes_with_its_extension(action: &Action) -> bool {
-    matches!(action.identity, Identity::Is(found) if MEMBERS.with_borrow(|members| members.contains(&found)))
+    // Schemas and views are in the manifest one by one: somebody may have put them into the extension since it was approved.
+    !["schema", "view"].contains(&action.object.kind.as_str())
+        && matches!(action.identity, Identity::Is(found) if MEMBERS.with_borrow(|members| members.contains(&found)))
 }
 
 /// Whether a constraint, rule, trigger or row security policy goes because the statement drops its relation, or a column of

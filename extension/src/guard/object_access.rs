@@ -2,14 +2,14 @@
 
 use crate::guard::decide::{When, decide, record_passing};
 use crate::guard::enforcement::Enforcement;
-use crate::guard::protect;
+use crate::guard::{cluster, protect};
 use crate::pg::bind::{DATABASES, TABLESPACES};
 use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::pg::objects;
 use crate::pg::own::{is_installed, is_own};
 use crate::pg::transaction::Looking;
 use crate::session;
-use crate::store;
+use crate::store::{self, settings};
 use runbook_core::action::{Action, Class};
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, FUNCTIONS, Identity, RELATIONS};
@@ -100,13 +100,10 @@ pub fn written(table: u32) {
 }
 
 fn judge_write(table: u32) -> store::Result<()> {
-    if in_recovery() || !is_installed() {
+    if in_recovery() {
         return Ok(());
     }
-    let enforcement = Enforcement::current()?;
-    if enforcement == Enforcement::Off {
-        return Ok(());
-    }
+    let enforcement = if is_installed() { Enforcement::current()? } else { Enforcement::Off };
     let found = Address::relation(table);
     let Some((kind, path, _)) = objects::describe(found) else { return Ok(()) };
     let name = Name {
@@ -115,15 +112,23 @@ fn judge_write(table: u32) -> store::Result<()> {
         ..Name::bare(path.last().cloned().unwrap_or_default())
     };
     let action = Action::on("write to", Class::Control, &kind, &name);
-    if is_own(found) {
+    if enforcement != Enforcement::Off && is_own(found) {
         return protect::refuse_write(table);
     }
-    // A statement that runs again and again says it once.
-    if WRITTEN.replace(Some((moment(), table))) == Some((moment(), table)) {
+    // A statement that runs again and again says it once; one that was refused, each time.
+    let now = Some((moment(), table));
+    if WRITTEN.get() == now {
         return Ok(());
     }
-    decide("DML", std::slice::from_ref(&action), When::During)?;
-    record_passing("DML", std::slice::from_ref(&action))
+    if enforcement == Enforcement::Off {
+        cluster::judge_write(table, &name, None)?;
+    } else {
+        cluster::judge_write(table, &name, Some(&settings::policy()?))?;
+        decide("DML", std::slice::from_ref(&action), When::During)?;
+        record_passing("DML", std::slice::from_ref(&action))?;
+    }
+    WRITTEN.set(now);
+    Ok(())
 }
 
 /// A large object is about to be written to a file of the server.

@@ -75,8 +75,7 @@ fn take(permit: &str) -> store::Result<bool> {
     if !transaction::stays_without_id() {
         return permits::take(permit);
     }
-    RESERVED.set(Some(permit.to_owned()));
-    Ok(true)
+    Ok(RESERVED.replace(Some(permit.to_owned())).is_none())
 }
 
 /// Right before a commit.

@@ -48,6 +48,10 @@ pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enfo
         Command::Drop { cascade: true, .. } => objects::reaches_own(&roots(actions))?,
         Command::DropOwned { roles, .. } => objects::is_held_by(&names(roles))?,
         Command::Reassign { roles } => objects::is_owned_by(&names(roles))?,
+        Command::Lock { names, .. } => {
+            let found = |name: &Name| if let Identity::Is(found) = name.identity { Some(found) } else { None };
+            objects::reaches_own_by_lock(&names.iter().filter_map(found).collect::<Vec<_>>())?
+        }
         _ => false,
     };
     if reaches {

@@ -6,7 +6,7 @@ use crate::guard::enforcement::Enforcement;
 use crate::guard::{cluster, object_access, protect, wholeness};
 use crate::pg::commands::Reading;
 use crate::pg::hooks::{self, Passes, Utility};
-use crate::pg::own::{is_in_a_script, is_installed};
+use crate::pg::own::{expect_a_script, is_in_a_script, is_installed};
 use crate::pg::transaction::{self, Looking};
 use crate::store::{self, objects, settings};
 use runbook_core::action::Class;
@@ -34,6 +34,9 @@ pub fn unresolved(tag: &str) {
 
 fn judge(utility: &Utility) -> store::Result<Passes> {
     let here = is_installed();
+    if utility.tag.ends_with(" EXTENSION") {
+        expect_a_script();
+    }
     // The statements of an extension's script have been judged with the statement that runs it.
     if (!here || is_in_a_script()) && utility.has_events {
         return Ok(REPORTED);

@@ -123,9 +123,7 @@ fn command(node: NodePtr, command_tag: &str) -> Command {
                 let statement = &*node.cast::<pg_sys::LockStmt>();
                 let exclusive = statement.mode == pg_sys::AccessExclusiveLock as c_int;
                 let names = items(statement.relations).into_iter().map(|one| relation(one.cast()));
-                // Weaker locks are everyday business, except where they keep the ledger from being written.
-                let names: Vec<Name> = names.filter(|name| exclusive || name.schema.as_deref() == Some("runbook")).collect();
-                if names.is_empty() { Command::Opaque { tag: command_tag } } else { Command::Lock { names } }
+                Command::Lock { names: names.collect(), exclusive }
             }
             NodeTag::T_CopyStmt => copy(&*node.cast(), command_tag),
             NodeTag::T_ExplainStmt => match explained(node.cast()) {

@@ -9,7 +9,7 @@ use crate::pg::ffi;
 use pgrx::datum::DatumWithOid;
 pub use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use pgrx::{IntoDatum, JsonB, pg_sys};
+use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::cell::Cell;
 use std::sync::OnceLock;
 
@@ -159,6 +159,20 @@ unsafe fn rethrow(datum: pg_sys::Datum) -> pg_sys::Datum {
     datum
 }
 
+/// A jsonb as PostgreSQL writes it. It may hold numbers and be nested as deep as serde_json does not take it.
+struct Jsonb(String);
+
+impl FromDatum for Jsonb {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _type: pg_sys::Oid) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: the datum is a jsonb, as the function's declaration says.
+        let text = unsafe { pgrx::direct_function_call::<&std::ffi::CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
+        Some(Self(text.to_string_lossy().into_owned()))
+    }
+}
+
 macro_rules! entry {
     ($symbol:ident, $info:ident, $name:literal, $argument:ty, $call:expr) => {
         finfo!($info);
@@ -181,9 +195,10 @@ macro_rules! entry {
     };
 }
 
-entry!(runbook_submit, pg_finfo_runbook_submit, "submit: revision", JsonB, |fcinfo, revision: JsonB| (bodies().submit)(
-    fcinfo, revision.0
-));
+entry!(runbook_submit, pg_finfo_runbook_submit, "submit: revision", Jsonb, |fcinfo, revision: Jsonb| {
+    let refused = |error: serde_json::Error| refusal("22023", format!("invalid revision: {error}"), None, None);
+    (bodies().submit)(fcinfo, serde_json::from_str(&revision.0).map_err(refused)?)
+});
 entry!(runbook_upgrade, pg_finfo_runbook_upgrade, "upgrade: target", String, |fcinfo, target: String| (bodies().upgrade)(
     fcinfo, &target
 ));

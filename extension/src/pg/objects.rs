@@ -111,6 +111,12 @@ pub fn has_temporary_schema() -> bool {
         .is_some_and(|schema| schema != pg_sys::InvalidOid)
 }
 
+/// Whether a relation is a catalog that all databases of the cluster share.
+pub fn is_shared_catalog(relation: u32) -> bool {
+    // SAFETY: compares numbers.
+    unsafe { pg_sys::IsSharedRelation(pg_sys::Oid::from(relation)) }
+}
+
 /// Whether a relation is a partition or an heir.
 fn has_superclass(relation: pg_sys::Oid) -> bool {
     // SAFETY: looks into an index of pg_inherits.

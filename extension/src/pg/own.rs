@@ -115,15 +115,34 @@ pub fn is_installed() -> bool {
     }
 }
 
-/// Whether the script of an extension is running, of CREATE EXTENSION or ALTER EXTENSION … UPDATE.
+thread_local! {
+    /// What stood on the stack of error contexts when CREATE or ALTER EXTENSION began.
+    static SCRIPT_CONTEXT: Cell<*mut pg_sys::ErrorContextCallback> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// CREATE or ALTER EXTENSION begins.
+pub fn expect_a_script() {
+    // SAFETY: reads statics of extension.c and elog.c.
+    unsafe {
+        if !pg_sys::creating_extension {
+            SCRIPT_CONTEXT.set(pg_sys::error_context_stack);
+        }
+    }
+}
+
+/// Whether the statement is part of an extension's script, of CREATE EXTENSION or ALTER EXTENSION … UPDATE. What an event trigger, a
+/// function or a DO block does meanwhile is not: each of these has put something of its own on the stack of error contexts.
 pub fn is_in_a_script() -> bool {
     extension_of_the_script().is_some()
 }
 
-/// The extension whose script is running.
+/// The extension of whose script the statement is part.
 pub fn extension_of_the_script() -> Option<u32> {
-    // SAFETY: reads statics of extension.c.
-    unsafe { pg_sys::creating_extension.then(|| pg_sys::CurrentExtensionObject.to_u32()) }
+    // SAFETY: reads statics of extension.c and elog.c.
+    unsafe {
+        let directly = pg_sys::creating_extension && pg_sys::error_context_stack == SCRIPT_CONTEXT.get();
+        directly.then(|| pg_sys::CurrentExtensionObject.to_u32())
+    }
 }
 
 /// Whether a relation is an ordinary table that belongs to the extension.

@@ -44,10 +44,13 @@ pub fn current() -> u32 {
     }
 }
 
-/// From here to its end, or to the statement's own first commit, nothing of ours gives the transaction an id.
+/// From here to its end, or to the statement's own first commit, nothing of ours gives the transaction an id. Where the statement can't
+/// run anyway, among others, nothing is kept: whoever catches its error goes on in the same transaction.
 pub fn keep_without_id() {
     current();
-    WITHOUT_ID.set(true);
+    // SAFETY: read statics of xact.c.
+    let alone = unsafe { !pg_sys::IsTransactionBlock() && pg_sys::GetCurrentTransactionNestLevel() == 1 };
+    WITHOUT_ID.set(alone);
 }
 
 /// Whether the transaction must not be given an id now.

@@ -5,6 +5,7 @@
 use super::catalog::{address, path_of};
 use super::{Result, read};
 use crate::pg::identity::{current_role, session_role};
+use crate::pg::own::is_own_table;
 use crate::pg::{append, clock, objects, srf};
 use pgrx::pg_sys::Oid;
 use runbook_core::action::{Action, Class};
@@ -155,6 +156,24 @@ pub fn members(extensions: &[u32]) -> Result<HashSet<Address>> {
     Ok(found.into_iter().collect())
 }
 
+/// The tables that a LOCK of these relations locks: views pass it on to what they are made of.
+pub fn reaches_own_by_lock(relations: &[Address]) -> Result<bool> {
+    let rows = read(
+        "WITH RECURSIVE locked (oid) AS ( \
+             SELECT pg_catalog.unnest($1) \
+             UNION SELECT d.refobjid FROM locked AS l JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) l.oid \
+                 AND c.relkind OPERATOR(pg_catalog.=) 'v' \
+                 JOIN pg_catalog.pg_rewrite AS r ON r.ev_class OPERATOR(pg_catalog.=) l.oid \
+                 JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 2618 AND d.objid OPERATOR(pg_catalog.=) r.oid \
+                 AND d.refclassid OPERATOR(pg_catalog.=) 1259 AND d.refobjid OPERATOR(pg_catalog.<>) l.oid) \
+         SELECT l.oid FROM locked AS l JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) l.oid \
+         WHERE c.relkind OPERATOR(pg_catalog.<>) 'v'",
+        &[relations.iter().map(|found| Oid::from(found.object)).collect::<Vec<_>>().into()],
+        |row| Ok(row.get::<Oid>(1)?.to_u32()),
+    )?;
+    Ok(rows.into_iter().any(is_own_table))
+}
+
 fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
     let drops = |action: &Action| action.verb == "drop";
     let bound: Vec<(usize, Address)> = actions
@@ -189,15 +208,18 @@ fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
                  ON d.refclassid OPERATOR(pg_catalog.=) g.classid AND d.refobjid OPERATOR(pg_catalog.=) g.objid \
                  AND (g.objsubid OPERATOR(pg_catalog.=) 0 OR d.refobjsubid OPERATOR(pg_catalog.=) g.objsubid) \
                  AND d.deptype OPERATOR(pg_catalog.=) ANY ('{a,i,P,S,e}'::pg_catalog.\"char\"[])) \
-         SELECT g.place, CASE c.relkind WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' \
-                 WHEN 'f' THEN 'foreign table' ELSE 'table' END, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
-             NULL::pg_catalog.text, c.oid, 0 \
+         SELECT g.place, 'schema', n.nspname::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, n.oid, 0, 2615::pg_catalog.oid \
+         FROM gone AS g JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) g.objid \
+         WHERE g.classid OPERATOR(pg_catalog.=) 2615 \
+         UNION SELECT g.place, CASE c.relkind WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' \
+                 WHEN 'f' THEN 'foreign table' WHEN 'v' THEN 'view' ELSE 'table' END, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
+             NULL::pg_catalog.text, c.oid, 0, 1259::pg_catalog.oid \
          FROM gone AS g JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) g.objid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          WHERE g.classid OPERATOR(pg_catalog.=) 1259 AND g.objsubid OPERATOR(pg_catalog.=) 0 \
-             AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,m,S,f}'::pg_catalog.\"char\"[]) \
+             AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,m,S,f,v}'::pg_catalog.\"char\"[]) \
          UNION SELECT i.place, 'column', n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text, \
-             c.oid, i.attnum::pg_catalog.int4 \
+             c.oid, i.attnum::pg_catalog.int4, 1259::pg_catalog.oid \
          FROM inherited AS i JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.objid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) i.attnum",
@@ -210,7 +232,7 @@ fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
         ],
         |row| {
             let root = usize::try_from(row.get::<i64>(1)?).ok().and_then(|at| actions.get(at));
-            let found = address(Oid::from(RELATIONS), row.get(6)?, row.get(7)?);
+            let found = address(row.get(8)?, row.get(6)?, row.get(7)?);
             let path = [row.maybe(3)?, row.maybe(4)?, row.maybe(5)?].into_iter().flatten().collect();
             let kind: String = row.get(2)?;
             Ok(root.filter(|root| root.identity != Identity::Is(found)).map(|root| root.implying(&kind, path, found)))
