@@ -9,7 +9,7 @@ use crate::guard::enforcement::Enforcement;
 use crate::guard::table_triggers;
 use crate::guard::wholeness;
 use crate::ledger::{self, recorder};
-use crate::pg::objects::relation_path;
+use crate::pg::objects::{is_view, relation_path};
 use crate::pg::own;
 use crate::session;
 use crate::store::cluster::this_database;
@@ -49,8 +49,13 @@ pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enfo
         Command::DropOwned { roles, .. } => objects::is_held_by(&names(roles))?,
         Command::Reassign { roles } => objects::is_owned_by(&names(roles))?,
         Command::Lock { names, .. } => {
-            let found = |name: &Name| if let Identity::Is(found) = name.identity { Some(found) } else { None };
-            objects::reaches_own_by_lock(&names.iter().filter_map(found).collect::<Vec<_>>())?
+            // Only for views, of which the catalog must be asked: a LOCK may have to come before the transaction's snapshot.
+            let view = |name: &Name| match name.identity {
+                Identity::Is(found) if is_view(found) => Some(found),
+                _ => None,
+            };
+            let views: Vec<Address> = names.iter().filter_map(view).collect();
+            !views.is_empty() && objects::reaches_own_by_lock(&views)?
         }
         _ => false,
     };

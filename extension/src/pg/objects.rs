@@ -117,6 +117,12 @@ pub fn is_shared_catalog(relation: u32) -> bool {
     unsafe { pg_sys::IsSharedRelation(pg_sys::Oid::from(relation)) }
 }
 
+/// Whether a relation is a view.
+pub fn is_view(relation: Address) -> bool {
+    // SAFETY: a look-up in a catalog cache; 0 if there is no such relation.
+    unsafe { pg_sys::get_rel_relkind(pg_sys::Oid::from(relation.object)) as u8 == b'v' }
+}
+
 /// Whether a relation is a partition or an heir.
 fn has_superclass(relation: pg_sys::Oid) -> bool {
     // SAFETY: looks into an index of pg_inherits.

@@ -79,23 +79,24 @@ thread_local! {
 }
 
 /// Whether any session has ever had a temporary schema here. Whoever names what lies in one has been told of it: its lock comes first.
-fn has_temporary_schemas() -> Result<bool> {
+fn has_temporary_schemas() -> bool {
     let version = schemas_version();
     if let Some((then, known)) = TEMPORARY_SCHEMAS.get()
         && then == version
     {
-        return Ok(known);
+        return known;
     }
-    let sql =
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_temp_[0-9]')";
-    let known = read(sql, &[], |row| row.get::<bool>(1))?.into_iter().any(|found| found);
+    // As of now: what an old snapshot says must not be remembered.
+    let sql = "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace AS n \
+               WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_temp_[0-9]' LIMIT 1";
+    let known = latest(sql).is_some();
     TEMPORARY_SCHEMAS.set(Some((version, known)));
-    Ok(known)
+    known
 }
 
 /// Whether anything at all lies in a temporary schema, this session's or another's.
 pub fn has_temporary_objects() -> Result<bool> {
-    if !has_temporary_schemas()? {
+    if !has_temporary_schemas() {
         return Ok(false);
     }
     let rows = read(
