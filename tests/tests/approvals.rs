@@ -94,7 +94,7 @@ fn an_index_is_dropped_concurrently_under_a_permit_and_in_record_mode() {
         assert_eq!(refused.code().unwrap().code(), "42501");
         let permit: String = dba.query_one("SELECT runbook.request_permit($1, 'unused')", &[&DROP]).unwrap().get(0);
         server.connect("app", "bob").execute("SELECT runbook.approve_permit($1)", &[&permit]).unwrap();
-        // Whoever has it and waits for the table loses it to whoever does not wait any more.
+        // The first of two statements takes the permit at its first commit, even if it then waits for a reader.
         let mut holder = server.connect("app", "dba");
         let mut reader = holder.transaction().unwrap();
         reader.execute("SELECT FROM orders", &[]).unwrap();

@@ -283,10 +283,10 @@ fn covers_what_earlier_revisions_of_the_chain_did() {
             other => failures.push(format!("{name}: {other:?}")),
         }
     }
-    // What depends on an extension and is no part of it is somebody else's, whatever CASCADE says.
+    // What depends on an extension without being a member of it is not covered, CASCADE or not.
     let cascade = "DROP EXTENSION hstore CASCADE";
     let like = "CREATE OPERATOR ~~~ (LEFTARG = hstore, RIGHTARG = hstore, FUNCTION = hs_contains)";
-    // What somebody has put into it since it was approved, too.
+    // Nor is what was put into it after the approval.
     let member = "CREATE SCHEMA junk; ALTER EXTENSION hstore ADD SCHEMA junk";
     let view = "CREATE VIEW seen AS SELECT 1 AS one; ALTER EXTENSION hstore ADD VIEW seen";
     for (name, setup) in [("member", member), ("member_view", view)] {

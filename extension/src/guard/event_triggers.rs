@@ -268,7 +268,7 @@ fn is_what_its_statement_says(tag: &str, action: &Action) -> bool {
 }
 
 thread_local! {
-    /// What the extensions consist of that the statement at hand drops, or whose script it is part of.
+    /// The members of the extensions that the statement drops, or of the extension whose script it is part of.
     static MEMBERS: RefCell<HashSet<Address>> = RefCell::default();
 }
 
@@ -277,10 +277,10 @@ fn remember_members(extensions: &[u32]) -> Result<(), ErrorReport> {
     Ok(())
 }
 
-/// Whether it is part of an extension that the statement drops, or that drops a part of itself in its script: whoever has approved
-/// that has approved this.
+/// Whether it is a member of an extension that the statement drops, or that drops a member of its own in its script. The approval of
+/// the extension's statement covers it.
 fn goes_with_its_extension(action: &Action) -> bool {
-    // Schemas and views are in the manifest one by one: somebody may have put them into the extension since it was approved.
+    // Schemas and views are in the manifest one by one: they may have been put into the extension since the approval.
     !["schema", "view"].contains(&action.object.kind.as_str())
         && matches!(action.identity, Identity::Is(found) if MEMBERS.with_borrow(|members| members.contains(&found)))
 }

@@ -23,7 +23,7 @@ static ENDS: OnceLock<Ends> = OnceLock::new();
 
 thread_local! {
     static LISTENS: Cell<bool> = const { Cell::new(false) };
-    /// Whether the statement at hand must find the transaction without an id.
+    /// Whether the running statement must find the transaction without an id.
     static WITHOUT_ID: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -44,8 +44,8 @@ pub fn current() -> u32 {
     }
 }
 
-/// From here to its end, or to the statement's own first commit, nothing of ours gives the transaction an id. Where the statement can't
-/// run anyway, among others, nothing is kept: whoever catches its error goes on in the same transaction.
+/// From here to its end, or to the statement's own first commit, nothing of ours gives the transaction an id. In a transaction block or
+/// a savepoint the statement can't run: nothing is kept there, since the transaction goes on after its error.
 pub fn keep_without_id() {
     current();
     // SAFETY: read statics of xact.c.

@@ -78,7 +78,8 @@ thread_local! {
     static TEMPORARY_SCHEMAS: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
 }
 
-/// Whether any session has ever had a temporary schema here. Whoever names what lies in one has been told of it: its lock comes first.
+/// Whether any session has ever had a temporary schema here. A session that uses an object of one has taken a lock before, and with it
+/// PostgreSQL's notice of the new schema.
 fn has_temporary_schemas() -> bool {
     let version = schemas_version();
     if let Some((then, known)) = TEMPORARY_SCHEMAS.get()

@@ -156,7 +156,7 @@ pub fn members(extensions: &[u32]) -> Result<HashSet<Address>> {
     Ok(found.into_iter().collect())
 }
 
-/// The tables that a LOCK of these relations locks: views pass it on to what they are made of.
+/// Whether a LOCK of these views locks a table of ours: views pass it on to what they are made of.
 pub fn reaches_own_by_lock(relations: &[Address]) -> Result<bool> {
     let rows = read(
         "WITH RECURSIVE locked (oid) AS ( \
