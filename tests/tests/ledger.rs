@@ -213,6 +213,29 @@ fn a_standby_reads_and_proves_and_its_promotion_goes_on_with_the_tree() {
 }
 
 #[test]
+fn what_passes_on_a_standby_is_in_its_log() {
+    let preload = "shared_preload_libraries=pg_runbook";
+    let server = Server::start_with(&["max_wal_senders=4", "wal_level=replica", preload]);
+    let mut admin = guarded(&server, "app");
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    let standby = server.standby();
+    standby.stop("fast");
+    standby.launch(&[preload]);
+    let mut reader = standby.connect("app", "postgres");
+    for sql in ["ALTER SYSTEM SET work_mem = '5MB'", "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'"] {
+        reader.batch_execute(sql).unwrap();
+        let word = sql.split(' ').next().unwrap();
+        let is_entry =
+            |line: &&str| line.contains("could not record in the ledger (the server is a standby)") && line.contains(word);
+        assert!(standby.log().lines().any(|line| is_entry(&line)), "{sql}\n{}", standby.log());
+    }
+    // An old snapshot on a standby, too.
+    reader.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
+    admin.batch_execute("CREATE TABLE later ()").unwrap();
+    assert_eq!(sqlstate(reader.batch_execute("DROP TABLE later")), "25006");
+}
+
+#[test]
 fn an_entry_is_proved_by_position_or_id_and_what_is_neither_is_no_entry() {
     let server = Server::start();
     let mut admin = guarded(&server, "app");

@@ -43,7 +43,7 @@ fn stamp(
 fn require(revision: Option<&str>) -> Result<bool, ErrorReport> {
     let revision = given(revision, "require", "revision")?;
     let graph = revisions::graph()?;
-    let heads = apply::nodes(&graph, &revisions::heads_seen()?)?;
+    let heads = apply::nodes(&graph, &revisions::heads()?)?;
     let resolver = Resolver::new(&graph, &heads);
     let wanted = resolver.many(revision).map_err(from_core)?;
     let applied = resolver.applied();

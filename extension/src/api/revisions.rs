@@ -30,7 +30,7 @@ pub fn submit(fcinfo: pg_sys::FunctionCallInfo, json: Value) -> Result<String, F
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn show(revision: &str) -> Result<JsonB, ErrorReport> {
     let graph = revisions::graph()?;
-    let heads = apply::nodes(&graph, &revisions::heads_seen()?)?;
+    let heads = apply::nodes(&graph, &revisions::heads()?)?;
     let node = Resolver::new(&graph, &heads).one(revision).map_err(from_core)?;
     let node = node.ok_or_else(|| refusal("42704", "base is not a revision", None, None))?;
     let stored = revisions::load(&[graph.id(node).to_owned()])?.pop().ok_or_else(|| internal("a revision has no row"))?;
@@ -77,7 +77,7 @@ fn plan(
             Some("The directions are upgrade and downgrade.".into()),
         )
     })?;
-    let found = apply::way(&revisions::heads_seen()?, target, way, false)?;
+    let found = apply::way(&revisions::heads()?, target, way)?;
     let ids = found.graph.ids(&found.steps);
     let policy = (Enforcement::current()? == Enforcement::Enforce).then(settings::policy).transpose()?;
     let approvals = Approvals::of(&ids)?;
@@ -133,7 +133,7 @@ fn current() -> Result<
     ErrorReport,
 > {
     let graph = revisions::graph()?;
-    let rows = revisions::summaries(&revisions::heads_seen()?)?;
+    let rows = revisions::summaries(&revisions::heads()?)?;
     let row = move |one: Summary| {
         let is_head = graph.find(&one.revision).is_some_and(|node| graph.heads().contains(&node));
         (one.revision, is_head, one.message, one.applied_at)
@@ -166,7 +166,7 @@ fn history(
     ErrorReport,
 > {
     let graph = revisions::graph()?;
-    let current = apply::nodes(&graph, &revisions::heads_seen()?)?;
+    let current = apply::nodes(&graph, &revisions::heads()?)?;
     let nodes = plan::history(&graph, &current, range).map_err(from_core)?;
     let rows = revisions::summaries(&graph.ids(&nodes))?;
     let row = |(one, node): (Summary, usize)| {

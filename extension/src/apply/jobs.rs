@@ -29,7 +29,7 @@ const IDLE_STARTS: i32 = 10;
 /// Those of the target; 42501 where an approval is missing: what would stop a later step is said before the first.
 pub fn start(direction: Direction, target: &str) -> Result<i64, Failure> {
     let settings = Settings::load()?;
-    let Way { graph, steps, .. } = way(&revisions::heads()?, target, direction, true)?;
+    let Way { graph, steps, .. } = way(&revisions::heads()?, target, direction)?;
     let ids = graph.ids(&steps);
     let run = Run::new(direction, settings, &ids)?;
     let stored = revisions::load(&ids)?;

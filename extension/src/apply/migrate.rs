@@ -50,9 +50,12 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
     locks::take(settings.migrator_wait())?;
     // The heads come first: reading them takes a snapshot of its own, newer than that of a caller who has waited.
     let applied = revisions::heads()?;
-    let Way { graph, heads, steps } = way(&applied, target, direction, true)?;
+    let Way { graph, heads, steps } = way(&applied, target, direction)?;
     if steps.is_empty() {
         return Ok(vec![]);
+    }
+    if revisions::has_moved_on()? {
+        return Err(behind(direction, target).into());
     }
     let ids = graph.ids(&steps);
     let stored = revisions::load(&ids)?.into_iter().map(|one| (one.revision.revision.as_str().to_owned(), one)).collect();
@@ -157,6 +160,24 @@ fn refuse_if_not_atomic(stored: &Stored, direction: Direction) -> Result<(), Err
     let hint =
         format!("Have a worker do it: SELECT runbook.start_{way}('{id}'); then CALL runbook.wait(JOB); or: runbook {way} {id}");
     Err(refusal("25001", format!("revision \"{id}\" ({way}) can't run inside a transaction"), Some(why.to_owned()), Some(hint)))
+}
+
+/// Refuses to run statements that would not see what revisions before them have done.
+fn behind(direction: Direction, target: &str) -> ErrorReport {
+    let way = direction.as_str();
+    refusal(
+        "40001",
+        format!(
+            "could not serialize access: revisions were submitted or applied since this transaction began ({way} to \"{target}\")"
+        ),
+        Some(
+            "Its isolation level has it see what was there when it began; statements of revisions would miss what came later."
+                .to_owned(),
+        ),
+        Some(format!(
+            "ROLLBACK, and try again: SELECT runbook.{way}('{target}'); or leave the isolation level at READ COMMITTED."
+        )),
+    )
 }
 
 /// What becomes of a revision whose content has changed while it ran.

@@ -48,10 +48,10 @@ pub struct Way {
     pub steps: Vec<Node>,
 }
 
-/// The way from `applied` (ids of the heads) to `target`; for `fresh` see [`revisions::frontier`].
-pub fn way(applied: &[String], target: &str, direction: Direction, fresh: bool) -> store::Result<Way> {
+/// The way from `applied` (ids of the heads) to `target`.
+pub fn way(applied: &[String], target: &str, direction: Direction) -> store::Result<Way> {
     if direction == Direction::Upgrade
-        && let Some(frontier) = revisions::frontier(target, fresh)?
+        && let Some(frontier) = revisions::frontier(target)?
     {
         let known = nodes(&frontier.graph, &frontier.applied)?;
         let heads = nodes(&frontier.graph, applied)?;

@@ -7,7 +7,7 @@ use crate::guard::permits::{self, Claim};
 use crate::ledger::{self, recorder};
 use crate::pg::events::client_query;
 use crate::pg::hooks::client_statement;
-use crate::pg::identity::{Moment, in_recovery, moment};
+use crate::pg::identity::{Moment, moment};
 use crate::session::{self, By};
 use crate::store::{self, settings};
 use pgrx::spi::quote_literal;
@@ -123,7 +123,7 @@ fn is_news(action: &Action, when: When) -> bool {
 /// Records what passes and fires no event trigger, where policy does not simply allow it.
 pub fn record_passing(tag: &str, actions: &[Action]) -> store::Result<()> {
     let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary && action.verb != "lock").cloned().collect();
-    if lasting.is_empty() || session::is_applying() || in_recovery() {
+    if lasting.is_empty() || session::is_applying() {
         return Ok(());
     }
     let policy = settings::policy()?;
@@ -147,7 +147,7 @@ pub fn record_passing(tag: &str, actions: &[Action]) -> store::Result<()> {
 /// Records that a statement begins which commits in parts: if it is cancelled, what it has done so far stays, and no event tells of it.
 pub fn record_beginning(tag: &str, actions: &[Action]) {
     let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary).cloned().collect();
-    if lasting.is_empty() || session::is_applying() || in_recovery() {
+    if lasting.is_empty() || session::is_applying() {
         return;
     }
     let reason = "It begins; it commits in parts, and what it has done so far stays if it is cancelled.";

@@ -137,7 +137,7 @@ pub fn exported() {
 }
 
 fn judge_export() -> store::Result<()> {
-    if in_recovery() || !is_installed() || Enforcement::current()? == Enforcement::Off {
+    if !is_installed() || Enforcement::current()? == Enforcement::Off {
         return Ok(());
     }
     let action = Action::on("write", Class::Control, "file", &Name::bare("lo_export"));
@@ -151,7 +151,7 @@ pub fn called(function: u32, name: &'static str) {
 }
 
 fn judge_call(function: u32, name: &'static str) -> store::Result<()> {
-    if in_recovery() || !is_installed() || Enforcement::current()? == Enforcement::Off {
+    if !is_installed() || Enforcement::current()? == Enforcement::Off {
         return Ok(());
     }
     // Collations can only come; slots and origins hold back or skip what replication sends.

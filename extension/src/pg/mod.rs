@@ -47,6 +47,7 @@ pub mod own;
 pub mod parameters;
 pub mod procedure;
 pub mod protect;
+pub mod query;
 pub mod recorder;
 pub mod session;
 pub mod shared;

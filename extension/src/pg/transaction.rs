@@ -58,6 +58,12 @@ pub fn stays_without_id() -> bool {
     WITHOUT_ID.get()
 }
 
+/// Whether the transaction sees to its end what was there when it began: REPEATABLE READ or SERIALIZABLE.
+pub fn keeps_its_snapshot() -> bool {
+    // SAFETY: reads a static of xact.c.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
 /// While it lives, there is a snapshot to read catalogs and our tables with, and the transaction's own is not taken for it: LOCK
 /// under REPEATABLE READ must come before that.
 pub struct Looking(());

@@ -1,6 +1,6 @@
 //! Table `backfill`, and what backfills ask of the catalog and of the server.
 
-use super::{Result, execute, read, write};
+use super::{Result, execute, read};
 use crate::error::internal;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
@@ -32,7 +32,7 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
          VALUES ($1, $2, 1, 0, 0, $3, $4, pg_catalog.clock_timestamp(), '0') ON CONFLICT (revision) DO NOTHING",
         &[revision.into(), digest.into(), i64::try_from(first_batch).unwrap_or(i64::MAX).into(), estimated.into()],
     )?;
-    let rows = write(
+    let rows = read(
         "SELECT b.last_key, b.pass, b.rows_done, b.batches, b.batch_rows FROM runbook.backfill AS b \
          WHERE b.revision OPERATOR(pg_catalog.=) $1",
         &[revision.into()],

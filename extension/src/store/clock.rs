@@ -1,12 +1,12 @@
 //! Intervals, deadlines and time zones, as PostgreSQL reckons them; and the fingerprint of the catalog.
 
-use super::{Result, read, write};
+use super::{Result, read};
 use crate::error::internal;
 use pgrx::datum::Interval;
 
 /// The fingerprint of the catalog as it is now.
 pub fn fingerprint() -> Result<String> {
-    let rows = write("SELECT runbook.fingerprint()", &[], |row| row.get(1))?;
+    let rows = read("SELECT runbook.fingerprint()", &[], |row| row.get(1))?;
     rows.into_iter().next().ok_or_else(|| internal("fingerprint() returned no row"))
 }
 

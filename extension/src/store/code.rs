@@ -3,10 +3,8 @@
 //! Everything is read as it is now, whatever snapshot the transaction has: what runs is found by PostgreSQL in the same way. What is
 //! ours, what PostgreSQL brings along, and what is temporary is left out.
 
-use super::{Result, execute, read, reread};
-use crate::pg::catalogs;
+use super::{Result, execute, read, texts};
 use crate::pg::entry::Parameter;
-use crate::pg::identity::AsOwner;
 use pgrx::pg_sys::Oid;
 use runbook_core::code::{Bound, Change, Key};
 use runbook_core::plan::Direction;
@@ -42,21 +40,19 @@ pub fn around(objects: &[Key]) -> BTreeSet<(Key, bool)> {
     let classes: Vec<Oid> = classes.into_iter().map(Oid::from).collect();
     let of = |class: u32| objects.iter().filter(|key| key.0 == class).map(|key| Oid::from(key.1)).collect::<Vec<_>>();
     let [relations, types, operator_classes, families] = [1259, 1247, 2616, 2753].map(of);
-    let _owner = AsOwner::enter();
     let parameters = [classes.into(), oids.into(), relations.into(), types.into(), operator_classes.into(), families.into()];
     let around = |row: Vec<Option<String>>| Some((key(&row)?, row.get(2)?.as_deref() == Some("t")));
-    catalogs::rows(AROUND, &parameters).into_iter().filter_map(around).collect()
+    texts(AROUND, &parameters).into_iter().filter_map(around).collect()
 }
 
 /// The bodies of these functions.
 pub fn bodies(functions: &[u32]) -> Vec<Body> {
-    let _owner = AsOwner::enter();
     let oids: Vec<Oid> = functions.iter().copied().map(Oid::from).collect();
     let body = |mut row: Vec<Option<String>>| {
         let mut text = |at: usize| row.get_mut(at).and_then(Option::take);
         Some(Body { language: text(1)?, text: text(2)?, name: text(3)?, extension: text(4) })
     };
-    catalogs::rows(BODIES, &[oids.into()]).into_iter().filter_map(body).collect()
+    texts(BODIES, &[oids.into()]).into_iter().filter_map(body).collect()
 }
 
 /// Of these objects, those that are code, in the order of their keys, each with the transaction that has written it.
@@ -64,7 +60,6 @@ pub fn hashed(objects: &[Key]) -> Vec<(Bound, u32)> {
     if objects.is_empty() {
         return vec![];
     }
-    let _owner = AsOwner::enter();
     let (_, oids) = columns(objects);
     let bound = |row: Vec<Option<String>>| {
         let [class, object, hash, name, written] = <[Option<String>; 5]>::try_from(row).ok()?;
@@ -73,7 +68,7 @@ pub fn hashed(objects: &[Key]) -> Vec<(Bound, u32)> {
     };
     // Two catalogs may have an OID in common.
     let wanted: BTreeSet<&Key> = objects.iter().collect();
-    let rows = catalogs::rows(HASHED, &[oids.into()]).into_iter().filter_map(bound);
+    let rows = texts(HASHED, &[oids.into()]).into_iter().filter_map(bound);
     rows.filter(|(bound, _)| wanted.contains(&bound.key())).collect()
 }
 
@@ -91,8 +86,7 @@ fn columns(objects: &[Key]) -> (Vec<Oid>, Vec<Oid>) {
 }
 
 fn keys(sql: &'static str, parameters: &[Parameter]) -> BTreeSet<Key> {
-    let _owner = AsOwner::enter();
-    catalogs::rows(sql, parameters).iter().filter_map(|row| key(row)).collect()
+    texts(sql, parameters).iter().filter_map(|row| key(row)).collect()
 }
 
 fn key(row: &[Option<String>]) -> Option<Key> {
@@ -129,7 +123,7 @@ pub fn open_texts(revision: &str) -> Result<Vec<String>> {
 /// What revisions did to code after a moment, in that order.
 pub fn changes_since(moment: i64) -> Result<Vec<Change>> {
     // What this transaction has written counts.
-    reread(
+    read(
         "SELECT c.classid, c.objid, c.before, c.after, c.changed_at FROM ( \
              SELECT c.*, (EXTRACT(epoch FROM c.made_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS changed_at \
              FROM runbook.code_change AS c WHERE c.made_at OPERATOR(pg_catalog.>=) \

@@ -121,19 +121,19 @@ macro_rules! select_jobs {
 
 /// A job, as of now.
 pub fn load(number: i64) -> Result<Option<Job>> {
-    let rows = write(select_jobs!("j.job OPERATOR(pg_catalog.=) $1"), &[number.into()], job)?;
+    let rows = read(select_jobs!("j.job OPERATOR(pg_catalog.=) $1"), &[number.into()], job)?;
     Ok(rows.into_iter().next())
 }
 
 /// A job, locked against others who want to change it.
 pub fn lock(number: i64) -> Result<Option<Job>> {
-    let rows = write(select_jobs!("j.job OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE"), &[number.into()], job)?;
+    let rows = read(select_jobs!("j.job OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE"), &[number.into()], job)?;
     Ok(rows.into_iter().next())
 }
 
 /// The oldest job of this database that somebody should work on.
 pub fn next(here: &Database) -> Result<Option<Job>> {
-    let rows = write(
+    let rows = read(
         select_jobs!(
             "j.state OPERATOR(pg_catalog.=) ANY ('{queued,running,pausing,cancelling}') \
              AND j.system_identifier OPERATOR(pg_catalog.=) $1 AND j.database_oid OPERATOR(pg_catalog.=) $2 \
@@ -147,7 +147,7 @@ pub fn next(here: &Database) -> Result<Option<Job>> {
 
 /// The state of a job, as of now.
 pub fn state(number: i64) -> Result<String> {
-    let rows = write("SELECT j.state FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1", &[number.into()], |row| {
+    let rows = read("SELECT j.state FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1", &[number.into()], |row| {
         row.get::<String>(1)
     })?;
     Ok(rows.into_iter().next().unwrap_or_default())
@@ -200,7 +200,7 @@ pub fn is_worker(pid: i32) -> Result<bool> {
 
 /// Another process that works on an open job of this database, whatever has become of its locks.
 pub fn other_worker() -> Result<Option<i32>> {
-    let rows = write(
+    let rows = read(
         "SELECT j.worker_pid FROM runbook.job AS j JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) j.worker_pid \
          WHERE j.state OPERATOR(pg_catalog.=) ANY ('{queued,running,pausing,cancelling}') \
              AND a.backend_type OPERATOR(pg_catalog.=) 'pg_runbook job' AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() \
@@ -466,7 +466,7 @@ pub fn describe(pids: &[i32]) -> Result<Vec<String>> {
 
 /// Whether a login of that OID still has that name and may log in.
 pub fn is_login(login: u32, name: &str) -> Result<bool> {
-    let rows = write(
+    let rows = read(
         "SELECT true FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) $1 \
              AND r.rolname OPERATOR(pg_catalog.=) $2::pg_catalog.name AND r.rolcanlogin",
         &[Oid::from(login).into(), name.into()],

@@ -3,8 +3,7 @@
 //! None of it runs, but another table under the same name, other columns under theirs, or row security that hides rows makes approved
 //! statements do something else. Each has a number in place of a catalog, so that it is bound, compared and remembered as code is.
 
-use crate::pg::catalogs;
-use crate::pg::identity::AsOwner;
+use super::texts;
 use pgrx::pg_sys::Oid;
 use runbook_core::code::{Bound, Key};
 use std::collections::BTreeSet;
@@ -70,7 +69,6 @@ pub fn of(places: &Places) -> Vec<Relied> {
     if places.all.is_empty() && places.relations.is_empty() && places.columns.is_empty() {
         return vec![];
     }
-    let _owner = AsOwner::enter();
     let parameters = [oids(&places.all).into(), oids(&places.relations).into(), oids(&places.columns).into()];
     let relied = |row: Vec<Option<String>>| {
         let [class, object, hash, name, written, column] = <[Option<String>; 6]>::try_from(row).ok()?;
@@ -83,7 +81,7 @@ pub fn of(places: &Places) -> Vec<Relied> {
         let bound = Bound { class, object: object?.parse().ok()?, hash: hash?, name: name?, also: false };
         Some(Relied { bound, written: written?.parse().ok()?, when })
     };
-    catalogs::rows(RELIED, &parameters).into_iter().filter_map(relied).collect()
+    texts(RELIED, &parameters).into_iter().filter_map(relied).collect()
 }
 
 /// A relation is its name, what it is, whether row security hides rows of it, and the bounds of a partition or sequence; a column is its

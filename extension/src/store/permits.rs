@@ -1,7 +1,7 @@
 //! Tables `permit` and `permit_decision`.
 
 use super::approvals::oids;
-use super::{Result, Row, execute, read, reread, write};
+use super::{Result, Row, execute, read, write};
 use crate::error::internal;
 use crate::pg::identity::Database;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
@@ -96,7 +96,7 @@ macro_rules! select_permits {
 
 /// The permits that a login has asked for, for the statement with this digest.
 pub fn for_statement(digest: &str, requester: u32, database: &Database) -> Result<Vec<Permit>> {
-    reread(
+    read(
         select_permits!("p.digest OPERATOR(pg_catalog.=) $3 AND p.requester OPERATOR(pg_catalog.=) $4"),
         &[
             database.system_identifier.as_str().into(),
@@ -110,7 +110,7 @@ pub fn for_statement(digest: &str, requester: u32, database: &Database) -> Resul
 
 /// The permits whose id starts like this.
 pub fn named(prefix: &str, database: &Database) -> Result<Vec<Permit>> {
-    write(
+    read(
         select_permits!("pg_catalog.starts_with(p.permit, $3)"),
         &[database.system_identifier.as_str().into(), Oid::from(database.oid).into(), prefix.into()],
         permit,

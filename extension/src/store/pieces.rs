@@ -1,6 +1,6 @@
 //! Tables `statement_progress` and `built`, and what interrupted statements leave in the catalog.
 
-use super::{Result, execute, read, write};
+use super::{Result, execute, read};
 use pgrx::pg_sys::Oid;
 
 /// How far one statement has come.
@@ -22,7 +22,7 @@ fn oids(oids: &[u32]) -> Vec<Oid> {
 
 /// The statements of a revision that have begun, in order.
 pub fn progress(revision: &str, direction: &str) -> Result<Vec<Progress>> {
-    write(
+    read(
         "SELECT p.statement, p.digest, p.done, p.before FROM runbook.statement_progress AS p \
          WHERE p.revision OPERATOR(pg_catalog.=) $1 AND p.direction OPERATOR(pg_catalog.=) $2 \
          ORDER BY p.statement USING OPERATOR(pg_catalog.<)",
@@ -63,7 +63,7 @@ pub fn forget(revisions: &[String]) -> Result<()> {
 /// Whether any revision has been done in part.
 pub fn any() -> Result<bool> {
     let rows =
-        write("SELECT EXISTS (SELECT FROM runbook.statement_progress) OR EXISTS (SELECT FROM runbook.backfill)", &[], |row| {
+        read("SELECT EXISTS (SELECT FROM runbook.statement_progress) OR EXISTS (SELECT FROM runbook.backfill)", &[], |row| {
             row.get::<bool>(1)
         })?;
     Ok(rows.into_iter().next().unwrap_or(true))
@@ -85,7 +85,7 @@ pub struct Index {
 /// The indexes that a statement of a revision has built and that are still there. Those of what is stored out of line are left out: their tables'
 /// owners can't drop them.
 pub fn built(revision: &str, direction: &str, statement: i32) -> Result<Vec<Index>> {
-    write(
+    read(
         "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.indisvalid AND i.indisready AND i.indislive, c.relowner \
          FROM runbook.built AS b JOIN pg_catalog.pg_index AS i ON i.indexrelid OPERATOR(pg_catalog.=) b.object \
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid \
@@ -99,7 +99,7 @@ pub fn built(revision: &str, direction: &str, statement: i32) -> Result<Vec<Inde
 
 /// Invalid indexes among these that REINDEX has put aside.
 pub fn put_aside(among: &[u32]) -> Result<Vec<Index>> {
-    write(
+    read(
         "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), false, c.relowner \
          FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
@@ -166,7 +166,7 @@ pub fn indexes_of(relations: &[u32]) -> Result<Vec<u32>> {
 
 /// Whether any of these relations is still there.
 pub fn any_relation(relations: &[u32]) -> Result<bool> {
-    let rows = write(
+    let rows = read(
         "SELECT true FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1) LIMIT 1",
         &[oids(relations).into()],
         |row| row.get::<bool>(1),
@@ -176,7 +176,7 @@ pub fn any_relation(relations: &[u32]) -> Result<bool> {
 
 /// A database, tablespace or subscription of that name.
 pub fn shared_object(kind: &str, name: &str) -> Result<Option<u32>> {
-    let rows = write(
+    let rows = read(
         "SELECT d.oid FROM pg_catalog.pg_database AS d WHERE $1 OPERATOR(pg_catalog.=) 'database' \
              AND d.datname OPERATOR(pg_catalog.=) $2::pg_catalog.name \
          UNION ALL SELECT t.oid FROM pg_catalog.pg_tablespace AS t WHERE $1 OPERATOR(pg_catalog.=) 'tablespace' \
@@ -193,7 +193,7 @@ pub fn shared_object(kind: &str, name: &str) -> Result<Option<u32>> {
 /// Whether a partition is being detached, by a statement that was interrupted; `None` if it is no partition any more. With its name and
 /// that of its table, quoted.
 pub fn detaching(partition: u32) -> Result<Option<(bool, String, String)>> {
-    let rows = write(
+    let rows = read(
         "SELECT i.inhdetachpending, pg_catalog.format('%I.%I', pn.nspname, p.relname), pg_catalog.format('%I.%I', tn.nspname, t.relname) \
          FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS p ON p.oid OPERATOR(pg_catalog.=) i.inhrelid \
          JOIN pg_catalog.pg_namespace AS pn ON pn.oid OPERATOR(pg_catalog.=) p.relnamespace \

@@ -1,8 +1,9 @@
 //! Tables `revision`, `applied_head` and `state`.
 
-use super::{Result, Row, execute, read, run, write};
+use super::{Result, Row, execute, read, read_as_seen, write};
 use crate::error::{from_core, internal};
 use crate::pg::identity::transaction_id;
+use crate::pg::transaction;
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::Oid;
@@ -82,12 +83,12 @@ pub struct Frontier {
 const FEW: usize = 200;
 
 /// The frontier, if it is small and enough to resolve `target`: an id, or `head` where no revision depends on another
-/// branch. With `fresh`, as of now; otherwise as the calling statement sees it, which works on a standby.
+/// branch.
 ///
 /// An applied revision's ancestors are applied, so nothing behind the frontier can become a step or stay a head.
-pub fn frontier(target: &str, fresh: bool) -> Result<Option<Frontier>> {
+pub fn frontier(target: &str) -> Result<Option<Frontier>> {
     let last = "SELECT pg_catalog.max(r.ordinal) FROM runbook.revision AS r";
-    let last = run(last, &[], fresh, |row| row.maybe::<i64>(1))?.into_iter().flatten().next().unwrap_or_default();
+    let last = read(last, &[], |row| row.maybe::<i64>(1))?.into_iter().flatten().next().unwrap_or_default();
     // A session keeps the graph: a small one is read at once, a large one by sessions that come back.
     if last <= 1000 || FRONTIERS.replace(FRONTIERS.get().saturating_add(1)) >= 10 {
         return Ok(None);
@@ -108,7 +109,7 @@ pub fn frontier(target: &str, fresh: bool) -> Result<Option<Frontier>> {
              WHERE r.revision OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT i.it FROM id AS i)) \
                  AND r.status OPERATOR(pg_catalog.=) 'applied') AS f \
          ORDER BY f.ordinal USING OPERATOR(pg_catalog.<)";
-    let rows = run(SQL, &[target.into()], fresh, |row| {
+    let rows = read(SQL, &[target.into()], |row| {
         let vertex = Vertex { id: row.get(1)?, parents: row.get(2)?, depends_on: row.get(3)?, labels: row.get(4)? };
         Ok((vertex, row.get::<bool>(5)?, row.get::<bool>(6)?))
     })?;
@@ -149,7 +150,7 @@ pub fn named(name: &str) -> Result<Option<String>> {
 /// which every one of them would have to walk.
 pub fn bump_graph() -> Result<i64> {
     let transaction = transaction_id();
-    let token = write("SELECT s.graph_token::pg_catalog.text FROM runbook.state AS s", &[], |row| row.get::<String>(1))?.pop();
+    let token = read("SELECT s.graph_token::pg_catalog.text FROM runbook.state AS s", &[], |row| row.get::<String>(1))?.pop();
     if token.is_none()
         || BUMPED.with_borrow(|bumped| bumped.as_ref() != token.as_ref().map(|token| (transaction, token.clone())).as_ref())
     {
@@ -162,7 +163,7 @@ pub fn bump_graph() -> Result<i64> {
         BUMPED.set(token.into_iter().next().map(|token| (transaction, token)));
     }
     GRAPH.set(None);
-    let next = write(
+    let next = read(
         "SELECT COALESCE(pg_catalog.max(r.ordinal), 0) OPERATOR(pg_catalog.+) 1::bigint FROM runbook.revision AS r",
         &[],
         |row| row.get::<i64>(1),
@@ -170,18 +171,23 @@ pub fn bump_graph() -> Result<i64> {
     next.first().copied().ok_or_else(|| internal("max() returned no row"))
 }
 
-/// Ids of the applied heads, with a snapshot taken now.
+/// Ids of the applied heads, as they are now.
 pub fn heads() -> Result<Vec<String>> {
-    write("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| {
+    read("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| {
         row.get(1)
     })
 }
 
-/// Ids of the applied heads, as the calling statement sees them; works on a standby.
-pub fn heads_seen() -> Result<Vec<String>> {
-    read("SELECT h.revision FROM runbook.applied_head AS h ORDER BY h.revision USING OPERATOR(pg_catalog.<)", &[], |row| {
-        row.get(1)
-    })
+/// Whether revisions were submitted or applied after the snapshot that the transaction keeps.
+pub fn has_moved_on() -> Result<bool> {
+    const SQL: &str = "SELECT pg_catalog.concat( \
+         (SELECT pg_catalog.string_agg(h.revision, ' ' ORDER BY h.revision USING OPERATOR(pg_catalog.<)) FROM runbook.applied_head AS h), \
+         ' ', (SELECT s.graph_token FROM runbook.state AS s))";
+    if !transaction::keeps_its_snapshot() {
+        return Ok(false);
+    }
+    let [seen, there] = [read_as_seen(SQL, &[], |row| row.get::<String>(1))?, read(SQL, &[], |row| row.get(1))?];
+    Ok(seen != there)
 }
 
 /// Replaces the heads `gone` by `come`.

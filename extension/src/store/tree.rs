@@ -1,6 +1,6 @@
 //! Tables `entry` and `tile`: the sealed ledger, and the Merkle tree over it.
 
-use super::{Result, execute, read, write};
+use super::{Result, execute, read_as_seen, write};
 use crate::error::internal;
 use crate::pg::triggers::Taking;
 use runbook_core::ledger::Sealed;
@@ -17,7 +17,7 @@ pub struct End {
 
 /// Where the sealed ledger ends.
 pub fn end() -> Result<End> {
-    let rows = read(
+    let rows = read_as_seen(
         "SELECT l.position OPERATOR(pg_catalog.+) 1, l.epoch FROM runbook.entry AS l \
          ORDER BY l.position USING OPERATOR(pg_catalog.>) LIMIT 1",
         &[],
@@ -66,7 +66,7 @@ pub fn move_batch(end: End, from: &str, limit: i64) -> Result<Moved> {
 
 /// The hashes of a whole tile.
 pub fn tile(level: u32, index: u64) -> Result<Option<Vec<Hash>>> {
-    let rows = read(
+    let rows = read_as_seen(
         "SELECT t.hashes FROM runbook.tile AS t \
          WHERE t.level OPERATOR(pg_catalog.=) $1::pg_catalog.int2 AND t.index OPERATOR(pg_catalog.=) $2",
         &[level_number(level)?.into(), signed(index)?.into()],
@@ -85,14 +85,14 @@ pub fn partial(level: u32, index: u64) -> Result<Vec<Hash>> {
     let (from, to) = (signed(index * 256)?, signed(index * 256 + 256)?);
     let each = |row: &super::Row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?));
     let rows = match level.checked_sub(1) {
-        None => read(
+        None => read_as_seen(
             "SELECT l.position, l.leaf_hash FROM runbook.entry AS l \
              WHERE l.position OPERATOR(pg_catalog.>=) $1 AND l.position OPERATOR(pg_catalog.<) $2 \
              ORDER BY l.position USING OPERATOR(pg_catalog.<)",
             &[from.into(), to.into()],
             each,
         ),
-        Some(below) => read(
+        Some(below) => read_as_seen(
             "SELECT t.index, t.root FROM runbook.tile AS t WHERE t.level OPERATOR(pg_catalog.=) $3::pg_catalog.int2 \
                  AND t.index OPERATOR(pg_catalog.>=) $1 AND t.index OPERATOR(pg_catalog.<) $2 \
              ORDER BY t.index USING OPERATOR(pg_catalog.<)",
@@ -113,7 +113,7 @@ pub fn partial(level: u32, index: u64) -> Result<Vec<Hash>> {
 
 /// The last whole tile of leaves that is stored.
 pub fn last_tile() -> Result<Option<u64>> {
-    let rows = read(
+    let rows = read_as_seen(
         "SELECT t.index FROM runbook.tile AS t WHERE t.level OPERATOR(pg_catalog.=) 0 \
          ORDER BY t.index USING OPERATOR(pg_catalog.>) LIMIT 1",
         &[],
@@ -132,7 +132,7 @@ pub fn insert_tile(level: u32, index: u64, root: &Hash, hashes: &[Hash]) -> Resu
 
 /// The id of the first entry: which ledger this is.
 pub fn ledger_id() -> Result<Option<String>> {
-    let first = read(
+    let first = read_as_seen(
         "SELECT l.entry_id::pg_catalog.text FROM runbook.entry AS l WHERE l.position OPERATOR(pg_catalog.=) 0",
         &[],
         |row| row.get::<String>(1),
@@ -141,7 +141,7 @@ pub fn ledger_id() -> Result<Option<String>> {
         return Ok(Some(id));
     }
     // Archived: the entry about that says so, sealed or not.
-    let archived = read(
+    let archived = read_as_seen(
         "SELECT l.payload::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'ledger' FROM ( \
              SELECT u.payload, u.recorded_at FROM runbook.unsealed AS u WHERE u.kind OPERATOR(pg_catalog.=) 'ledger.archived' \
              UNION ALL SELECT e.payload, e.recorded_at FROM runbook.entry AS e \
@@ -155,15 +155,16 @@ pub fn ledger_id() -> Result<Option<String>> {
 
 /// How many entries have no position yet, and when the oldest of them was recorded.
 pub fn unsealed() -> Result<(i64, Option<pgrx::datum::TimestampWithTimeZone>)> {
-    let rows = read("SELECT pg_catalog.count(*), pg_catalog.min(u.recorded_at) FROM runbook.unsealed AS u", &[], |row| {
-        Ok((row.get::<i64>(1)?, row.maybe(2)?))
-    })?;
+    let rows =
+        read_as_seen("SELECT pg_catalog.count(*), pg_catalog.min(u.recorded_at) FROM runbook.unsealed AS u", &[], |row| {
+            Ok((row.get::<i64>(1)?, row.maybe(2)?))
+        })?;
     Ok(rows.into_iter().next().unwrap_or((0, None)))
 }
 
 /// How many entries have no position yet, and how many seconds the oldest of them has waited.
 pub fn waiting() -> Result<(i64, i64)> {
-    let rows = read(
+    let rows = read_as_seen(
         "SELECT pg_catalog.count(*), COALESCE(EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \
              pg_catalog.min(u.recorded_at)), 0)::pg_catalog.int8 FROM runbook.unsealed AS u",
         &[],
@@ -174,7 +175,7 @@ pub fn waiting() -> Result<(i64, i64)> {
 
 /// The first position that is still here.
 pub fn first_position() -> Result<u64> {
-    let rows = read(
+    let rows = read_as_seen(
         "SELECT l.position FROM runbook.entry AS l ORDER BY l.position USING OPERATOR(pg_catalog.<) LIMIT 1",
         &[],
         |row| row.get::<i64>(1),
@@ -184,7 +185,7 @@ pub fn first_position() -> Result<u64> {
 
 /// Up to `limit` sealed entries from a position on.
 pub fn entries(from: u64, limit: i64) -> Result<Vec<Sealed>> {
-    read(
+    read_as_seen(
         "SELECT l.position, l.epoch, l.entry_id::pg_catalog.text, \
              (EXTRACT(epoch FROM l.recorded_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, l.kind, l.payload, l.leaf_hash \
          FROM runbook.entry AS l WHERE l.position OPERATOR(pg_catalog.>=) $1 \
@@ -206,7 +207,7 @@ pub fn entries(from: u64, limit: i64) -> Result<Vec<Sealed>> {
 
 /// Entries that have no position yet, in the order in which they would get one.
 pub fn unsealed_entries() -> Result<Vec<Sealed>> {
-    read(
+    read_as_seen(
         "SELECT u.entry_id::pg_catalog.text, \
              (EXTRACT(epoch FROM u.recorded_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, u.kind, u.payload, u.leaf_hash \
          FROM runbook.unsealed AS u \
