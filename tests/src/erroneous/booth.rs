@@ -172,7 +172,8 @@ impl<'a> Booth<'a> {
         };
         let bare = match way {
             Way::Submit | Way::Permit => vec![],
-            Way::Upgrade => within("SET ROLE app_owner", Way::Simple.steps(&sql)),
+            // A revision leaves no prepared statement to the next one.
+            Way::Upgrade => within("DEALLOCATE ALL; SET ROLE app_owner", Way::Simple.steps(&sql)),
             _ => within("", way.steps(&sql)),
         };
         Case { before, way, ours: within("", way.steps(&sql)), bare, sql }
