@@ -26,6 +26,7 @@ pgrx::pg_module_magic!();
 /// Called by PostgreSQL when it loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::panics::take_no_backtraces();
     guard::enforcement::define_parameters();
     pg::fault::define_parameter();
     pg::identity::reserve_parameters();

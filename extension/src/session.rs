@@ -6,7 +6,7 @@
 
 use crate::code::Reached;
 use crate::pg::identity::{Moment, moment};
-use crate::pg::triggers::permission_changes;
+use crate::pg::triggers::{permission_changes, permission_ends};
 use runbook_core::action::{Action, Class};
 use runbook_core::identity::{Address, Events, History, Identity};
 use runbook_core::manifest::{Cover, Manifest};
@@ -154,6 +154,7 @@ pub fn enter(coverage: Coverage) -> Scope {
 
 /// What the revision's next statement declares: it covers that statement, and not what another one's code reaches.
 pub fn declare(manifest: Manifest) {
+    permission_changes();
     COVERAGE.with_borrow_mut(|coverage| {
         if let Some(coverage) = coverage {
             coverage.manifest = manifest;
@@ -205,5 +206,7 @@ pub fn break_glass() -> Option<BreakGlass> {
 
 /// Breaks the glass, or puts a new one in.
 pub fn set_break_glass(glass: Option<BreakGlass>) {
+    permission_changes();
+    permission_ends(glass.as_ref().map_or(i64::MAX, |glass| glass.until));
     BREAK_GLASS.set(glass);
 }

@@ -39,6 +39,29 @@ impl Desk {
 }
 
 #[test]
+fn an_approved_delete_opens_the_table_for_itself_alone() {
+    let desk = Desk::new();
+    let mut admin = desk.server.connect("app", "postgres");
+    admin
+        .batch_execute(
+            "CREATE TABLE many (id int); INSERT INTO many SELECT generate_series(1, 100); ALTER TABLE many OWNER TO app_owner; \
+             SELECT runbook.protect_table('many', 10)",
+        )
+        .unwrap();
+    for (id, second) in [
+        ("a001", "DO $$ BEGIN DELETE FROM many; END $$"),
+        ("a002", "CREATE FUNCTION wipe() RETURNS void LANGUAGE sql AS 'DELETE FROM many'; SELECT wipe()"),
+    ] {
+        let wipes = revision(id, &[], &format!("DELETE FROM many WHERE id <= 20; {second}"), "");
+        submit(&mut desk.server.connect("app", "alice"), &wipes).unwrap();
+        desk.server.connect("app", "bob").batch_execute(&format!("SELECT runbook.approve('{id}')")).unwrap();
+        let error = desk.server.connect("app", "app").batch_execute(&format!("SELECT runbook.upgrade('{id}')")).unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "42501", "{second}: {error:?}");
+        assert_eq!(admin.query_one("SELECT count(*) FROM many", &[]).unwrap().get::<_, i64>(0), 100, "{second}");
+    }
+}
+
+#[test]
 fn an_approver_finds_reads_and_approves_on_the_command_line() {
     let desk = Desk::new();
     let drop_old = revision("a001", &[], "ALTER TABLE orders DROP COLUMN old", "ALTER TABLE orders ADD COLUMN old text");

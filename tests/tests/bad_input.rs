@@ -190,6 +190,14 @@ fn null_is_refused_by_whatever_changes_something_or_vouches_for_it() {
             }
         }
     }
+    for time in ["23:59:60", "24:00", "24:00:00", "12:00:60", "-1:00", "", "noon"] {
+        for (opens, closes) in [(time, "03:00"), ("22:00", time)] {
+            let sql = format!(
+                "SELECT runbook.set_maintenance_window('w', ARRAY['destructive'], 'daily', '{opens}', '{closes}', 'UTC')"
+            );
+            assert_eq!(runbook_tests::sqlstate(admin.batch_execute(&sql)), "22023", "{sql}");
+        }
+    }
     let window = "SELECT runbook.set_maintenance_window('night', ARRAY[NULL], 'daily', '01:00', '02:00', 'UTC')";
     assert_eq!(runbook_tests::sqlstate(admin.simple_query(window)), "22004");
     for revision in ["'{\"revision\": 1e999}'", "('{\"a\":' || repeat('[', 9000) || repeat(']', 9000) || '}')"] {

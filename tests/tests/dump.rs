@@ -35,6 +35,36 @@ fn a_restored_copy_verifies_and_is_inert_until_it_is_activated() {
     }
 }
 
+#[test]
+fn protected_tables_are_protected_in_what_is_restored() {
+    let server = Server::start();
+    let mut admin = server.database("app");
+    server.connect("postgres", "postgres").batch_execute("CREATE DATABASE restored").unwrap();
+    admin
+        .batch_execute(
+            "CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 100); CREATE TABLE p (k int) PARTITION BY LIST (k); \
+             CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2); \
+             INSERT INTO p SELECT g % 2 + 1 FROM generate_series(1, 16) AS g; \
+             SELECT runbook.protect_table('t', 10), runbook.protect_table('p', 10); SELECT runbook.activate()",
+        )
+        .unwrap();
+    let file = server.directory().join("app.dump").display().to_string();
+    succeed(server.program("pg_dump").args(["-d", "app", "--format", "custom", "-f", &file]));
+    succeed(server.program("pg_restore").args(["-d", "restored", "--exit-on-error", &file]));
+    let mut copy = server.connect("restored", "postgres");
+    copy.batch_execute("SELECT runbook.activate()").unwrap();
+    for (sql, passes) in [
+        ("DELETE FROM t", false),
+        ("DELETE FROM t WHERE id <= 10", true),
+        ("DELETE FROM p", false),
+        ("DELETE FROM p1", true),
+        ("TRUNCATE t", false),
+    ] {
+        let result = copy.batch_execute(sql);
+        assert_eq!(result.is_ok(), passes, "{sql}: {result:?}");
+    }
+}
+
 /// It reads every column of type oid, and would need privileges that only the runbook has.
 #[test]
 fn vacuumlo_runs_for_an_ordinary_login() {

@@ -5,6 +5,7 @@ use crate::error::refusal;
 use crate::guard::control;
 use crate::ledger;
 use crate::store::{clock, settings};
+use chrono::Timelike;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::action::Class;
@@ -49,7 +50,9 @@ fn set_maintenance_window(
     };
     let time = |text: &str| {
         let text = text.trim();
-        text.parse().or_else(|_| format!("{text}:00").parse()).ok()
+        let time: Option<chrono::NaiveTime> = text.parse().or_else(|_| format!("{text}:00").parse()).ok();
+        // PostgreSQL takes a leap second for the next minute, and that of midnight is no time of a day.
+        time.filter(|time| time.nanosecond() < 1_000_000_000)
     };
     let (Some(opens_at), Some(closes_at)) = (time(opens), time(closes)) else {
         return wrong("time", &format!("{opens} to {closes}"), "Write times as 22:00.");

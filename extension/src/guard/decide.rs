@@ -122,6 +122,15 @@ fn is_news(action: &Action, when: When) -> bool {
 
 /// Records what passes and fires no event trigger, where policy does not simply allow it.
 pub fn record_passing(tag: &str, actions: &[Action]) -> store::Result<()> {
+    record_passing_as(tag, actions, actions.iter().any(Action::outlasts_rollback))
+}
+
+/// The same outside of the transaction, before the statement does anything.
+pub fn record_passing_at_once(tag: &str, actions: &[Action]) -> store::Result<()> {
+    record_passing_as(tag, actions, true)
+}
+
+fn record_passing_as(tag: &str, actions: &[Action], at_once: bool) -> store::Result<()> {
     let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary && action.verb != "lock").cloned().collect();
     if lasting.is_empty() || session::is_applying() {
         return Ok(());
@@ -141,7 +150,7 @@ pub fn record_passing(tag: &str, actions: &[Action]) -> store::Result<()> {
         verdict: "record",
         ..StatementFacts::default()
     };
-    ledger::record_statement(facts, lasting.iter().any(Action::outlasts_rollback))
+    ledger::record_statement(facts, at_once)
 }
 
 /// Records that a statement begins which commits in parts: if it is cancelled, what it has done so far stays, and no event tells of it.

@@ -5,6 +5,7 @@
 //! records DDL outside revisions.
 
 use crate::error::refusal;
+use crate::guard::begun;
 use crate::guard::classify::classify;
 use crate::guard::decide::{When, decide, record_beginning, statement_text};
 use crate::guard::enforcement::{self, Enforcement};
@@ -48,20 +49,32 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     if let Some(extension) = extension_of_the_script() {
         return if event.tag.starts_with("DROP") { remember_members(&[extension]) } else { Ok(()) };
     }
-    if is_own_sql() || decided && session::covering(|coverage| coverage.is_none()) && event.tag != "DROP EXTENSION" {
+    if is_own_sql() {
+        return Ok(());
+    }
+    if decided && session::covering(|coverage| coverage.is_none()) && event.tag != "DROP EXTENSION" {
+        if event.is_judged_under_lock() && Enforcement::current()? != Enforcement::Off {
+            let reading = event.reading();
+            return if reading.unresolved {
+                Ok(())
+            } else {
+                begun::settle(&event, reading, None, |reading, actions| judge(&event, reading, actions, When::During))
+            };
+        }
         return Ok(());
     }
     if event.comes_first() {
         transaction::keep_without_id();
     }
-    let Reading { command, unresolved } = event.reading();
-    if unresolved {
+    let reading = event.reading();
+    let Reading { command, unresolved } = &reading;
+    if *unresolved {
         if !decided {
             event.note_unresolved();
         }
         return Ok(());
     }
-    let actions = classify(&command);
+    let actions = classify(command);
     let extensions = actions.iter().filter(|action| action.verb == "drop" && action.object.kind == "extension");
     let extensions = extensions.filter_map(|action| match action.identity {
         Identity::Is(extension) => Some(extension.object),
@@ -69,7 +82,7 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     });
     remember_members(&extensions.collect::<Vec<_>>())?;
     if session::covering(|coverage| coverage.is_some()) {
-        let named = match &command {
+        let named = match command {
             Command::Create { replace: true, name, .. } => objects::named(&name.name)?,
             Command::Definer { name, .. } => objects::named(&name.name)?,
             Command::Rule { replace: true, name, .. } | Command::Trigger { replace: true, name, .. } => objects::named(name)?,
@@ -82,26 +95,39 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         let before = Before { named, columns: columns.collect() };
         session::covering(|coverage| coverage.map(|coverage| coverage.before = before));
     }
-    if decided {
-        return Ok(());
+    let enforcement = Enforcement::current()?;
+    if !decided {
+        let there: Vec<Action> = actions.iter().filter(|action| is_there(action)).cloned().collect();
+        if enforcement != Enforcement::Off {
+            let damaged = wholeness::damaged_triggers();
+            if !damaged.is_empty() {
+                wholeness::bypassed(&event.tag, &there, &format!("event triggers are damaged: {}", damaged.join(", ")));
+            }
+        } else if enforcement::mode() == "off" && settings::is_active()? {
+            wholeness::bypassed(&event.tag, &there, MODE_OFF);
+        }
+        judge(&event, &reading, &actions, When::Before)?;
+        if enforcement != Enforcement::Off && event.commits_midway() {
+            record_beginning(&event.tag, &there);
+        }
     }
-    // What doesn't exist can't be lost; PostgreSQL says so better, or IF EXISTS asks for silence.
-    let actions: Vec<Action> = actions.into_iter().filter(is_there).collect();
+    let is_unguarded = is_unguarded()?;
+    match event.is_judged_under_lock() && !is_unguarded {
+        true => begun::settle(&event, reading, (!decided).then_some(actions), |reading, actions| {
+            judge(&event, reading, actions, When::During)
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Judges a statement that is about to run. What doesn't exist can't be lost; PostgreSQL says so better, or IF EXISTS asks for silence.
+fn judge(event: &Event, reading: &Reading, actions: &[Action], when: When) -> Result<(), ErrorReport> {
+    let actions: Vec<Action> = actions.iter().filter(|action| is_there(action)).cloned().collect();
     let enforcement = Enforcement::current()?;
     if enforcement != Enforcement::Off {
-        let damaged = wholeness::damaged_triggers();
-        if !damaged.is_empty() {
-            wholeness::bypassed(&event.tag, &actions, &format!("event triggers are damaged: {}", damaged.join(", ")));
-        }
-        protect::check(&event.tag, &command, &actions, enforcement)?;
-    } else if enforcement::mode() == "off" && settings::is_active()? {
-        wholeness::bypassed(&event.tag, &actions, MODE_OFF);
+        protect::check(&event.tag, &reading.command, &actions, enforcement)?;
     }
-    decide(&event.tag, &actions, When::Before)?;
-    if enforcement != Enforcement::Off && event.commits_midway() {
-        record_beginning(&event.tag, &actions);
-    }
-    Ok(())
+    decide(&event.tag, &actions, when)
 }
 
 #[pg_extern(
@@ -142,7 +168,8 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     let temporary = schema.starts_with("pg_temp");
     let found = Address::relation(oid);
     let name = Name { schema: Some(schema), temporary, identity: Identity::Is(found), ..Name::bare(name) };
-    let declared = classify(&event.command());
+    // The catalog has the new types already.
+    let declared = begun::of(&event).map_or_else(|| classify(&event.command()), |begun| begun.actions);
     let rewrite = Action::on("rewrite", Class::Blocking, "table", &name);
     if session::covering(|coverage| coverage.is_none()) {
         // An heir, or a table of a type that is altered, loses what the statement's own table loses.
@@ -175,6 +202,7 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     if event.was_unresolved() && !is_own_sql() {
         return unresolved::refuse(&event.tag);
     }
+    begun::check(&event)?;
     if session::covering(|coverage| coverage.is_some()) && !is_in_a_script() {
         check_under_lock(&event)?;
         permits::check_code()?;

@@ -3,6 +3,7 @@
 //! It sees actions, never text, and knows nothing of how revisions are applied: what is permitted at the moment stands
 //! in [`crate::session`].
 
+mod begun;
 pub mod classify;
 pub mod cluster;
 pub mod control;

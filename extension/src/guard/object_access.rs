@@ -1,13 +1,13 @@
 //! Layer 2, objects: what is dropped or emptied without a statement that says so, and DML on what the guard stands on.
 
-use crate::guard::decide::{When, decide, record_passing};
+use crate::guard::decide::{When, decide, record_passing, record_passing_at_once};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::{cluster, protect};
 use crate::pg::bind::{DATABASES, TABLESPACES};
 use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::pg::objects;
 use crate::pg::own::{is_installed, is_own};
-use crate::pg::transaction::Looking;
+use crate::pg::transaction::{Looking, WithoutId};
 use crate::session;
 use crate::store::{self, settings};
 use runbook_core::action::{Action, Class};
@@ -150,17 +150,23 @@ pub fn called(function: u32, name: &'static str) {
     report(judge_call(function, name));
 }
 
-fn judge_call(function: u32, name: &'static str) -> store::Result<()> {
+fn judge_call(function: u32, bare: &'static str) -> store::Result<()> {
     if !is_installed() || Enforcement::current()? == Enforcement::Off {
         return Ok(());
     }
     // Collations can only come; slots and origins hold back or skip what replication sends.
-    let class = if name == "pg_import_system_collations" { Class::Additive } else { Class::Control };
+    let class = if bare == "pg_import_system_collations" { Class::Additive } else { Class::Control };
     let found = Identity::Is(Address { class: FUNCTIONS, object: function, part: 0 });
-    let name = Name { schema: Some("pg_catalog".to_owned()), identity: found, ..Name::bare(name) };
+    let name = Name { schema: Some("pg_catalog".to_owned()), identity: found, ..Name::bare(bare) };
+    // A slot is no part of a transaction, and a logical one can't be made in one that has written.
+    let is_slot = bare.contains("_slot");
+    let _without = is_slot.then(WithoutId::enter);
     let action = Action::on("run", class, "function", &name);
     decide("SELECT", std::slice::from_ref(&action), When::During)?;
-    record_passing("SELECT", std::slice::from_ref(&action))
+    match is_slot {
+        true => record_passing_at_once("SELECT", std::slice::from_ref(&action)),
+        false => record_passing("SELECT", std::slice::from_ref(&action)),
+    }
 }
 
 /// An object that the cluster shares has been created: what a revision has made is its own.

@@ -24,11 +24,7 @@ fn name_of(table: u32) -> Option<Name> {
 ///
 /// # Errors
 /// 42501.
-pub fn too_many_rows(table: u32, tree: u32, limit: i64, tag: &'static str) -> Result<(), ErrorReport> {
-    // A table that has left the tree under which its trigger counts is on its own.
-    if table != tree && !protected::tree(tree)?.iter().any(|member| member.table == table) {
-        return Ok(());
-    }
+pub fn too_many_rows(table: u32, limit: i64, tag: &'static str) -> Result<(), ErrorReport> {
     let Some(name) = name_of(table) else { return Ok(()) };
     let action = Action::many_rows(&name);
     decide(tag, &[action], When::Before).map_err(|report| match report.hint() {

@@ -490,7 +490,7 @@ fn control_call(statement: &pg_sys::SelectStmt) -> Option<Name> {
     // SAFETY: the tag says so.
     let call = unsafe { &*call.cast::<pg_sys::FuncCall>() };
     let name = name_of(strings(call.funcname));
-    let ours = name.schema.as_deref() == Some("runbook") && CONTROL.contains(&name.name.as_str());
+    let ours = name.schema.as_deref() == Some(OUR_SCHEMA) && CONTROL.contains(&name.name.as_str());
     let constant = items(call.args).into_iter().all(is_constant);
     let plain = call.agg_filter.is_null() && call.over.is_null() && call.agg_order.is_null();
     (ours && constant && plain).then_some(name)
@@ -572,6 +572,13 @@ fn changes(command: &pg_sys::AlterTableCmd, table: &Name) -> Vec<Change> {
     // SAFETY: the tag says so.
     let column = unsafe { &*command.def.cast::<pg_sys::ColumnDef>() };
     constraints::of_column(column, &table.name, own)
+}
+
+const OUR_SCHEMA: &str = "runbook";
+
+/// What a statement puts into a schema, of which only that it is ours matters.
+fn into_our_schema(schema: String, name: &str) -> Name {
+    if schema == OUR_SCHEMA { Name { schema: Some(schema), ..Name::bare(name) } } else { Name::default() }
 }
 
 /// A statement, with the programs and files of the server that options of foreign tables, servers and the like make it reach.
@@ -742,8 +749,10 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
                 return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
             }
             NodeTag::T_ImportForeignSchemaStmt => {
-                let options = (*node.cast::<pg_sys::ImportForeignSchemaStmt>()).options;
-                return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
+                let statement = &*node.cast::<pg_sys::ImportForeignSchemaStmt>();
+                let name = into_our_schema(text(statement.local_schema), "*");
+                let own = Command::Create { kind: "foreign table".to_owned(), name, replace: false };
+                return Some(with_outside(own, [statement.options].into_iter()));
             }
             NodeTag::T_CreateForeignTableStmt => {
                 let statement = &*node.cast::<pg_sys::CreateForeignTableStmt>();
@@ -759,7 +768,18 @@ unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             NodeTag::T_CreateEnumStmt => (name_of(strings((*node.cast::<pg_sys::CreateEnumStmt>()).typeName)), false),
             NodeTag::T_CreateDomainStmt => (name_of(strings((*node.cast::<pg_sys::CreateDomainStmt>()).domainname)), false),
             NodeTag::T_CreateSchemaStmt => (Name::bare(text((*node.cast::<pg_sys::CreateSchemaStmt>()).schemaname)), false),
-            NodeTag::T_CreateExtensionStmt => (Name::bare(text((*node.cast::<pg_sys::CreateExtensionStmt>()).extname)), false),
+            NodeTag::T_CreateExtensionStmt => {
+                let statement = &*node.cast::<pg_sys::CreateExtensionStmt>();
+                let name = text(statement.extname);
+                let schema = items(statement.options).into_iter().find_map(|option| {
+                    let option = &*option.cast::<pg_sys::DefElem>();
+                    (text(option.defname) == "schema").then(|| string(option.arg))
+                });
+                match schema {
+                    Some(schema) if schema == OUR_SCHEMA => (into_our_schema(schema, &name), false),
+                    _ => (Name::bare(name), false),
+                }
+            }
             NodeTag::T_CreateTableAsStmt => {
                 let into = (*node.cast::<pg_sys::CreateTableAsStmt>()).into;
                 (if into.is_null() { Name::default() } else { new_relation((*into).rel) }, false)
@@ -886,9 +906,6 @@ fn by_tag(node_tag: NodeTag, tag: String) -> Command {
         | T_CreateUserMappingStmt => Command::Create { kind: kind_from(&tag), name: Name::default(), replace: false },
         T_AlterDefaultPrivilegesStmt | T_AlterPolicyStmt | T_SecLabelStmt => Command::Protection { tag },
         // It creates tables like any other; each fires its own events.
-        T_ImportForeignSchemaStmt => {
-            Command::Create { kind: "foreign table".to_owned(), name: Name::default(), replace: false }
-        }
         T_AlterCollationStmt
         | T_AlterDatabaseRefreshCollStmt
         | T_AlterFdwStmt

@@ -3,7 +3,7 @@
 use crate::pg::caught::text;
 use crate::pg::commands::{self, Reading};
 use crate::pg::hooks::{self, Place};
-use crate::pg::{alone, fault, ffi, nodes};
+use crate::pg::{alone, fault, ffi, lock, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use runbook_core::command::Command;
@@ -13,6 +13,17 @@ use std::ffi::CStr;
 thread_local! {
     /// Statements of the transaction that could not be read, by the place where they started and the address of their trees.
     static UNRESOLVED: RefCell<Vec<(Place, usize)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A statement that is being executed: where the session is, and the address of its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statement(Place, usize);
+
+impl Statement {
+    /// Whether it may still be executed.
+    pub fn goes_on(&self) -> bool {
+        self.0.is_current()
+    }
 }
 
 /// One firing of an event trigger.
@@ -32,6 +43,26 @@ impl Event {
     /// What the statement would do, as far as its names mean anything.
     pub fn command(&self) -> Command {
         self.reading().command
+    }
+
+    /// Its parse tree.
+    pub fn tree(&self) -> nodes::NodePtr {
+        self.tree
+    }
+
+    /// Which statement it is, for as long as it is executed.
+    pub fn statement(&self) -> Statement {
+        Statement(Place::here(), self.tree.addr())
+    }
+
+    /// Whether what it does depends on what a relation is that it names, and is judged again under the lock.
+    pub fn is_judged_under_lock(&self) -> bool {
+        lock::is_settled_by_lock(self.tree)
+    }
+
+    /// Whether it gives what it names another name or schema.
+    pub fn renames(&self) -> bool {
+        [NodeTag::T_RenameStmt, NodeTag::T_AlterObjectSchemaStmt].contains(&nodes::tag(self.tree))
     }
 
     /// Takes note that the statement could not be read and passes for now.

@@ -29,25 +29,37 @@ unsafe extern "C-unwind" fn event_triggers_changed(_argument: pg_sys::Datum, _ca
 const RULES: [&std::ffi::CStr; 4] = [c"activation", c"setting", c"policy_rule", c"maintenance_window"];
 
 thread_local! {
+    /// The OIDs of these tables when they were last looked up; all zero where there are none.
     static RULE_TABLES: std::cell::Cell<[u32; RULES.len()]> = const { std::cell::Cell::new([0; RULES.len()]) };
+    /// Whether they may have been made again since.
+    static RULE_TABLES_MOVED: std::cell::Cell<bool> = const { std::cell::Cell::new(true) };
     static RULES_VERSION: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// A number that changes whenever the rules may have changed. What was read under the same number is what is committed now.
 pub fn rules_version() -> u64 {
-    // SAFETY: the callback counts and does nothing else; look-ups in catalog caches with missing_ok, inside a transaction.
+    // SAFETY: the callback sets numbers and does nothing else; look-ups in catalog caches with missing_ok, inside a transaction.
     unsafe {
         if RULES_VERSION.get() == 0 {
             RULES_VERSION.set(1);
             pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0));
         }
-        if RULE_TABLES.get().contains(&0) {
+        pg_sys::AcceptInvalidationMessages();
+        // A change that is announced during the look-up asks for another one.
+        while RULE_TABLES_MOVED.replace(false) || RULE_TABLES.get().contains(&0) {
             let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
-            if schema != pg_sys::InvalidOid {
-                RULE_TABLES.set(RULES.map(|name| pg_sys::get_relname_relid(name.as_ptr(), schema).to_u32()));
+            let oid = |name: &std::ffi::CStr| match schema {
+                pg_sys::InvalidOid => 0,
+                _ => pg_sys::get_relname_relid(name.as_ptr(), schema).to_u32(),
+            };
+            let found = RULES.map(oid);
+            if RULE_TABLES.replace(found) != found {
+                RULES_VERSION.set(RULES_VERSION.get() + 1);
+            }
+            if found.contains(&0) && !RULE_TABLES_MOVED.get() {
+                break;
             }
         }
-        pg_sys::AcceptInvalidationMessages();
     }
     RULES_VERSION.get()
 }
@@ -56,8 +68,8 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
     let relation = relation.to_u32();
     if relation == 0 || RULE_TABLES.get().contains(&relation) {
         RULES_VERSION.set(RULES_VERSION.get() + 1);
-        // It may be gone, with the extension: the names are looked up again.
-        RULE_TABLES.set([0; RULES.len()]);
+        // It may be gone, with the extension. Until it is looked up, the OID that is known counts: what changes meanwhile must not be missed.
+        RULE_TABLES_MOVED.set(true);
     }
 }
 

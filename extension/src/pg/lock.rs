@@ -167,6 +167,17 @@ pub fn needed(tree: NodePtr, command: &Command) -> Vec<(u32, i32)> {
                 let mut all = one(name, pg_sys::AlterTableGetLockLevel(statement.cmds));
                 for subcommand in nodes::items(statement.cmds) {
                     let definition = (*subcommand.cast::<pg_sys::AlterTableCmd>()).def;
+                    // Of indexes, PostgreSQL locks the tables first.
+                    let of_table = statement.objtype == pg_sys::ObjectType::OBJECT_TABLE;
+                    if of_table && nodes::tag(definition) == NodeTag::T_PartitionCmd {
+                        let partition = &*definition.cast::<pg_sys::PartitionCmd>();
+                        let mode = if partition.concurrent { pg_sys::ShareUpdateExclusiveLock as i32 } else { exclusive };
+                        all.extend(one(&nodes::relation(partition.name), mode));
+                    }
+                    // INHERIT.
+                    if nodes::tag(definition) == NodeTag::T_RangeVar {
+                        all.extend(one(&nodes::relation(definition.cast()), pg_sys::ShareUpdateExclusiveLock as i32));
+                    }
                     if nodes::tag(definition) == NodeTag::T_Constraint {
                         let referenced = (*definition.cast::<pg_sys::Constraint>()).pktable;
                         all.extend(one(&nodes::relation(referenced), pg_sys::ShareRowExclusiveLock as i32));
@@ -182,10 +193,77 @@ pub fn needed(tree: NodePtr, command: &Command) -> Vec<(u32, i32)> {
                 one(name, exclusive)
             }
             (Command::CreateIndex { table, concurrently: false, .. }, _) => one(table, pg_sys::ShareLock as i32),
+            (Command::Rule { table, .. }, _) => one(table, exclusive),
             (Command::Trigger { table, .. }, _) => one(table, pg_sys::ShareRowExclusiveLock as i32),
             _ => vec![],
         }
     }
+}
+
+/// Whether what a statement does depends on what the relation is that it names, and waits for a lock of it.
+pub fn is_settled_by_lock(tree: NodePtr) -> bool {
+    use pg_sys::NodeTag::*;
+    if nodes::tag(tree) == T_CreateStmt {
+        // SAFETY: the tag says so.
+        return unsafe { !(*tree.cast::<pg_sys::CreateStmt>()).inhRelations.is_null() };
+    }
+    [
+        T_AlterTableStmt,
+        T_RenameStmt,
+        T_AlterObjectSchemaStmt,
+        T_AlterSeqStmt,
+        T_RuleStmt,
+        T_CreateTrigStmt,
+        T_IndexStmt,
+        T_CreatePolicyStmt,
+        T_AlterPolicyStmt,
+        T_RefreshMatViewStmt,
+    ]
+    .contains(&nodes::tag(tree))
+}
+
+/// The relations that such a statement names, by OID, with the mode in which PostgreSQL locks each, in its order.
+pub fn settling(tree: NodePtr, command: &Command) -> Vec<(u32, i32)> {
+    use pg_sys::{NodeTag, ObjectType};
+    let exclusive = pg_sys::AccessExclusiveLock as i32;
+    let one = |relation: *mut pg_sys::RangeVar, mode: i32| match nodes::relation(relation).identity {
+        Identity::Is(found) if found.class == CLASS_CATALOG => Some((found.object, mode)),
+        _ => None,
+    };
+    // SAFETY: each arm casts to the struct that its node tag names.
+    let (relation, mode) = unsafe {
+        match nodes::tag(tree) {
+            NodeTag::T_CreateStmt => {
+                let parents = nodes::items((*tree.cast::<pg_sys::CreateStmt>()).inhRelations);
+                let mode = pg_sys::ShareUpdateExclusiveLock as i32;
+                return parents.into_iter().filter_map(|parent| one(parent.cast(), mode)).collect();
+            }
+            NodeTag::T_RenameStmt => {
+                let statement = &*tree.cast::<pg_sys::RenameStmt>();
+                let of_index = statement.renameType == ObjectType::OBJECT_INDEX;
+                (statement.relation, if of_index { pg_sys::ShareUpdateExclusiveLock as i32 } else { exclusive })
+            }
+            NodeTag::T_AlterObjectSchemaStmt => ((*tree.cast::<pg_sys::AlterObjectSchemaStmt>()).relation, exclusive),
+            NodeTag::T_AlterSeqStmt => ((*tree.cast::<pg_sys::AlterSeqStmt>()).sequence, pg_sys::ShareRowExclusiveLock as i32),
+            NodeTag::T_CreateTrigStmt => {
+                ((*tree.cast::<pg_sys::CreateTrigStmt>()).relation, pg_sys::ShareRowExclusiveLock as i32)
+            }
+            NodeTag::T_IndexStmt => {
+                let statement = &*tree.cast::<pg_sys::IndexStmt>();
+                let mode = if statement.concurrent { pg_sys::ShareUpdateExclusiveLock } else { pg_sys::ShareLock };
+                (statement.relation, mode as i32)
+            }
+            NodeTag::T_CreatePolicyStmt => ((*tree.cast::<pg_sys::CreatePolicyStmt>()).table, exclusive),
+            NodeTag::T_AlterPolicyStmt => ((*tree.cast::<pg_sys::AlterPolicyStmt>()).table, exclusive),
+            NodeTag::T_RefreshMatViewStmt => {
+                let statement = &*tree.cast::<pg_sys::RefreshMatViewStmt>();
+                let mode = if statement.concurrent { pg_sys::ExclusiveLock as i32 } else { exclusive };
+                (statement.relation, mode)
+            }
+            _ => return needed(tree, command),
+        }
+    };
+    one(relation, mode).into_iter().collect()
 }
 
 /// Locks tables in the order of their OIDs, each in the strongest mode that is asked for, where it belongs to the role in force: nobody
@@ -211,6 +289,21 @@ pub fn tables<'a>(needed: impl IntoIterator<Item = &'a (u32, i32)>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Locks tables in this order, if the first belongs to the role in force: PostgreSQL does the same next.
+///
+/// # Panics
+/// With PostgreSQL's error: 55P03, 40P01 or 57014.
+pub fn own(needed: &[(u32, i32)]) {
+    // A partition and a referenced table are locked before anybody asks whose they are.
+    if !needed.first().is_some_and(|(table, _)| is_owner(pg_sys::Oid::from(*table))) {
+        return;
+    }
+    for (table, mode) in needed {
+        // SAFETY: locked to the end of the transaction; a table that is gone meanwhile is no error.
+        unsafe { pg_sys::LockRelationOid(pg_sys::Oid::from(*table), *mode) };
+    }
 }
 
 fn is_owner(table: pg_sys::Oid) -> bool {

@@ -44,6 +44,7 @@ pub mod memory;
 pub mod nodes;
 pub mod objects;
 pub mod own;
+pub mod panics;
 pub mod parameters;
 pub mod procedure;
 pub mod protect;

@@ -53,6 +53,23 @@ pub fn keep_without_id() {
     WITHOUT_ID.set(alone);
 }
 
+/// While it lives, nothing of ours gives the transaction an id.
+pub struct WithoutId(bool);
+
+impl WithoutId {
+    /// From here on.
+    pub fn enter() -> Self {
+        current();
+        Self(WITHOUT_ID.replace(true))
+    }
+}
+
+impl Drop for WithoutId {
+    fn drop(&mut self) {
+        WITHOUT_ID.set(self.0);
+    }
+}
+
 /// Whether the transaction must not be given an id now.
 pub fn stays_without_id() -> bool {
     WITHOUT_ID.get()

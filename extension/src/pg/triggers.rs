@@ -6,7 +6,8 @@ use crate::error::refusal;
 use crate::pg::caught::text;
 use crate::pg::hooks::local_transaction;
 use crate::pg::identity::{Moment, moment};
-use crate::pg::{entry, fault, nodes};
+use crate::pg::latest::rules_version;
+use crate::pg::{clock, entry, fault, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -24,11 +25,15 @@ struct Counts {
 }
 
 /// A statement, and the permission under which it runs: what is allowed ends with either.
-type Statement = (Moment, u64);
+type Statement = (Moment, Permission);
+
+/// How often permissions have changed, the version of the rules, and whether the time of the present permission is up.
+type Permission = (u64, u64, bool);
 
 thread_local! {
     static COUNTS: RefCell<Counts> = RefCell::default();
     static PERMISSION: Cell<u64> = const { Cell::new(0) };
+    static PERMISSION_ENDS: Cell<i64> = const { Cell::new(i64::MAX) };
 }
 
 /// Says that another permission is in force from here on, or none any more.
@@ -36,8 +41,13 @@ pub fn permission_changes() {
     PERMISSION.set(PERMISSION.get() + 1);
 }
 
-fn permission() -> u64 {
-    PERMISSION.get()
+/// Says when the permission ends by itself, in microseconds since 1970.
+pub fn permission_ends(at: i64) {
+    PERMISSION_ENDS.set(at);
+}
+
+fn permission() -> Permission {
+    (PERMISSION.get(), rules_version(), clock::micros() >= PERMISSION_ENDS.get())
 }
 
 /// Counts a row under `tree`; whether it is one too many. What a savepoint takes back has been counted all the same.
@@ -111,7 +121,7 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
             pg_sys::panic::pgrx_extern_c_guard(|| {
                 let allowed = Some((table, (moment(), permission())));
                 if COUNTS.with_borrow(|counts| counts.allowed) != allowed {
-                    raise(entry::too_many_rows(table, tree, limit, if updates { "UPDATE" } else { "DELETE" }));
+                    raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
                     COUNTS.with_borrow_mut(|counts| counts.allowed = allowed);
                 }
             });
