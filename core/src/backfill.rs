@@ -273,6 +273,9 @@ fn replaced(sql: &str, by: impl Fn(&str) -> String) -> String {
     let mut copied = 0;
     for (at, name) in names(sql) {
         out.push_str(&sql[copied..at]);
+        if out.ends_with(|last: char| last.is_alphanumeric() || ['_', '$', '"', '\''].contains(&last) || !last.is_ascii()) {
+            out.push(' ');
+        }
         out.push_str(&by(name));
         copied = at + 1 + name.len();
     }

@@ -20,7 +20,7 @@ const SCENE: &str = "GRANT ALL ON SCHEMA public TO app_owner; SET ROLE app_owner
      SELECT nextval('counter'), nextval('counter'); CREATE VIEW lax.seen AS SELECT 1 AS id; CREATE TABLE lax.strict (x int); CREATE TABLE lax.entry (x int); RESET ROLE; \
      CREATE SCHEMA strict AUTHORIZATION app_owner; SET ROLE app_owner; CREATE TABLE strict.strict (x int); \
      CREATE SEQUENCE strict.counter; SELECT nextval('strict.counter'), nextval('strict.counter'); RESET ROLE; \
-     CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
+     CREATE EXTENSION hstore; CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
      SELECT runbook.set_policy(c, 'require_approval', 1, 'strict.*') FROM unnest(ARRAY['breaking', 'blocking', 'security', 'additive']) AS c; \
      CREATE TABLE loose (k int) PARTITION BY LIST (k); ALTER TABLE loose OWNER TO app_owner; \
      CREATE TABLE loose1 PARTITION OF loose FOR VALUES IN (1); CREATE TABLE loose2 PARTITION OF loose FOR VALUES IN (2); \
@@ -181,6 +181,11 @@ fn a_statement_is_judged_by_what_it_finds_under_its_lock() {
                 "SET LOCAL ROLE other_owner; ALTER TABLE loose1 RENAME TO away; ALTER TABLE loose2 RENAME TO loose1",
                 "ALTER TABLE loose DETACH PARTITION loose1 CONCURRENTLY",
                 "SELECT relispartition FROM pg_class WHERE relname = 'loose1'",
+            ),
+            (
+                "ALTER TABLE lax.entry RENAME TO away",
+                "SET search_path = lax, runbook; ALTER TRIGGER append_only ON entry DEPENDS ON EXTENSION hstore",
+                "SELECT NOT EXISTS (SELECT FROM pg_depend WHERE deptype = 'x')",
             ),
             (
                 "ALTER TABLE lax.entry RENAME TO away",

@@ -174,6 +174,15 @@ fn table_of(header: &Backfill) -> Result<Table, ErrorReport> {
         .ok_or_else(|| refusal("42809", format!("\"{}\" is not a table", header.table), None, None))
 }
 
+/// What becomes of a backfill under whose table's name another one is found.
+fn another_table(header: &Backfill) -> ErrorReport {
+    let detail =
+        "Batches go on behind the last key of the table in which the backfill began; in this one they would leave rows out.";
+    let hint = "Give the tables their names back and resume the job, or cancel it and submit a backfill for this table.";
+    let message = format!("table \"{}\" is not the one in which the backfill began", header.table);
+    refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned()))
+}
+
 /// The columns of a backfill's key, with their types.
 fn key_of(header: &Backfill, table: &Table) -> Result<(Vec<String>, Vec<String>), ErrorReport> {
     let key = if header.key.is_empty() { table.primary_key.clone() } else { header.key.clone() };
@@ -253,6 +262,9 @@ fn batch(
     let start = Instant::now();
     let stored = planned(step)?;
     let (run, pinned, statement) = begin(job, step, &stored, trouble)?;
+    if table_of(&plan.header)?.oid != plan.table.oid {
+        return Err(another_table(&plan.header).into());
+    }
     // A plan made for other bounds may read the whole table.
     set_local(c"plan_cache_mode", c"force_custom_plan");
     set_local(c"lock_timeout", &run.settings.data_lock_timeout());

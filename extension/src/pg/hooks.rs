@@ -13,8 +13,9 @@ use crate::pg::own::is_own_table;
 use crate::pg::{alone, bind, fault, ffi, shared};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
+use runbook_core::command::Command;
 use runbook_core::identity::Address;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
@@ -162,6 +163,10 @@ impl Statement {
 }
 
 thread_local! {
+    static LOCKING: RefCell<Option<Command>> = const { RefCell::new(None) };
+}
+
+thread_local! {
     static STATEMENT: Cell<Statement> = const { Cell::new(Statement::NONE) };
     /// Inside a statement whose drops event triggers report.
     static REPORTED: Cell<Place> = const { Cell::new(Place::NOWHERE) };
@@ -293,11 +298,24 @@ unsafe extern "C-unwind" fn on_utility(
         } else {
             None
         };
+        // What LOCK meant when it was judged; kept outside of this frame, which an error leaves without a word.
+        let meant = || commands::read(tree, "LOCK TABLE").command;
+        let locks = nodes::tag(tree) == NodeTag::T_LockStmt && !is_own_sql();
+        if locks {
+            pg_sys::panic::pgrx_extern_c_guard(|| LOCKING.set(Some(meant())));
+        }
         let next = PREVIOUS.get().and_then(|previous| previous.utility).unwrap_or(ffi::standard_ProcessUtility);
         // The tree may be gone with the transaction that it ends.
         let commits_prepared = nodes::tag(tree) == NodeTag::T_TransactionStmt
             && (*tree.cast::<pg_sys::TransactionStmt>()).kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
         next(statement, query, read_only, context, parameters, environment, destination, completion);
+        if locks {
+            guarded(|watch| {
+                if LOCKING.take().is_some_and(|before| before != meant()) {
+                    (watch.utility)(&Utility { tag: "LOCK TABLE".to_owned(), has_events: false, tree });
+                }
+            });
+        }
         if commits_prepared {
             never_raising("after COMMIT PREPARED", || shared::mark_unsealed(None));
         }

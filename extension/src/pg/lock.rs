@@ -211,6 +211,7 @@ pub fn is_settled_by_lock(tree: NodePtr) -> bool {
         T_AlterTableStmt,
         T_RenameStmt,
         T_AlterObjectSchemaStmt,
+        T_AlterObjectDependsStmt,
         T_AlterSeqStmt,
         T_RuleStmt,
         T_CreateTrigStmt,
@@ -244,6 +245,7 @@ pub fn settling(tree: NodePtr, command: &Command) -> Vec<(u32, i32)> {
                 (statement.relation, if of_index { pg_sys::ShareUpdateExclusiveLock as i32 } else { exclusive })
             }
             NodeTag::T_AlterObjectSchemaStmt => ((*tree.cast::<pg_sys::AlterObjectSchemaStmt>()).relation, exclusive),
+            NodeTag::T_AlterObjectDependsStmt => ((*tree.cast::<pg_sys::AlterObjectDependsStmt>()).relation, exclusive),
             NodeTag::T_AlterSeqStmt => ((*tree.cast::<pg_sys::AlterSeqStmt>()).sequence, pg_sys::ShareRowExclusiveLock as i32),
             NodeTag::T_CreateTrigStmt => {
                 ((*tree.cast::<pg_sys::CreateTrigStmt>()).relation, pg_sys::ShareRowExclusiveLock as i32)

@@ -38,7 +38,8 @@ pub struct Moved {
 /// Gives up to `limit` entries that stand behind `from` in their table positions, starting at `end`, oldest first.
 pub fn move_batch(end: End, from: &str, limit: i64) -> Result<Moved> {
     let _taking = Taking::enter();
-    let mut moved = write(
+    let (mut taken, mut last) = (0, None);
+    let rows = write(
         "WITH chosen AS MATERIALIZED ( \
              SELECT c.ctid AS place FROM runbook.unsealed AS c \
              WHERE c.ctid OPERATOR(pg_catalog.>) $4::pg_catalog.text::pg_catalog.tid LIMIT $3), \
@@ -55,13 +56,20 @@ pub fn move_batch(end: End, from: &str, limit: i64) -> Result<Moved> {
              WINDOW own AS (ORDER BY b.recorded_at USING OPERATOR(pg_catalog.<), b.entry_id USING OPERATOR(pg_catalog.<) \
                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) \
              RETURNING position, leaf_hash) \
-         SELECT m.position, m.leaf_hash, (SELECT pg_catalog.max(c.place)::pg_catalog.text FROM chosen AS c) FROM moved AS m",
+         SELECT m.position, m.leaf_hash, (SELECT pg_catalog.max(c.place)::pg_catalog.text FROM chosen AS c), \
+             (SELECT pg_catalog.count(*) FROM batch) FROM (SELECT 1) AS one LEFT JOIN moved AS m ON true",
         &[signed(end.size)?.into(), end.epoch.into(), limit.into(), from.into()],
-        |row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?, row.get::<String>(3)?)),
+        |row| {
+            (taken, last) = (row.get::<i64>(4)?, row.maybe::<String>(3)?);
+            row.maybe::<i64>(1)?.map(|position| Ok((position, hash(row.get(2)?)?))).transpose()
+        },
     )?;
-    moved.sort_unstable_by_key(|(position, ..)| *position);
-    let last = moved.first().map(|(_, _, last)| last.clone());
-    Ok(Moved { leaves: moved.into_iter().map(|(_, hash, _)| hash).collect(), last })
+    let mut moved: Vec<(i64, Hash)> = rows.into_iter().flatten().collect();
+    if i64::try_from(moved.len()) != Ok(taken) {
+        return Err(damaged(format!("{taken} entries were to be sealed, and {} have arrived", moved.len())));
+    }
+    moved.sort_unstable_by_key(|(position, _)| *position);
+    Ok(Moved { leaves: moved.into_iter().map(|(_, hash)| hash).collect(), last })
 }
 
 /// The hashes of a whole tile.
