@@ -288,6 +288,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_parameter_does_not_grow_together_with_the_word_before_it() {
+        let types = ["int".to_owned()];
+        assert_eq!(with_parameters("id BETWEEN:from AND:to", &types), "id BETWEEN CAST($1 AS int) AND CAST($2 AS int)");
+        assert_eq!(with_parameters("(:from)", &types), "(CAST($1 AS int))");
+    }
+
+    #[test]
     fn the_header_is_read_with_its_defaults() {
         let one =
             Backfill::parse("table public.orders; key tenant, \"Id\"; where note IS DISTINCT FROM ';'; pause 50ms").unwrap();

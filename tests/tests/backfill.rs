@@ -253,6 +253,26 @@ fn a_backfill_is_paused_resumed_and_goes_on_with_the_next_key() {
 }
 
 #[test]
+fn another_table_under_the_name_stops_the_job() {
+    let server = Server::start();
+    let tables = format!(
+        "{TABLE}; CREATE TABLE other (id bigint PRIMARY KEY, v int, w int); INSERT INTO other SELECT i, i FROM generate_series(1, 30000) i"
+    );
+    let (mut admin, mut alice, mut app) = scene(&server, "swapped", &tables);
+    let sql = "UPDATE t SET w = coalesce(w, 0) + 1 WHERE id BETWEEN :from AND :to";
+    submit(&mut alice, &backfill("a001", &[], "table t; batch 100; pause 60ms; repeatable no", sql)).unwrap();
+    let job = start(&mut app, "head").unwrap();
+    wait_until(30, "it moves", || number(&mut admin, "SELECT count(*) FROM t WHERE w = 1") > 500);
+    admin.batch_execute("BEGIN; ALTER TABLE t RENAME TO away; ALTER TABLE other RENAME TO t; COMMIT").unwrap();
+    assert_eq!(sqlstate(wait(&mut app, job)), "55000");
+    assert_eq!(number(&mut admin, "SELECT count(w) FROM t"), 0);
+    admin.batch_execute("BEGIN; ALTER TABLE t RENAME TO other; ALTER TABLE away RENAME TO t; COMMIT").unwrap();
+    app.query_one("SELECT runbook.resume($1)", &[&job]).unwrap();
+    wait(&mut app, job).unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = 1"), 10_000);
+}
+
+#[test]
 fn a_backfill_rests_where_it_writes_too_much() {
     let server = Server::start();
     let (mut admin, mut alice, mut app) = scene(

@@ -213,6 +213,28 @@ fn a_standby_reads_and_proves_and_its_promotion_goes_on_with_the_tree() {
 }
 
 #[test]
+fn an_entry_that_does_not_arrive_is_not_given_up() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    admin
+        .batch_execute(
+            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
+             SET runbook.mode = off; CREATE TRIGGER swallow BEFORE INSERT ON runbook.entry FOR EACH ROW EXECUTE FUNCTION swallow(); \
+             RESET runbook.mode; CREATE TABLE t ()",
+        )
+        .unwrap();
+    let waiting = "SELECT count(*) FROM runbook.unsealed";
+    let before: i64 = admin.query_one(waiting, &[]).unwrap().get(0);
+    let error = admin.batch_execute("CALL runbook.seal()").unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert!(error.message().contains("entries were to be sealed, and 0 have arrived"), "{error:?}");
+    assert_eq!(admin.query_one(waiting, &[]).unwrap().get::<_, i64>(0), before);
+    admin.batch_execute("SET runbook.mode = off; DROP TRIGGER swallow ON runbook.entry; RESET runbook.mode").unwrap();
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    is_whole(&mut admin);
+}
+
+#[test]
 fn what_passes_on_a_standby_is_in_its_log() {
     let preload = "shared_preload_libraries=pg_runbook";
     let server = Server::start_with(&["max_wal_senders=4", "wal_level=replica", preload]);
