@@ -241,8 +241,14 @@ pub fn settling(tree: NodePtr, command: &Command) -> Vec<(u32, i32)> {
             }
             NodeTag::T_RenameStmt => {
                 let statement = &*tree.cast::<pg_sys::RenameStmt>();
-                let of_index = statement.renameType == ObjectType::OBJECT_INDEX;
-                (statement.relation, if of_index { pg_sys::ShareUpdateExclusiveLock as i32 } else { exclusive })
+                // ALTER INDEX may name a table, which takes the lock of ALTER TABLE.
+                let indexes = [pg_sys::RELKIND_INDEX, pg_sys::RELKIND_PARTITIONED_INDEX];
+                let is_index = match one(statement.relation, exclusive) {
+                    Some((found, _)) => indexes.contains(&(pg_sys::get_rel_relkind(pg_sys::Oid::from(found)) as u8)),
+                    None => false,
+                };
+                let is_index = is_index && statement.renameType == ObjectType::OBJECT_INDEX;
+                (statement.relation, if is_index { pg_sys::ShareUpdateExclusiveLock as i32 } else { exclusive })
             }
             NodeTag::T_AlterObjectSchemaStmt => ((*tree.cast::<pg_sys::AlterObjectSchemaStmt>()).relation, exclusive),
             NodeTag::T_AlterObjectDependsStmt => ((*tree.cast::<pg_sys::AlterObjectDependsStmt>()).relation, exclusive),
