@@ -265,7 +265,7 @@ impl Site {
         let mut outcome = Ok(());
         for step in escape.steps.iter().filter(tries) {
             outcome = stage.send(&Step { who: old.clone(), ..step.clone() });
-            // Whoever commits in between has no old snapshot afterwards.
+            // After a commit in between, the session has no old snapshot any more.
             if outcome.is_err() {
                 let _ = stage.session(&old).batch_execute("ROLLBACK");
             }
@@ -396,7 +396,7 @@ fn no_snapshot_is_old_enough_to_get_around_the_guard() {
         // A preparation that would wait for the old transaction gives up.
         let mut site = Site::start(preloaded, &["lock_timeout=2s"]);
         for (at, escape) in escapes.iter().enumerate() {
-            // Nothing but the guard itself is younger where nobody prepares anything: some of these stand for the others.
+            // Without preparations only the activation is younger than the snapshot: some of these stand for the others.
             if !everything && at % 8 != 0 && escape.steps.iter().all(|step| step.way != Way::Prepares) {
                 continue;
             }

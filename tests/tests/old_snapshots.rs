@@ -160,23 +160,19 @@ fn a_neighbour_is_guarded_from_its_activation_on() {
             refused += i32::from(said.is_some());
         }
         assert!(refused >= 5, "{refused}");
-        // What is nobody's concern goes on.
+        // Statements about a database that is not guarded pass.
         old.batch_execute("ALTER DATABASE plain SET work_mem = '8MB'; COMMIT").unwrap();
     }
 }
 
 #[test]
 fn a_view_made_since_locks_nothing_of_ours() {
-    for (preload, level) in PRELOAD.into_iter().zip(LEVELS) {
-        let server = Server::start_with(&["fsync=off", preload]);
+    for level in LEVELS {
+        let server = Server::start_with(&["fsync=off", PRELOAD[1]]);
         let mut admin = server.database("app");
         admin.batch_execute(SCENE).unwrap();
         let mut old = begin(&server, "postgres", level);
         admin.batch_execute("CREATE VIEW through AS SELECT * FROM runbook.unsealed").unwrap();
-        if preload == PRELOAD[1] {
-            refuses(&mut old, "LOCK TABLE through IN ACCESS EXCLUSIVE MODE");
-        }
-        drop(old);
-        admin.batch_execute("CREATE TABLE goes_on (x int)").unwrap();
+        refuses(&mut old, "LOCK TABLE through IN ACCESS EXCLUSIVE MODE");
     }
 }

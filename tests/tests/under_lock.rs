@@ -131,7 +131,7 @@ fn a_statement_is_judged_by_what_it_finds_under_its_lock() {
                 "SET search_path = lax, public; ALTER SEQUENCE counter SET SCHEMA lax",
                 "SELECT to_regclass('public.counter') IS NOT NULL",
             ),
-            // The guard's own tables, by somebody who may do anything else.
+            // The guard's own tables, by a superuser.
             (
                 "ALTER TABLE lax.entry RENAME TO away",
                 "SET search_path = lax, runbook; CREATE TRIGGER t BEFORE INSERT ON entry FOR EACH ROW EXECUTE FUNCTION public.swallow()",
@@ -212,6 +212,18 @@ fn a_statement_is_judged_by_what_it_finds_under_its_lock() {
             assert!(is(&mut admin, check), "{preload} {sql}");
         }
     }
+}
+
+#[test]
+fn a_lock_is_judged_by_what_it_has_locked() {
+    let server = start(PRELOAD[1]);
+    let _admin = database(&server, "app");
+    let change = "SET LOCAL ROLE app_owner; ALTER TABLE lax.entry RENAME TO away";
+    let mut session = server.connect("app", "postgres");
+    session.batch_execute("SET search_path = lax, runbook").unwrap();
+    let result =
+        meanwhile(&server, "app", "dba", change, session, |one| one.batch_execute("BEGIN; LOCK TABLE entry IN SHARE MODE"));
+    assert_eq!(sqlstate(result), "42501");
 }
 
 #[test]
