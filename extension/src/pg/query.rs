@@ -44,7 +44,7 @@ impl Row {
     pub fn maybe<T: FromDatum + IntoDatum>(&self, ordinal: usize) -> Result<Option<T>, ErrorReport> {
         let number = c_int::try_from(ordinal).unwrap_or_default();
         let mut is_null = false;
-        // SAFETY: a row of the result at hand, which is freed after the last use of it; PostgreSQL answers NULL for a column that is
+        // SAFETY: a row of a result, which is freed after the last use of it; PostgreSQL answers NULL for a column that is
         // not there. The value is of the type that is given with it, and is copied.
         unsafe {
             let datum = pg_sys::SPI_getbinval(self.tuple, self.shape, number, &raw mut is_null);
@@ -99,7 +99,11 @@ pub fn rows<T, E>(
         let reads_only = is_parallel || sight == Sight::BeforeCommand;
         let held = if snapshot.is_null() { snapshot } else { pg_sys::RegisterSnapshot(snapshot) };
         let out = std::ptr::null_mut();
-        pg_sys::SPI_execute_snapshot(plan, values.as_mut_ptr(), nulls.as_ptr(), held, out, reads_only, true, 0);
+        let code = pg_sys::SPI_execute_snapshot(plan, values.as_mut_ptr(), nulls.as_ptr(), held, out, reads_only, true, 0);
+        // What could not be asked must not look like no rows.
+        if code < 0 {
+            pgrx::error!("SQL of the runbook could not be run ({code}): {sql}");
+        }
         if !held.is_null() {
             pg_sys::UnregisterSnapshot(held);
         }
