@@ -55,7 +55,7 @@ fn set_maintenance_window(
         time.filter(|time| time.nanosecond() < 1_000_000_000)
     };
     let (Some(opens_at), Some(closes_at)) = (time(opens), time(closes)) else {
-        return wrong("time", &format!("{opens} to {closes}"), "Write times as 22:00.");
+        return wrong("time", &format!("{opens} to {closes}"), "Write times as 22:00; midnight is 00:00.");
     };
     // An abbreviation means what a session says that it means.
     if (time_zone != "UTC" && !time_zone.contains('/')) || !clock::time_zone_exists(time_zone)? {

@@ -26,14 +26,15 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Whether the statement named this relation when it was judged, as far as that could be told.
+    /// Whether the statement named this relation when it was judged; true where none of its names could be bound to one.
     fn names(&self, relation: u32) -> bool {
-        let is = |one: &Identity| matches!(one, Identity::Is(found) if found.class == RELATIONS && found.object == relation);
-        self.tables.iter().any(|(table, _)| *table == relation)
-            || self.actions.iter().any(|action| is(&action.identity) || is(&action.owner))
-            || self.actions.iter().all(|action| !matches!(action.identity, Identity::Is(found) if found.class == RELATIONS))
-                && self.tables.is_empty()
-                && self.actions.iter().any(|action| action.identity.is_unknown())
+        let bound = self.actions.iter().flat_map(|action| [action.identity, action.owner]).filter_map(|one| match one {
+            Identity::Is(found) if found.class == RELATIONS => Some(found.object),
+            _ => None,
+        });
+        let known: Vec<u32> = self.tables.iter().map(|(table, _)| *table).chain(bound).collect();
+        let is_unbound = known.is_empty() && self.actions.iter().any(|action| action.identity.is_unknown());
+        is_unbound || known.contains(&relation)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Layer 1: event triggers.
 //!
-//! `ddl_command_start` decides before any lock is taken, from the parse tree; `sql_drop` and `table_rewrite` check what
+//! `ddl_command_start` decides before any lock is taken, from the parse tree, and again under the lock that it takes then; `sql_drop` and `table_rewrite` check what
 //! really happens, cascades included; `ddl_command_end` asks again, under the lock, what a covered statement has touched, and
 //! records DDL outside revisions.
 
@@ -37,7 +37,7 @@ use std::collections::HashSet;
 
 #[pg_extern(
     sql = "CREATE FUNCTION runbook.guard_command_start() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does not allow, before any lock.';"
+COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does not allow, before any lock and again under it.';"
 )]
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;

@@ -304,7 +304,7 @@ pub fn tables<'a>(needed: impl IntoIterator<Item = &'a (u32, i32)>) -> Result<()
 /// # Panics
 /// With PostgreSQL's error: 55P03, 40P01 or 57014.
 pub fn own(needed: &[(u32, i32)]) {
-    // A partition and a referenced table are locked before anybody asks whose they are.
+    // A partition and a referenced table are locked before PostgreSQL asks whose they are.
     if !needed.first().is_some_and(|(table, _)| is_owner(pg_sys::Oid::from(*table))) {
         return;
     }

@@ -5,7 +5,7 @@
 pub fn take_no_backtraces() {
     const SWITCH: &str = "RUST_LIB_BACKTRACE";
     let before = std::env::var_os(SWITCH);
-    // SAFETY: no other thread runs in a process of PostgreSQL, so nobody reads the environment meanwhile; it is as before afterwards.
+    // SAFETY: a process of PostgreSQL has no other thread that could read the environment meanwhile; it is as before afterwards.
     // The library has a copy of std of its own, which looks once and remembers.
     unsafe {
         std::env::set_var(SWITCH, "0");

@@ -48,7 +48,7 @@ fn read_as_seen<T>(sql: &'static str, parameters: &[Parameter], each: impl FnMut
     rows(sql, parameters, Sight::Transaction, each)
 }
 
-/// All columns of the rows as text, as they were before the command at hand, whatever snapshot the transaction has.
+/// All columns of the rows as text, as they were before the present command, whatever snapshot the transaction has.
 fn texts(sql: &'static str, parameters: &[Parameter]) -> Vec<Vec<Option<String>>> {
     let _owner = AsOwner::enter();
     let Ok(found) = rows(sql, parameters, Sight::BeforeCommand, |row| Ok::<_, Infallible>(row.texts()));
