@@ -3,7 +3,7 @@
 use crate::args::{Format, Global};
 use crate::config::Config;
 use crate::connect;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use postgres::Client;
 use postgres::types::ToSql;
 use postgres_openssl::MakeTlsConnector;
@@ -52,10 +52,10 @@ impl Context {
         Ok(self.global.url.clone())
     }
 
-    /// A connection to read by: no schema that somebody has put into the database's search path can put functions and operators of its own
-    /// between us and what we read.
-    pub fn connect_to_read(&self) -> Result<Client> {
-        let mut client = self.connect()?;
+    /// A connection. What we send means the same everywhere: no schema in the search path of the database or of the role can put functions
+    /// and operators of its own in its place.
+    pub fn connect(&self) -> Result<Client> {
+        let mut client = self.connect_as_is()?;
         client.batch_execute("SET search_path = pg_catalog, pg_temp")?;
         Ok(client)
     }
@@ -65,15 +65,24 @@ impl Context {
         connect::tls(self.url()?.as_deref())
     }
 
-    /// A connection.
-    pub fn connect(&self) -> Result<Client> {
+    /// A connection with the search path that the user has anywhere else, for SQL of the user's. What we send by it is qualified in full.
+    pub fn connect_as_is(&self) -> Result<Client> {
         connect::connect(self.url()?.as_deref())
     }
+}
+
+/// The server gave what it never gives.
+pub fn unreadable(error: serde_json::Error) -> Error {
+    Error::new(
+        Kind::Failed,
+        format!("the server's answer can't be read: {error}"),
+        "Look whether pg_runbook is installed there unchanged.",
+    )
 }
 
 /// Runs a query and returns its rows with their column names.
 pub fn rows(client: &mut Client, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
     let wrapped = format!("SELECT pg_catalog.row_to_json(q)::text FROM ({sql}) AS q");
     let rows = client.query(&wrapped, parameters).map_err(|error| Error::from_server(&error, false))?;
-    Ok(rows.iter().filter_map(|row| serde_json::from_str(row.get(0)).ok()).collect())
+    rows.iter().map(|row| serde_json::from_str(row.try_get(0)?).map_err(unreadable)).collect()
 }

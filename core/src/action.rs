@@ -240,6 +240,11 @@ impl Action {
             || self.verb == "set for the whole cluster"
     }
 
+    /// Whether a call of ours does it, and no DDL; see [`control_call`].
+    pub fn is_by_call(&self) -> bool {
+        [CALL, CHANGE_PROTECTION].contains(&self.verb.as_str())
+    }
+
     /// Whether the object has another name or schema afterwards.
     pub fn is_move(&self) -> bool {
         ["rename", "rename part of", "move"].contains(&self.verb.as_str())
@@ -355,7 +360,7 @@ pub fn classify(command: &Command) -> Vec<Action> {
             names.iter().map(|name| Action { roles: bound.clone(), ..Action::on(&verb, Class::Security, kind, name) }).collect()
         }
         Command::Several(commands) => commands.iter().flat_map(classify).collect(),
-        Command::Control { function } => vec![Action::on("call", Class::Control, "function", function)],
+        Command::Control { function, table } => control_call(function, table.as_ref()),
         Command::Shared { verb, kind, name } => vec![Action::on(verb, Class::Control, kind, name)],
         Command::Harmless { verb, kind, names } => {
             names.iter().map(|name| Action::on(verb, Class::Additive, kind, name)).collect()
@@ -396,6 +401,15 @@ pub fn classify(command: &Command) -> Vec<Action> {
         | Command::Opaque { .. } => vec![],
     }
 }
+
+/// The actions of a call that weakens the guard; an approval is bound to the table that it is about, too.
+pub fn control_call(function: &Name, table: Option<&Name>) -> Vec<Action> {
+    let protection = table.map(|table| Action::on(CHANGE_PROTECTION, Class::Control, "table", table));
+    protection.into_iter().chain([Action::on(CALL, Class::Control, "function", function)]).collect()
+}
+
+const CALL: &str = "call";
+const CHANGE_PROTECTION: &str = "change protection of";
 
 fn create_verb(replace: bool) -> &'static str {
     if replace { "create or replace" } else { "create" }

@@ -10,11 +10,30 @@ pub struct Changing {
     pub name: &'static str,
     /// The roles of which the login must be a member of one; none: any login that may call it.
     pub roles: &'static [&'static str],
+    /// What a call can weaken.
+    pub weakens: Weakens,
+}
+
+/// What a call can weaken. Where policy asks for an approval of `control` actions, such a call needs a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakens {
+    /// Nothing.
+    Nothing,
+    /// A rule, a setting, the ledger: whatever its arguments say.
+    Runbook,
+    /// The protection of the table that its argument `table`, the first one, names.
+    Table,
 }
 
 macro_rules! changing {
-    ($($constant:ident: $name:literal by $roles:expr;)*) => {
-        $(#[doc = concat!("`runbook.", $name, "`.")] pub const $constant: Changing = Changing { name: $name, roles: $roles };)*
+    (@weakens) => { Weakens::Nothing };
+    (@weakens $weakens:ident) => { Weakens::$weakens };
+    ($($constant:ident: $name:literal by $roles:expr $(, weakens $weakens:ident)?;)*) => {
+        $(
+            #[doc = concat!("`runbook.", $name, "`.")]
+            pub const $constant: Changing =
+                Changing { name: $name, roles: $roles, weakens: changing!(@weakens $($weakens)?) };
+        )*
 
         /// All of them, by name.
         pub const ALL: &[&Changing] = &[$(&$constant),*];
@@ -30,35 +49,40 @@ changing! {
     ACTIVATE: "activate" by ADMIN;
     APPROVE: "approve" by APPROVER;
     APPROVE_PERMIT: "approve_permit" by APPROVER;
-    ARCHIVE_LEDGER: "archive_ledger" by ADMIN;
+    ARCHIVE_LEDGER: "archive_ledger" by ADMIN, weakens Runbook;
     BREAK_GLASS: "break_glass" by &["runbook_break_glass"];
     CANCEL: "cancel" by OPERATOR;
     CLOSE_BREAK_GLASS: "close_break_glass" by &[];
-    CONFIGURE: "configure" by ADMIN;
-    DEACTIVATE: "deactivate" by ADMIN;
+    CONFIGURE: "configure" by ADMIN, weakens Runbook;
+    DEACTIVATE: "deactivate" by ADMIN, weakens Runbook;
     DOWNGRADE: "downgrade" by OPERATOR;
-    DROP_MAINTENANCE_WINDOW: "drop_maintenance_window" by ADMIN;
-    OPEN_EPOCH: "open_epoch" by ADMIN;
+    DROP_MAINTENANCE_WINDOW: "drop_maintenance_window" by ADMIN, weakens Runbook;
+    OPEN_EPOCH: "open_epoch" by ADMIN, weakens Runbook;
     PAUSE: "pause" by OPERATOR;
-    PROTECT_TABLE: "protect_table" by ADMIN;
+    PROTECT_TABLE: "protect_table" by ADMIN, weakens Table;
     RECORD_CHECKPOINT: "record_checkpoint" by &["runbook_auditor", "runbook_admin"];
     REJECT: "reject" by APPROVER;
     REJECT_PERMIT: "reject_permit" by APPROVER;
     REQUEST_PERMIT: "request_permit" by REQUESTERS;
     RESUME: "resume" by OPERATOR;
     REVOKE: "revoke" by APPROVER;
-    SET_MAINTENANCE_WINDOW: "set_maintenance_window" by ADMIN;
-    SET_POLICY: "set_policy" by ADMIN;
+    SET_MAINTENANCE_WINDOW: "set_maintenance_window" by ADMIN, weakens Runbook;
+    SET_POLICY: "set_policy" by ADMIN, weakens Runbook;
     STAMP: "stamp" by OPERATOR;
     START_DOWNGRADE: "start_downgrade" by OPERATOR;
     START_UPGRADE: "start_upgrade" by OPERATOR;
     SUBMIT: "submit" by &["runbook_author"];
-    UNPROTECT_TABLE: "unprotect_table" by ADMIN;
+    UNPROTECT_TABLE: "unprotect_table" by ADMIN, weakens Table;
     UPGRADE: "upgrade" by OPERATOR;
 }
 
 /// Those that a client may also call in a DO block of its own, as scripts do.
 pub const IN_DO_BLOCKS: &[&Changing] = &[&DOWNGRADE, &STAMP, &SUBMIT, &UPGRADE];
+
+/// The function of that name that can weaken something.
+pub fn weakening(name: &str) -> Option<&'static Changing> {
+    ALL.iter().copied().find(|one| one.name == name && one.weakens != Weakens::Nothing)
+}
 
 #[cfg(test)]
 mod tests {

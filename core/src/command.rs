@@ -251,6 +251,8 @@ pub enum Command {
     /// A SELECT that only calls a function which weakens the guard.
     Control {
         function: Name,
+        /// The table whose protection it changes.
+        table: Option<Name>,
     },
     /// Something on an object that the whole cluster shares, or on the guard's own kind: a role, a database, a tablespace, a
     /// parameter, an event trigger.

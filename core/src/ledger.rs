@@ -130,6 +130,21 @@ fn dots(identity: &str) -> Vec<usize> {
     identity.char_indices().filter_map(between).collect()
 }
 
+/// A payload as a value; `None` for what is no JSON that PostgreSQL can hold as jsonb, which has no NUL in strings.
+pub fn readable(payload: &str) -> Option<Value> {
+    let value = serde_json::from_str(payload).ok()?;
+    (!payload.contains("\\u0000") || !holds_nul(&value)).then_some(value)
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
+}
+
 /// What an entry is about. The text is part of the hashed payload: a variant is never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described by its text")]
@@ -497,6 +512,11 @@ pub struct Beside<'a> {
     pub leaf_hash: &'a [u8],
 }
 
+/// The id in a payload; `None` if the payload is no entry.
+pub fn id_of(payload: &[u8]) -> Option<Cow<'_, str>> {
+    serde_json::from_slice::<Kept>(payload).ok().map(|kept| kept.entry_id)
+}
+
 impl Beside<'_> {
     /// What does not fit a payload, whose leaf hash is `leaf`; in words.
     pub fn problem(&self, payload: &[u8], leaf: &merkle::Hash) -> Option<&'static str> {
@@ -533,6 +553,14 @@ mod tests {
             canonical(&value),
             "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u{20ac}\":\"Euro Sign\",\"\u{1f600}\":\"Smiley\",\"\u{fb33}\":\"Hebrew\"}"
         );
+    }
+
+    #[test]
+    fn a_payload_is_read_or_it_is_none() {
+        assert_eq!(readable(r#"{"a": "\\u0000"}"#).unwrap()["a"], "\\u0000");
+        for text in ["", "{", r#"{"a": "\u0000"}"#, r#"{"\u0000": 1}"#, r#"["x", {"y": ["\u0000"]}]"#, r#""\ud800""#, "1e400"] {
+            assert_eq!(readable(text), None, "{text}");
+        }
     }
 
     #[test]

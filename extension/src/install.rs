@@ -4,7 +4,11 @@ use pgrx::extension_sql_file;
 
 extension_sql_file!("../../sql/roles.sql", name = "roles", bootstrap);
 extension_sql_file!("../../sql/tables.sql", name = "tables", requires = ["roles"]);
-extension_sql_file!("../../sql/ledger.sql", name = "ledger", requires = ["tables", api::ledger::ledger_terms]);
+extension_sql_file!(
+    "../../sql/ledger.sql",
+    name = "ledger",
+    requires = ["tables", api::ledger::ledger_terms, api::ledger::payload_or_null]
+);
 extension_sql_file!(
     "../../sql/views.sql",
     name = "views",

@@ -12,10 +12,12 @@ use crate::pg::entry::Failure;
 use crate::pg::identity::{database, session_oid};
 use crate::pg::session::{resolution, search_path};
 use crate::pg::statements;
+use crate::store::ledger::has_use;
 use crate::store::permits::{self, Permit, Request};
 use crate::store::{clock, logins, settings};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::action::Action;
 use runbook_core::approval::Login;
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
@@ -158,9 +160,14 @@ fn find(prefix: &str) -> Result<Permit, ErrorReport> {
     }
 }
 
+/// Whether a permit has been used. Where what was done under it stays whatever becomes of the transaction, the ledger tells.
+fn is_used(permit: &Permit) -> Result<bool, ErrorReport> {
+    Ok(permit.used || permit.manifest.actions().iter().any(Action::outlasts_rollback) && has_use(&permit.permit)?)
+}
+
 fn refuse_closed(function: &str, permit: &Permit) -> Result<(), ErrorReport> {
     let what = match permit {
-        Permit { used: true, .. } => "has been used",
+        used if is_used(used)? => "has been used",
         Permit { void: Some(_), .. } => "has been rejected",
         Permit { expired: true, .. } => "has expired",
         _ => return Ok(()),
@@ -175,7 +182,7 @@ pub fn waiting_for(login: &Login, policy: &Policy) -> Result<Vec<Waiting>, Error
     for permit in permits::all(true, &database())? {
         let tally = tally_permit(&permit, policy, None)?;
         let Some(missing) = &tally.missing else { continue };
-        if tally.by.contains(&login.name) || login.meets(&permit.requester) {
+        if tally.by.contains(&login.name) || login.meets(&permit.requester) || is_used(&permit)? {
             continue;
         }
         let may = who_may(&missing.0, &permit.requester, permit.requester_oid, &tally.by)?.join(", ");
@@ -216,7 +223,7 @@ pub fn all() -> Result<Vec<Line>, ErrorReport> {
     let policy = settings::policy()?;
     let line = |permit: Permit| {
         let (status, needs) = match &permit {
-            Permit { used: true, .. } => ("used", None),
+            used if is_used(used)? => ("used", None),
             Permit { void: Some(why), .. } => ("rejected", Some(why.clone())),
             Permit { expired: true, .. } => ("expired", None),
             open => {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
 
 use postgres::Client;
+use runbook_core::checkpoint::Checkpoint;
 use runbook_tests::ledger::fill;
 use runbook_tests::{Server, as_server_user, sqlstate, succeed, wait_until};
 use std::path::Path;
@@ -375,6 +376,137 @@ fn what_is_archived_is_verified_from_its_export_and_the_rest_from_the_database()
     // Whoever has another root in hand has not exported what is here.
     assert_eq!(sqlstate(admin.batch_execute("SELECT runbook.archive_ledger(1536, '\\x00', 'no')")), "22023");
     assert_eq!(sqlstate(admin.batch_execute("DELETE FROM runbook.entry")), "42501");
+}
+
+#[test]
+fn an_export_that_is_more_or_less_than_what_was_exported_is_named() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    fill(&mut admin, 300);
+    let files = tempfile::tempdir().unwrap();
+    let directory = files.path();
+    succeed(&mut audit(&server, "app", directory, "keygen auditor --out auditor.key"));
+    succeed(&mut audit(&server, "app", directory, "checkpoint --key auditor.key --out one.note"));
+    fill(&mut admin, 5);
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    succeed(&mut audit(&server, "app", directory, "export --out all.jsonl"));
+    let whole = std::fs::read_to_string(directory.join("all.jsonl")).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let last = lines.last().unwrap();
+    let verify = "verify --export x.jsonl --checkpoint one.note --key auditor.key.pub";
+    let verdict = |text: &str| {
+        std::fs::write(directory.join("x.jsonl"), text).unwrap();
+        let output = audit(&server, "app", directory, verify).output().unwrap();
+        (
+            output.status.code(),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        )
+    };
+    let (code, said) = verdict(&whole);
+    assert!(code == Some(0) && said.contains("behind the last checkpoint"), "{said}");
+    for (what, text) in [
+        ("junk", format!("{whole}junk\n")),
+        ("an entry twice", format!("{whole}{last}\n")),
+        ("the file twice", format!("{whole}{whole}")),
+        ("the first lines again", format!("{whole}{}\n", lines[0])),
+        ("an empty line", format!("{whole}\n")),
+        ("a cut line", whole[..whole.len() - 10].to_owned()),
+        ("an object of another kind", format!("{whole}{{}}\n")),
+        ("another first line", whole.replacen("\"v\":1", "\"v\":2", 1)),
+        ("a missing first line", whole.split_once('\n').unwrap().1.to_owned()),
+        ("nothing", String::new()),
+    ] {
+        let (code, said) = verdict(&text);
+        assert_eq!(code, Some(9), "{what}: {said}");
+    }
+    for arguments in ["--since one.note", "--accept-archived 256", "--accept-epoch 2:1"] {
+        let refused = audit(&server, "app", directory, &format!("{verify} {arguments}")).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{arguments}");
+    }
+    // A pipe has no end to go on from, and a device must not be replaced by a file.
+    succeed(std::process::Command::new("mkfifo").arg(directory.join("pipe")));
+    for command in ["export --resume --out pipe", "checkpoint --key auditor.key --out pipe"] {
+        assert_eq!(audit(&server, "app", directory, command).output().unwrap().status.code(), Some(3), "{command}");
+    }
+}
+
+#[test]
+fn a_flood_hides_nothing_from_who_follows_the_ledger() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    fill(&mut admin, 100);
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let printed = files.path().join("printed");
+    let mut command = server.runbook("app", "postgres", files.path());
+    command.args(["log", "--follow", "--format", "json", "-n", "1"]);
+    let mut follower = command.stdout(std::fs::File::create(&printed).unwrap()).spawn().unwrap();
+    let lines = || std::fs::read_to_string(&printed).unwrap();
+    wait_until(20, "it follows", || !lines().is_empty());
+    admin.batch_execute("BEGIN; CREATE TABLE hidden ()").unwrap();
+    fill(&mut admin, 25_000);
+    admin.batch_execute("COMMIT").unwrap();
+    wait_until(60, "all have been printed", || lines().lines().count() > 25_001);
+    assert!(lines().contains("public.hidden"));
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    let text = lines();
+    let ids: std::collections::HashSet<&str> =
+        text.lines().filter_map(|line| line.split_once("\"entry_id\":\"").map(|(_, id)| &id[..36])).collect();
+    assert!(ids.len() > 25_001, "{} are different", ids.len());
+}
+
+#[test]
+fn epochs_open_one_after_the_other_and_what_no_auditor_has_signed_is_not_archived() {
+    let server = Server::start();
+    let mut admin = guarded(&server, "app");
+    fill(&mut admin, 600);
+    admin.batch_execute("CALL runbook.seal()").unwrap();
+    // The view is read by several processes at once, where it is long.
+    admin
+        .batch_execute("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")
+        .unwrap();
+    let grouped = "SELECT session_role, count(*) FROM runbook.ledger GROUP BY 1";
+    let plan = admin.query(&format!("EXPLAIN {grouped}"), &[]).unwrap();
+    assert!(
+        plan.iter().any(|row| row.get::<_, String>(0).contains("Gather")),
+        "it is not read in parallel: this shows nothing"
+    );
+    assert!(!admin.query(grouped, &[]).unwrap().is_empty());
+    admin.batch_execute("RESET ALL").unwrap();
+    let root: Vec<u8> = admin.query_one("SELECT (runbook.tree_frontier(512))[1]", &[]).unwrap().get(0);
+    let archive = format!(
+        "SELECT runbook.archive_ledger(512, '\\x{}', 'room')",
+        root.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    );
+    assert_eq!(sqlstate(admin.batch_execute(&archive)), "22023");
+    // An admin can make a note up, and the server knows nobody's key: it counts only for others.
+    let head = admin.query_one("SELECT origin, size, root FROM runbook.tree_head()", &[]).unwrap();
+    let (origin, size, root): (String, i64, Vec<u8>) = (head.get(0), head.get(1), head.get(2));
+    let checkpoint = Checkpoint { origin, size: size as u64, root: root.try_into().unwrap() };
+    let note = format!("{}\n\u{2014} carol {}\n", checkpoint.text(), "A".repeat(91) + "=");
+    let record = "SELECT runbook.record_checkpoint($1)";
+    let mut keeper = server.connect("app", "root");
+    keeper.execute(record, &[&note]).unwrap_or_else(|error| panic!("{note}: {error:?}"));
+    assert_eq!(sqlstate(keeper.batch_execute(&archive)), "22023");
+    let files = tempfile::tempdir().unwrap();
+    succeed(&mut audit(&server, "app", files.path(), "keygen auditor --out auditor.key"));
+    succeed(&mut audit(&server, "app", files.path(), "checkpoint --key auditor.key --out one.note"));
+    keeper.batch_execute(&archive).unwrap();
+
+    admin.batch_execute("BEGIN; SELECT runbook.open_epoch('one')").unwrap();
+    assert_eq!(sqlstate(admin.batch_execute("SELECT runbook.open_epoch('two')")), "55000");
+    admin.batch_execute("ROLLBACK").unwrap();
+    admin.batch_execute("BEGIN; SELECT runbook.open_epoch('one')").unwrap();
+    let mut other = server.connect("app", "postgres");
+    let second =
+        std::thread::spawn(move || -> String { other.query_one("SELECT runbook.open_epoch('two')", &[]).unwrap().get(0) });
+    wait_until(20, "the second waits", || {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'";
+        server.connect("app", "postgres").query_one(waiting, &[]).unwrap().get::<_, i64>(0) == 1
+    });
+    admin.batch_execute("COMMIT").unwrap();
+    assert!(second.join().unwrap().starts_with("3:"));
 }
 
 #[test]

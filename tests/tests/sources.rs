@@ -1,4 +1,5 @@
-//! What the sources of the extension must be like, so that an error can't abort the server.
+//! What the sources must be like: of the extension, so that an error can't abort the server; of the command, so that a hostile server or
+//! database gets nothing out of it.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
 
 use runbook_tests::repository;
@@ -82,4 +83,39 @@ fn only_declared_functions_are_trapped() {
 fn wrappers_are_found_where_they_are_called() {
     assert_eq!(wrappers("let x = pg_sys::defGetBoolean(option);"), ["defGetBoolean"]);
     assert!(wrappers("pg_sys::CurrentMemoryContext = context; portal: pg_sys::Portal").is_empty());
+}
+
+/// Lines of the command's sources with `text` in them, as `file:number`.
+fn in_the_command(text: &str) -> Vec<String> {
+    let root = repository().join("cli/src");
+    let mut found = vec![];
+    for file in files(&root) {
+        let name = file.strip_prefix(&root).unwrap().display().to_string();
+        for (at, line) in std::fs::read_to_string(&file).unwrap().lines().enumerate() {
+            if line.contains(text) {
+                found.push(format!("{name}:{}", at + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_server_gives_is_read_without_a_panic() {
+    let strays: Vec<String> =
+        ["row.get(0", "row.get(1", "row.get(2", "row.get::", ")?.get("].into_iter().flat_map(in_the_command).collect();
+    assert!(strays.is_empty(), "a column may be of another type, and `get` panics; use `try_get`: {strays:?}");
+    assert!(in_the_command("row.try_get(").len() > 10, "the sources were not found");
+}
+
+#[test]
+fn the_command_leaves_the_search_path_alone_only_for_sql_of_the_users() {
+    let found = in_the_command("connect_as_is()");
+    let strays: Vec<&String> = found
+        .iter()
+        .filter(|line| {
+            !["commands/permit.rs", "commands/break_glass.rs", "context.rs"].iter().any(|file| line.starts_with(file))
+        })
+        .collect();
+    assert!(strays.is_empty() && found.len() == 3, "{strays:?} {found:?}");
 }

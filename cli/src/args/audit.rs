@@ -76,7 +76,7 @@ pub struct Verify {
     #[arg(long, value_name = "FILE")]
     pub since: Option<PathBuf>,
     /// Read exports, in order, instead of the database
-    #[arg(long = "export", value_name = "FILE", conflicts_with = "since")]
+    #[arg(long = "export", value_name = "FILE", conflicts_with_all = ["since", "accept_epoch", "accept_archived"])]
     pub exports: Vec<PathBuf>,
     /// Accept that history was rolled back to this position when this epoch was opened; may be repeated
     #[arg(long, value_name = "EPOCH:POSITION")]

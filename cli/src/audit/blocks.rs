@@ -85,7 +85,9 @@ impl Sink<'_> {
 
     /// Notes what does not fit already while it is read.
     pub fn note(&mut self, finding: Finding) {
-        self.finding.get_or_insert(finding);
+        if self.finding.as_ref().is_none_or(|known| finding.position() < known.position()) {
+            self.finding = Some(finding);
+        }
     }
 
     /// How many entries have been pushed, with those before the first.

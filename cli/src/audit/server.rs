@@ -29,8 +29,8 @@ pub struct Head {
 
 /// Opens a connection and seals what is committed, where the server can. A standby is read as it is.
 pub fn connect(context: &Context) -> Result<Client> {
-    let mut client = context.connect_to_read()?;
-    let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.get(0);
+    let mut client = context.connect()?;
+    let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.try_get(0)?;
     if !standby {
         client.batch_execute("SET lock_timeout = '5s'")?;
         if let Err(error) = client.batch_execute("CALL runbook.seal()") {
@@ -58,18 +58,18 @@ pub fn head(client: &mut Client) -> Result<Head> {
     let sql = "SELECT h.origin, h.size, h.root, h.unsealed, h.oldest_unsealed::text FROM runbook.tree_head() AS h";
     match client.query_one(sql, &[]) {
         Ok(row) => Ok(Head {
-            origin: row.get(0),
-            size: unsigned(row.get(1))?,
-            root: Some(hash(row.get(2))?),
-            unsealed: row.get(3),
-            oldest_unsealed: row.get(4),
+            origin: row.try_get(0)?,
+            size: unsigned(row.try_get(1)?)?,
+            root: Some(hash(row.try_get(2)?)?),
+            unsealed: row.try_get(3)?,
+            oldest_unsealed: row.try_get(4)?,
         }),
         Err(error) if error.code().is_some_and(|code| code.code() == "XX001") => {
             notice(&error);
             client.batch_execute("ROLLBACK TO head")?;
             let row =
                 client.query_opt("SELECT e.position + 1 FROM runbook.entry AS e ORDER BY e.position DESC LIMIT 1", &[])?;
-            let size = row.map_or(Ok(0), |row| unsigned(row.get(0)))?;
+            let size = row.map_or(Ok(0), |row| unsigned(row.try_get(0)?))?;
             Ok(Head { origin: None, size, root: None, unsealed: 0, oldest_unsealed: None })
         }
         Err(error) => Err(error.into()),
@@ -84,26 +84,26 @@ fn notice(error: &postgres::Error) {
 /// The first position that has not been archived.
 pub fn first_position(client: &mut Client) -> Result<u64> {
     let row = client.query_opt("SELECT e.position FROM runbook.entry AS e ORDER BY e.position LIMIT 1", &[])?;
-    row.map_or(Ok(0), |row| unsigned(row.get(0)))
+    row.map_or(Ok(0), |row| unsigned(row.try_get(0)?))
 }
 
 /// The right edge of the tree of `size` entries, as the server says.
 pub fn frontier(client: &mut Client, size: u64) -> Result<Frontier> {
     let row = client.query_one("SELECT runbook.tree_frontier($1)", &[&signed(size)?])?;
-    let roots = row.get::<_, Vec<Vec<u8>>>(0).into_iter().map(hash).collect::<Result<Vec<_>>>()?;
+    let roots = row.try_get::<_, Vec<Vec<u8>>>(0)?.into_iter().map(hash).collect::<Result<Vec<_>>>()?;
     Frontier::from_roots(size, roots).ok_or_else(|| odd("the server gave another number of subtrees than the size has"))
 }
 
 /// Hashes beside the path from an entry to the root of the tree of `size` entries.
 pub fn inclusion_proof(client: &mut Client, position: u64, size: u64) -> Result<Vec<Hash>> {
     let row = client.query_one("SELECT runbook.inclusion_proof($1, $2)", &[&signed(position)?, &signed(size)?])?;
-    row.get::<_, Vec<Vec<u8>>>(0).into_iter().map(hash).collect()
+    row.try_get::<_, Vec<Vec<u8>>>(0)?.into_iter().map(hash).collect()
 }
 
 /// What shows that one tree is the beginning of another.
 pub fn consistency_proof(client: &mut Client, old: u64, new: u64) -> Result<Vec<Hash>> {
     let row = client.query_one("SELECT runbook.consistency_proof($1, $2)", &[&signed(old)?, &signed(new)?])?;
-    row.get::<_, Vec<Vec<u8>>>(0).into_iter().map(hash).collect()
+    row.try_get::<_, Vec<Vec<u8>>>(0)?.into_iter().map(hash).collect()
 }
 
 /// The openings of epochs, oldest first.
@@ -113,7 +113,9 @@ pub fn openings(client: &mut Client) -> Result<Vec<Opening>> {
          WHERE runbook.ledger_terms(e.payload) @> ARRAY['kind:epoch.opened'] ORDER BY e.position",
         &[],
     )?;
-    rows.iter().map(|row| Ok(Opening { epoch: row.get::<_, i32>(0).unsigned_abs(), size: unsigned(row.get(1))? })).collect()
+    rows.iter()
+        .map(|row| Ok(Opening { epoch: row.try_get::<_, i32>(0)?.unsigned_abs(), size: unsigned(row.try_get(1)?)? }))
+        .collect()
 }
 
 /// Entries that the server puts into one message. One message an entry took twice as long, and a query without these steps is
@@ -265,8 +267,8 @@ pub fn first_difference(client: &mut Client, good: u64, bad: u64) -> Result<Opti
             &[&signed(index * 256)?, &signed(index * 256 + 256)?],
         )?;
         for row in &leaves {
-            let position = unsigned(row.get(0))?;
-            if hashes.get((position % 256) as usize).map(|hash| &hash[..]) != Some(row.get::<_, &[u8]>(1)) {
+            let position = unsigned(row.try_get(0)?)?;
+            if hashes.get((position % 256) as usize).map(|hash| &hash[..]) != Some(row.try_get::<_, &[u8]>(1)?) {
                 return Ok(Some(position));
             }
         }

@@ -12,6 +12,6 @@ pub fn run(args: &Approve, context: &Context) -> Result<()> {
         "SELECT runbook.approve($1, $2, $3, $4::text::interval, CASE WHEN $5 THEN runbook.fingerprint() END)",
         &[&args.revision, &args.comment, &args.digest, &args.valid_for, &args.catalog],
     )?;
-    let digest: String = row.get(0);
+    let digest: String = row.try_get(0)?;
     output::message(context.format(), "approve", json!(digest), &format!("approved {}: digest {digest}", args.revision))
 }

@@ -15,9 +15,12 @@ pub fn run(args: &BreakGlass, context: &Context) -> Result<()> {
         (None, Some(file)) => Some(read(file)?),
         (None, None) => None,
     };
-    let mut client = context.connect()?;
+    let mut client = context.connect_as_is()?;
     // The server's warning says until when.
-    client.query_one("SELECT runbook.break_glass($1, $2::text::interval)", &[&args.reason, &args.valid_for])?;
+    client.query_one(
+        "SELECT runbook.break_glass($1, $2::pg_catalog.text::pg_catalog.interval)",
+        &[&args.reason, &args.valid_for],
+    )?;
     let outcome = under_it(&mut client, sql.as_deref(), args.upgrade.as_deref());
     // Put back first, whatever came of it; a session that is gone has put it back itself.
     let closed = client.query_one("SELECT runbook.close_break_glass()", &[]);
@@ -37,7 +40,7 @@ fn under_it(client: &mut Client, sql: Option<&str>, target: Option<&str>) -> Res
     }
     let target = target.unwrap_or("head");
     let row = client.query_one("SELECT runbook.upgrade($1)", &[&target]).map_err(|error| Error::from_server(&error, true))?;
-    Ok(json!(row.get::<_, Vec<String>>(0)))
+    Ok(json!(row.try_get::<_, Vec<String>>(0)?))
 }
 
 fn read(file: &Path) -> Result<String> {

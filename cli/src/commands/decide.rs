@@ -9,7 +9,7 @@ use serde_json::json;
 pub fn run(verb: &str, args: &Decide, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let row = client.query_one(&format!("SELECT runbook.{verb}($1, $2)::text"), &[&args.revision, &args.comment])?;
-    let answer: String = row.get(0);
+    let answer: String = row.try_get(0)?;
     let line = match verb {
         "reject" => format!("rejected {}: digest {answer}", args.revision),
         _ if answer == "true" => format!("revoked your decision on {}", args.revision),

@@ -25,11 +25,11 @@ pub fn run(args: &Downgrade, context: &Context) -> Result<()> {
             let row = client
                 .query_one("SELECT runbook.start_downgrade($1)", &[&args.target])
                 .map_err(|error| Error::from_server(&error, true))?;
-            return job::watch(&mut client, context, row.get(0), "downgrade");
+            return job::watch(&mut client, context, row.try_get(0)?, "downgrade");
         }
         other => other.map_err(|error| Error::from_server(&error, true))?,
     };
-    let ids: Vec<String> = row.get(0);
+    let ids: Vec<String> = row.try_get(0)?;
     if context.format() == Format::Table {
         for id in &ids {
             let step = plan.iter().find(|step| output::text(step.get("revision")) == *id);

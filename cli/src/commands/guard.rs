@@ -19,7 +19,7 @@ object AS ( \
     WHERE o.value ->> 'class' <> 'additive')";
 
 pub fn report(args: &Report, context: &Context) -> Result<()> {
-    let mut client = context.connect_to_read()?;
+    let mut client = context.connect()?;
     let by = |grouping: &str| {
         format!(
             "{SQL} SELECT {grouping}, pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'ddl.would_block') AS would_block, \

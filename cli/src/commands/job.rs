@@ -65,12 +65,12 @@ pub fn ask(verb: &str, args: &Job, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let sql = format!("SELECT runbook.{verb}($1)");
     let row = client.query_one(&sql, &[&args.job]).map_err(|error| Error::from_server(&error, false))?;
-    let line = match (row.get::<_, bool>(0), verb) {
+    let line = match (row.try_get::<_, bool>(0)?, verb) {
         (false, _) => format!("job {} has ended already", args.job),
         (true, "cancel") => format!("job {} is cancelled; what it had applied stays", args.job),
         (true, _) => format!("job {} stops where it can go on later: runbook resume {}", args.job, args.job),
     };
-    output::message(context.format(), verb, json!(row.get::<_, bool>(0)), &line)
+    output::message(context.format(), verb, json!(row.try_get::<_, bool>(0)?), &line)
 }
 
 pub fn resume(args: &Resume, context: &Context) -> Result<()> {
@@ -79,12 +79,13 @@ pub fn resume(args: &Resume, context: &Context) -> Result<()> {
         Some(job) => vec![job],
         None => {
             let sql = "SELECT job FROM runbook.jobs WHERE state = 'interrupted' ORDER BY job";
-            client.query(sql, &[]).map_err(|error| Error::from_server(&error, false))?.iter().map(|row| row.get(0)).collect()
+            let rows = client.query(sql, &[]).map_err(|error| Error::from_server(&error, false))?;
+            rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?
         }
     };
     for job in &jobs {
         let row = client.query_one("SELECT runbook.resume($1)", &[job]).map_err(|error| Error::from_server(&error, false))?;
-        if !row.get::<_, bool>(0) && args.job.is_some() {
+        if !row.try_get::<_, bool>(0)? && args.job.is_some() {
             return output::message(context.format(), "resumed", json!([]), &format!("job {job} needs nobody"));
         }
     }

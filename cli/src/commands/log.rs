@@ -1,6 +1,7 @@
 //! `runbook log`: the ledger, oldest of the chosen entries first.
 
 use crate::args::{Format, Log};
+use crate::commands::policy::literal;
 use crate::context::{Context, Row, rows};
 use crate::error::{Error, Kind, Result};
 use crate::output;
@@ -13,8 +14,11 @@ use std::time::Duration;
 /// How long `--follow` waits before it looks again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How many entries `--follow` reads at once.
+const AT_ONCE: usize = 10_000;
+
 pub fn run(args: &Log, context: &Context) -> Result<()> {
-    let mut client = context.connect_to_read()?;
+    let mut client = context.connect()?;
     let chosen = Chosen::new(args);
     let entries = chosen.newest(&mut client, args.limit)?;
     if !args.follow {
@@ -24,9 +28,10 @@ pub fn run(args: &Log, context: &Context) -> Result<()> {
     let mut printed: HashSet<String> = HashSet::new();
     let mut last = -1;
     let mut new = entries;
+    let sealed = |entry: &Row| entry.get("position").is_some_and(Value::is_i64);
     loop {
         last = new.iter().filter_map(|entry| entry.get("position")?.as_i64()).fold(last, i64::max);
-        let sealed = |entry: &Row| entry.get("position").is_some_and(Value::is_i64);
+        let (count, end) = (new.len(), new.last().cloned());
         let (mut fresh, mut done) = (Vec::new(), Vec::new());
         for entry in new {
             let id = output::text(entry.get("entry_id"));
@@ -44,8 +49,14 @@ pub fn run(args: &Log, context: &Context) -> Result<()> {
         if !fresh.is_empty() {
             print(args, context, fresh)?;
         }
-        std::thread::sleep(PAUSE);
-        new = chosen.behind(&mut client, last)?;
+        let next = if count == AT_ONCE { end.filter(|end| !sealed(end)) } else { None };
+        if count < AT_ONCE {
+            std::thread::sleep(PAUSE);
+        }
+        new = match next {
+            Some(end) => chosen.unsealed_behind(&mut client, &end)?,
+            None => chosen.behind(&mut client, last)?,
+        };
     }
 }
 
@@ -81,13 +92,35 @@ impl Chosen {
         }
     }
 
-    fn read(&self, client: &mut Client, condition: &str, limit: i64) -> Result<Vec<Row>> {
+    fn newest(&self, client: &mut Client, limit: i64) -> Result<Vec<Row>> {
+        let newest = "ORDER BY l.position DESC NULLS FIRST, l.recorded_at DESC, l.entry_id DESC LIMIT $6";
+        self.read(client, newest, limit)
+    }
+
+    /// The first that have come since `position` was the last; those that wait to be sealed come last.
+    fn behind(&self, client: &mut Client, position: i64) -> Result<Vec<Row>> {
+        self.next(client, &format!("AND (l.position IS NULL OR l.position > {position})"))
+    }
+
+    /// The next of those that wait to be sealed.
+    fn unsealed_behind(&self, client: &mut Client, entry: &Row) -> Result<Vec<Row>> {
+        let [at, id] =
+            ["recorded_at", "entry_id"].map(|key| literal(entry.get(key).and_then(Value::as_str).unwrap_or_default()));
+        let row = format!("({at}::pg_catalog.timestamptz, {id}::pg_catalog.uuid)");
+        self.next(client, &format!("AND l.position IS NULL AND (l.recorded_at, l.entry_id) > {row}"))
+    }
+
+    fn next(&self, client: &mut Client, which: &str) -> Result<Vec<Row>> {
+        let first = "ORDER BY l.position NULLS LAST, l.recorded_at, l.entry_id LIMIT $6";
+        self.read(client, &format!("{which} {first}"), AT_ONCE as i64)
+    }
+
+    fn read(&self, client: &mut Client, which: &str, limit: i64) -> Result<Vec<Row>> {
         // A condition on nothing would keep the planner from the index of the terms.
         let terms =
             if self.terms.is_empty() { CONDITION } else { &CONDITION.replace("($1::text[] = '{}' OR runbook", "(runbook") };
         let sql = format!(
-            "SELECT * FROM (SELECT {COLUMNS} FROM runbook.ledger AS l WHERE {terms} AND {condition} \
-             ORDER BY l.position DESC NULLS FIRST, l.recorded_at DESC, l.entry_id DESC LIMIT $6) AS newest \
+            "SELECT * FROM (SELECT {COLUMNS} FROM runbook.ledger AS l WHERE {terms} {which}) AS chosen \
              ORDER BY position NULLS LAST, recorded_at, entry_id"
         );
         rows(client, &sql, &[&self.terms, &self.kind, &self.blocked, &self.since, &self.until, &limit]).map_err(|error| {
@@ -98,15 +131,6 @@ impl Chosen {
             let hint = "Write times as PostgreSQL does: --since 2026-11-27, --since '2026-11-27 09:00', --since yesterday";
             Error::new(Kind::Input, error.message().to_owned(), hint)
         })
-    }
-
-    fn newest(&self, client: &mut Client, limit: i64) -> Result<Vec<Row>> {
-        self.read(client, "true", limit)
-    }
-
-    /// What has come since `position` was the last.
-    fn behind(&self, client: &mut Client, position: i64) -> Result<Vec<Row>> {
-        self.read(client, &format!("(l.position IS NULL OR l.position > {position})"), 10_000)
     }
 }
 

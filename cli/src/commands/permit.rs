@@ -9,9 +9,9 @@ use serde_json::json;
 pub fn run(args: &Permit, context: &Context) -> Result<()> {
     match args {
         Permit::Request { statement, reason, valid_for } => {
-            let sql = "SELECT runbook.request_permit($1, $2, $3::text::interval)";
-            let row = context.connect()?.query_one(sql, &[statement, reason, valid_for])?;
-            let id: String = row.get(0);
+            let sql = "SELECT runbook.request_permit($1, $2, $3::pg_catalog.text::pg_catalog.interval)";
+            let row = context.connect_as_is()?.query_one(sql, &[statement, reason, valid_for])?;
+            let id: String = row.try_get(0)?;
             let line = format!("requested permit {id}; an approver runs: runbook permit approve {id}");
             output::message(context.format(), "permit", json!(id), &line)
         }
@@ -29,6 +29,6 @@ pub fn run(args: &Permit, context: &Context) -> Result<()> {
 fn decide(verb: &str, done: &str, args: &DecidePermit, context: &Context) -> Result<()> {
     let sql = format!("SELECT runbook.{verb}_permit($1, $2)");
     let row = context.connect()?.query_one(&sql, &[&args.permit, &args.comment])?;
-    let statement: String = row.get(0);
+    let statement: String = row.try_get(0)?;
     output::message(context.format(), verb, json!(statement), &format!("{done} permit {}: {statement}", args.permit))
 }

@@ -3,7 +3,7 @@
 //! Headings and headers begin at the first column; SQL stands behind a gutter. So no SQL can be taken for a section.
 
 use crate::args::{Format, Show};
-use crate::context::Context;
+use crate::context::{Context, unreadable};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::output::{self, Line, Style};
@@ -57,11 +57,7 @@ fn local(args: &Show, context: &Context) -> Result<Value> {
 
 fn stored(args: &Show, context: &Context) -> Result<Value> {
     let row = context.connect()?.query_one("SELECT runbook.show($1)::text", &[&args.revision])?;
-    serde_json::from_str(row.get(0)).map_err(unreadable)
-}
-
-fn unreadable(error: serde_json::Error) -> Error {
-    Error::new(Kind::Failed, format!("the revision can't be read: {error}"), "")
+    serde_json::from_str(row.try_get(0)?).map_err(unreadable)
 }
 
 fn lines(revision: &Value) -> Vec<Line> {

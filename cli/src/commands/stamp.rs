@@ -12,7 +12,7 @@ pub fn run(args: &Stamp, context: &Context) -> Result<()> {
     let mut heads: Vec<String> = vec![];
     for (at, target) in args.targets.iter().enumerate() {
         let purge = args.purge && at == 0;
-        heads = transaction.query_one("SELECT runbook.stamp($1, $2)", &[target, &purge])?.get(0);
+        heads = transaction.query_one("SELECT runbook.stamp($1, $2)", &[target, &purge])?.try_get(0)?;
     }
     transaction.commit()?;
     let line = if heads.is_empty() { "stamped: base".to_owned() } else { format!("stamped: {}", heads.join(", ")) };

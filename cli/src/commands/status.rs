@@ -7,7 +7,7 @@ use crate::output::{self, Line, Style};
 use serde_json::json;
 
 pub fn run(context: &Context) -> Result<()> {
-    let mut client = context.connect_to_read()?;
+    let mut client = context.connect()?;
     let layers = rows(&mut client, "SELECT * FROM runbook.guard_status()", &[])?;
     let current = rows(&mut client, "SELECT * FROM runbook.current()", &[])?;
     let pending = rows(&mut client, "SELECT * FROM runbook.plan('heads')", &[])?;

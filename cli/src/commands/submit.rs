@@ -42,7 +42,7 @@ fn send<'a>(context: &Context, revisions: impl Iterator<Item = &'a runbook_core:
         let json =
             serde_json::to_string(revision).map_err(|error| Error::new(crate::error::Kind::Failed, error.to_string(), ""))?;
         let row = transaction.query_one(&submit, &[&json]).map_err(|error| Error::from_server(&error, true))?;
-        ids.push(Value::from(row.get::<_, String>(0)));
+        ids.push(Value::from(row.try_get::<_, String>(0)?));
     }
     transaction.commit()?;
     let line = match ids.len() {

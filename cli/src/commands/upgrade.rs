@@ -19,7 +19,7 @@ pub fn run(args: &Migrate, context: &Context) -> Result<()> {
             client.query_one("SELECT runbook.upgrade($1)", &[&args.target])
         })?
         .map_err(|error| Error::from_server(&error, true))?;
-        let ids: Vec<String> = row.get(0);
+        let ids: Vec<String> = row.try_get(0)?;
         let steps: Vec<_> = ids.iter().map(|id| json!({"revision": id, "milliseconds": null})).collect();
         let line = match ids.len() {
             0 => "nothing to do".to_owned(),
@@ -32,8 +32,8 @@ pub fn run(args: &Migrate, context: &Context) -> Result<()> {
         .query_one("SELECT runbook.start_upgrade($1)", &[&args.target])
         .map_err(|error| Error::from_server(&error, true))?;
     if args.detach {
-        job::detached(&mut client, context, row.get(0))
+        job::detached(&mut client, context, row.try_get(0)?)
     } else {
-        job::watch(&mut client, context, row.get(0), "upgrade")
+        job::watch(&mut client, context, row.try_get(0)?, "upgrade")
     }
 }

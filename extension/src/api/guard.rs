@@ -52,7 +52,7 @@ fn deactivate(fcinfo: pg_sys::FunctionCallInfo, reason: Option<&str>) -> Result<
     if !settings::is_active()? {
         return Ok(false);
     }
-    control::decide("deactivate", "switch the guard off")?;
+    control::decide(&changing::DEACTIVATE, None, "switch the guard off")?;
     settings::deactivate()?;
     cluster::mark(false)?;
     ledger::record(Kind::GuardDeactivated, json!({"reason": reason}))?;

@@ -7,7 +7,7 @@ use crate::ledger::tree::Stored;
 use crate::ledger::{archive, epoch, seal, tree, verify};
 use crate::pg::{identity, procedure, recorder};
 use crate::store::tree as stored;
-use pgrx::datum::TimestampWithTimeZone;
+use pgrx::datum::{JsonB, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::changing;
@@ -175,6 +175,16 @@ AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION runbook.ledger_terms(text) IS 'What an entry is about: terms such as object:public.orders, role:alice, kind:ddl.blocked, revision:3f2a, permit:ID.';")]
 fn ledger_terms(payload: &str) -> Vec<String> {
     runbook_core::ledger::terms(payload)
+}
+
+/// A payload as jsonb; NULL if it is not JSON. Queries of many entries run it in parallel, so that it must not catch an error.
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.payload_or_null(payload text) RETURNS jsonb LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.payload_or_null(text) IS 'A payload as jsonb; NULL if it is not JSON.';"
+)]
+fn payload_or_null(payload: &str) -> Option<JsonB> {
+    runbook_core::ledger::readable(payload).map(JsonB)
 }
 
 /// A size that the tree has reached; its present one if none is given.

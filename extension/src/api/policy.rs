@@ -29,12 +29,12 @@ fn configure(fcinfo: pg_sys::FunctionCallInfo, key: Option<&str>, value: Option<
         let environment = value.map_or(Some(Environment::default()), Environment::parse);
         let after = Policy::new(environment.unwrap_or_default(), before.overrides().to_vec());
         if let (Some(_), Some(class)) = (environment, before.weakened_by(&after)) {
-            control::decide("configure", &format!("weaken the rule for {} actions", class.as_str()))?;
+            control::decide(&changing::CONFIGURE, None, &format!("weaken the rule for {} actions", class.as_str()))?;
         }
         facts["old_rules"] = rules(&before);
         facts["new_rules"] = rules(&after);
     } else if !["alembic_version", "lock_timeout", "migrator_wait"].contains(&key) {
-        control::decide("configure", &format!("change the setting {key}"))?;
+        control::decide(&changing::CONFIGURE, None, &format!("change the setting {key}"))?;
     }
     let old = settings::configure(key, value)?;
     facts["old"] = old.clone().into();
@@ -74,7 +74,7 @@ fn set_policy(
     let old = policy.rule_at(parsed_class, pattern.as_ref());
     let set = if verdict == "default" { None } else { Some(rule(verdict, approvals, approver_role)?) };
     if policy.would_weaken(parsed_class, pattern.as_ref(), set.as_ref()) {
-        control::decide("set_policy", &format!("weaken the rule for {class} actions"))?;
+        control::decide(&changing::SET_POLICY, None, &format!("weaken the rule for {class} actions"))?;
     }
     match &set {
         None => stored::drop_rule(parsed_class, pattern.as_ref())?,

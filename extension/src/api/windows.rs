@@ -51,8 +51,9 @@ fn set_maintenance_window(
     let time = |text: &str| {
         let text = text.trim();
         let time: Option<chrono::NaiveTime> = text.parse().or_else(|_| format!("{text}:00").parse()).ok();
-        // PostgreSQL takes a leap second for the next minute, and that of midnight is no time of a day.
-        time.filter(|time| time.nanosecond() < 1_000_000_000)
+        // PostgreSQL takes a leap second for the next minute, and that of midnight is no time of a day; it rounds what is finer than its
+        // microseconds.
+        time.filter(|time| time.nanosecond() < 1_000_000_000 && time.nanosecond().is_multiple_of(1_000))
     };
     let (Some(opens_at), Some(closes_at)) = (time(opens), time(closes)) else {
         return wrong("time", &format!("{opens} to {closes}"), "Write times as 22:00; midnight is 00:00.");
@@ -64,7 +65,7 @@ fn set_maintenance_window(
     // The first window of a class restricts it; another one, or another shape, opens what was shut.
     let policy = settings::policy()?;
     if policy.window(name).is_some() || parsed.iter().any(|class| policy.is_windowed(*class)) {
-        control::decide("set_maintenance_window", "change when actions may run")?;
+        control::decide(&changing::SET_MAINTENANCE_WINDOW, None, "change when actions may run")?;
     }
     let window = Window {
         name: name.to_owned(),
@@ -86,7 +87,7 @@ fn drop_maintenance_window(fcinfo: pg_sys::FunctionCallInfo, name: Option<&str>)
     enter(fcinfo, &changing::DROP_MAINTENANCE_WINDOW)?;
     let name = given(name, "drop_maintenance_window", "name")?;
     let Some(old) = settings::window(name)? else { return Ok(false) };
-    control::decide("drop_maintenance_window", "remove a maintenance window")?;
+    control::decide(&changing::DROP_MAINTENANCE_WINDOW, None, "remove a maintenance window")?;
     settings::drop_window(name)?;
     ledger::record(Kind::PolicyChanged, json!({"window": name, "old": old}))?;
     Ok(true)

@@ -69,9 +69,8 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
         return Ok(());
     }
     let policy = settings::policy()?;
-    let closed = policy.closed(actions);
     let Some((action, verdict)) = policy.obstacle(actions) else {
-        let Some(closed) = closed else { return Ok(()) };
+        let Some(closed) = policy.closed(actions) else { return Ok(()) };
         return out_of_hours(tag, actions, &closed, enforcement);
     };
     let mut detail = match verdict {
@@ -83,7 +82,8 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     };
     if when == When::Before && verdict == Verdict::RequireApproval {
         match permits::claim(actions, &policy)? {
-            Claim::Granted => return closed.map_or(Ok(()), |closed| out_of_hours(tag, actions, &closed, enforcement)),
+            Claim::Granted => return Ok(()),
+            Claim::OutOfHours(closed) => return out_of_hours(tag, actions, &closed, enforcement),
             Claim::Refused(why) => detail = format!("{detail} {why}"),
             Claim::None => {}
         }
@@ -190,7 +190,11 @@ fn in_hours(tag: &str, actions: &[Action]) -> store::Result<()> {
     }
 }
 
-fn out_of_hours(
+/// Refuses, or only records, what no maintenance window is open for.
+///
+/// # Errors
+/// 42501.
+pub fn out_of_hours(
     tag: &str,
     actions: &[Action],
     closed: &runbook_core::window::Closed,

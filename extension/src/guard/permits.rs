@@ -24,6 +24,7 @@ use runbook_core::identity::Nothing;
 use runbook_core::ledger::Kind;
 use runbook_core::policy::Policy;
 use runbook_core::statement::digest;
+use runbook_core::window::Closed;
 use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,6 +33,8 @@ use std::rc::Rc;
 pub enum Claim {
     /// The statement is covered from here on.
     Granted,
+    /// There is one, and no maintenance window is open. It is not used up.
+    OutOfHours(Closed),
     /// There is one, and why it does not help.
     Refused(String),
     /// The login has none for this statement.
@@ -53,6 +56,7 @@ pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
         }
         match obstacle(permit, &query, actions, policy)? {
             Err(obstacle) => why = why.or(Some(format!("Permit {} does not cover it: {obstacle}.", permit.permit))),
+            Ok(_) if let Some(closed) = policy.closed(actions) => return Ok(Claim::OutOfHours(closed)),
             Ok(reached) if take(&permit.permit)? => {
                 used(permit, policy, outlasts, reached)?;
                 return Ok(Claim::Granted);
@@ -132,14 +136,19 @@ fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -
     if !statements::strings_conform() {
         return Ok(Err("standard_conforming_strings is off, under which the text may mean something else".to_owned()));
     }
+    // A function of ours runs with a search path of its own, under which names may mean something else than in the call: the table that it
+    // is about is compared with the manifest alone.
+    let is_call = actions.iter().all(Action::is_by_call);
     // The text says what was approved; the parse tree at hand must be that of the text, and not of something that it set off.
     let parsed =
         statements::parse(query).map(|parsed| parsed.iter().flat_map(|one| classify(&one.command)).collect::<Vec<_>>());
-    if !parsed.is_ok_and(|declared| actions.iter().all(|action| declared.contains(action))) {
+    let says = |declared: &[Action], action: &Action| match is_call {
+        true => declared.iter().any(|one| (&one.verb, one.class) == (&action.verb, action.class)),
+        false => declared.contains(action),
+    };
+    if !parsed.is_ok_and(|declared| actions.iter().all(|action| says(&declared, action))) {
         return Ok(Err("what is about to run is not the statement itself".to_owned()));
     }
-    // A call of ours names everything in full, and its search path is ours.
-    let is_call = actions.iter().all(|action| action.verb == "call");
     let searched = resolution();
     if !is_call && searched != permit.resolution {
         return Ok(Err(format!(

@@ -156,7 +156,7 @@ fn is_damage(action: &Action) -> bool {
     let path: Vec<&str> = action.object.path.iter().map(String::as_str).collect();
     match (action.object.kind.as_str(), &path[..]) {
         // Calls of ours are judged by policy.
-        _ if verb == "call" => false,
+        _ if action.is_by_call() => false,
         ("role", [name]) => ROLES.contains(name) && !verb.ends_with("members of"),
         // The mark that other databases read; see `cluster`.
         ("database", [name]) if verb.contains("runbook.guarded") || verb.contains("all parameters") => this_database() == *name,

@@ -9,6 +9,7 @@ use crate::session;
 use crate::store::{self, protected};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::{Action, Class, quote};
+use runbook_core::changing;
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
@@ -95,7 +96,8 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
         _ => false,
     };
     if members.iter().any(|member| is_weaker(member.limit)) {
-        control::decide("protect_table", &format!("weaken the protection of {full}"))?;
+        let name = name_of(table).unwrap_or_default();
+        control::decide(&changing::PROTECT_TABLE, Some(&name), &format!("weaken the protection of {full}"))?;
     }
     protected::protect(table, &members, max_rows)?;
     let facts = json!({"protected_table": full, "max_rows": max_rows, "old_max_rows": before.flatten()});
@@ -111,7 +113,7 @@ pub fn unprotect(table: u32) -> Result<bool, ErrorReport> {
     let name = name_of(table).unwrap_or_default();
     let full: Vec<String> = name.path().iter().map(|part| quote(part)).collect();
     let full = full.join(".");
-    control::decide("unprotect_table", &format!("take the protection of {full} away"))?;
+    control::decide(&changing::UNPROTECT_TABLE, Some(&name), &format!("take the protection of {full} away"))?;
     protected::unprotect(&protected::tree(table)?)?;
     ledger::record(Kind::PolicyChanged, json!({"unprotected_table": full, "old_max_rows": before}))?;
     Ok(true)

@@ -1,13 +1,15 @@
 //! Archiving: whole tiles of the oldest entries leave the database, and the tree over them stays.
 
+use crate::approvals::this_login;
 use crate::error::refusal;
 use crate::guard::control;
 use crate::ledger::epoch::hex;
 use crate::ledger::record;
 use crate::ledger::tree::{Stored, TILE};
 use crate::pg::lock;
-use crate::store::tree;
+use crate::store::{ledger, logins, tree};
 use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::changing;
 use runbook_core::ledger::Kind;
 use runbook_core::merkle;
 use serde_json::json;
@@ -18,7 +20,7 @@ pub fn archive(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorRepor
         let hint = "runbook audit archive --before POSITION --out FILE --checkpoint NOTE -m REASON";
         Err(refusal("22023", format!("nothing is archived: {why}"), None, Some(hint.to_owned())))
     };
-    control::decide("archive_ledger", "archive a part of the ledger")?;
+    control::decide(&changing::ARCHIVE_LEDGER, None, "archive a part of the ledger")?;
     lock::wait_for_sealer();
     let (first, end) = (tree::first_position()?, tree::end()?);
     let Some(position) = u64::try_from(before).ok().filter(|position| position.is_multiple_of(TILE)) else {
@@ -27,6 +29,10 @@ pub fn archive(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorRepor
     // The last entry stays: it says how long the ledger is.
     if position <= first || position >= end.size {
         return refuse(format!("there is nothing to archive between {first} and {position}; the last entry stays"));
+    }
+    let covered = covered()?;
+    if before > covered {
+        return refuse(format!("the last checkpoint that somebody else has recorded covers {covered} entries"));
     }
     if merkle::root(position, &Stored::default())? != root {
         return refuse(format!("the root over {position} entries is another: what was exported is not what is here"));
@@ -39,4 +45,22 @@ pub fn archive(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorRepor
     });
     record(Kind::LedgerArchived, facts)?;
     Ok(removed)
+}
+
+/// How many entries are covered by a checkpoint that somebody else than the login at hand has recorded: nobody's key is known here, so that
+/// whoever archives could have made up a note. A superuser could remove entries anyway.
+fn covered() -> Result<i64, ErrorReport> {
+    let me = this_login()?;
+    let is_superuser = logins::role(&me.name)?.is_some_and(|(_, is_superuser)| is_superuser);
+    let mut most = 0;
+    for (name, size) in ledger::checkpoints()? {
+        let meets = match logins::role(&name)? {
+            Some((oid, _)) => me.meets(&logins::login(&name, oid)?),
+            None => me.name == name,
+        };
+        if is_superuser || !meets {
+            most = most.max(size);
+        }
+    }
+    Ok(most)
 }

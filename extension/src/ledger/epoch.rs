@@ -3,12 +3,14 @@
 use crate::caller::refused;
 use crate::error::refusal;
 use crate::guard::control;
-use crate::ledger::record;
 use crate::ledger::tree::Stored;
-use crate::pg::{recorder, transaction};
+use crate::ledger::{pending, record};
+use crate::pg::{lock, recorder, transaction};
+use crate::store::ledger;
 use crate::store::tree as stored;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::audit::Opening;
+use runbook_core::changing;
 use runbook_core::checkpoint::{Checkpoint, Note, Origin};
 use runbook_core::ledger::Kind;
 use runbook_core::merkle;
@@ -16,9 +18,16 @@ use serde_json::json;
 
 /// Records that the next epoch begins; it does at the entry's position. `EPOCH:POSITION`.
 pub fn open(reason: &str, position: Option<i64>) -> Result<String, ErrorReport> {
-    control::decide("open_epoch", "open an epoch of the ledger")?;
+    control::decide(&changing::OPEN_EPOCH, None, "open an epoch of the ledger")?;
+    // One after the other: each has the number behind that of the last one.
+    lock::wait_for_opening();
     // What has been committed so far belongs to what is there. Without a worker to seal it, it is left out.
     let _ = recorder::seal();
+    if pending::holds(Kind::EpochOpened) || ledger::is_unsealed(Kind::EpochOpened)? {
+        let detail = "The entry that opens it has no position yet.".to_owned();
+        let hint = "Once that transaction has committed: CALL runbook.seal();".to_owned();
+        return Err(refusal("55000", "another epoch is being opened", Some(detail), Some(hint)));
+    }
     let end = transaction::with_snapshot(stored::end)?;
     let size = match position.map(u64::try_from) {
         None => end.size,

@@ -7,7 +7,7 @@ use crate::pg::own::is_installed;
 use crate::pg::shared;
 use crate::pg::transaction::{self, Ends};
 use crate::store;
-use runbook_core::ledger::Entry;
+use runbook_core::ledger::{Entry, Kind};
 use std::cell::{Cell, RefCell};
 
 thread_local! {
@@ -51,6 +51,11 @@ pub fn push(entry: Entry) -> store::Result<()> {
         pending.len() > MOST
     });
     if many { write() } else { Ok(()) }
+}
+
+/// Whether an entry of a kind waits.
+pub fn holds(kind: Kind) -> bool {
+    PENDING.with_borrow(|pending| pending.iter().any(|(_, entry)| entry.kind == kind.as_str()))
 }
 
 /// Writes what waits, in the subtransaction at hand. What subtransactions around it have left belongs to them and stays.

@@ -35,11 +35,12 @@ pub fn is_the_call(fcinfo: pg_sys::FunctionCallInfo, said: &[Argument]) -> bool 
 
 /// The names of the arguments of one of our functions.
 fn names(function: pg_sys::Oid) -> Vec<String> {
-    // SAFETY: a function that exists; ours have no names that need quotes, and no types with a comma.
+    // SAFETY: a function that exists; ours have no names with blanks or quotes in them, and no types with a comma.
     let text: Option<String> =
         unsafe { pgrx::direct_function_call(pg_sys::pg_get_function_identity_arguments, &[function.into_datum()]) };
     let text = text.unwrap_or_default();
-    text.split(", ").map(|one| one.split(' ').next().unwrap_or_default().to_owned()).collect()
+    // A name that is a keyword, such as "table", is quoted.
+    text.split(", ").map(|one| one.split(' ').next().unwrap_or_default().trim_matches('"').to_owned()).collect()
 }
 
 /// The default of an argument.

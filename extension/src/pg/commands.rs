@@ -7,11 +7,12 @@ use crate::pg::caught::text;
 use crate::pg::kinds::word;
 use crate::pg::nodes::{
     NodePtr, data_type, extension, items, name_of, new_relation, object, parts, relation, relation_kind, relation_named,
-    schema, string, strings, tag,
+    relation_numbered, relation_written, schema, string, strings, tag,
 };
 use crate::pg::{bind, constraints, lookup};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{AlterTableType, NodeTag, ObjectType};
+use runbook_core::changing::{self, Weakens};
 use runbook_core::command::{Change, Command, Name, RuleEffect, TypeChange};
 use runbook_core::identity::Identity;
 use std::ffi::c_int;
@@ -217,7 +218,7 @@ fn command(node: NodePtr, command_tag: &str) -> Command {
                 Command::Several(std::iter::once(own).chain(elements).collect())
             }
             NodeTag::T_SelectStmt => match control_call(&*node.cast()) {
-                Some(function) => Command::Control { function },
+                Some(command) => command,
                 None => Command::Opaque { tag: command_tag },
             },
             _ => shared_object(node).or_else(|| create(node, &command_tag)).unwrap_or_else(|| by_tag(tag(node), command_tag)),
@@ -451,19 +452,8 @@ fn is_named_by_range(kind: ObjectType::Type) -> bool {
     matches!(kind, ObjectType::OBJECT_TABLE | ObjectType::OBJECT_SEQUENCE)
 }
 
-/// Functions of ours that weaken the guard, where policy asks for an approval of that.
-const CONTROL: [&str; 7] = [
-    "configure",
-    "deactivate",
-    "drop_maintenance_window",
-    "protect_table",
-    "set_maintenance_window",
-    "set_policy",
-    "unprotect_table",
-];
-
-/// The function that a SELECT calls if it does nothing but call one of [`CONTROL`] with constants.
-fn control_call(statement: &pg_sys::SelectStmt) -> Option<Name> {
+/// What a SELECT does if that is nothing but to call, with constants, a function of ours that weakens the guard.
+fn control_call(statement: &pg_sys::SelectStmt) -> Option<Command> {
     let bare = statement.fromClause.is_null()
         && statement.whereClause.is_null()
         && statement.groupClause.is_null()
@@ -490,10 +480,56 @@ fn control_call(statement: &pg_sys::SelectStmt) -> Option<Name> {
     // SAFETY: the tag says so.
     let call = unsafe { &*call.cast::<pg_sys::FuncCall>() };
     let name = name_of(strings(call.funcname));
-    let ours = name.schema.as_deref() == Some(OUR_SCHEMA) && CONTROL.contains(&name.name.as_str());
+    let function = changing::weakening(&name.name).filter(|_| name.schema.as_deref() == Some(OUR_SCHEMA))?;
     let constant = items(call.args).into_iter().all(is_constant);
     let plain = call.agg_filter.is_null() && call.over.is_null() && call.agg_order.is_null();
-    (ours && constant && plain).then_some(name)
+    if !constant || !plain {
+        return None;
+    }
+    let table = match function.weakens {
+        Weakens::Table => Some(table_argument(call)?),
+        _ => None,
+    };
+    Some(Command::Control { function: name, table })
+}
+
+/// The table that a call's first argument, or the one called `table`, stands for, as PostgreSQL reads a regclass.
+fn table_argument(call: &pg_sys::FuncCall) -> Option<Name> {
+    let named = |node: &NodePtr| tag(*node) == NodeTag::T_NamedArgExpr;
+    let arguments = items(call.args);
+    let is_table = |node: &&NodePtr| {
+        // SAFETY: the tag says so; the name is a string that the parser made.
+        named(node) && unsafe { text((*node.cast::<pg_sys::NamedArgExpr>()).name) } == "table"
+    };
+    let value = match arguments.first().filter(|first| !named(first)) {
+        Some(first) => *first,
+        // SAFETY: the tag says so.
+        None => arguments.iter().find(is_table).map(|node| unsafe { (*node.cast::<pg_sys::NamedArgExpr>()).arg.cast() })?,
+    };
+    let table = constant_relation(value)?;
+    // What can't be looked up must not be taken for anything.
+    Some(if table.identity.is_unknown() { Name { identity: Identity::Missing, ..table } } else { table })
+}
+
+/// The relation that a constant stands for, by its name or its OID.
+fn constant_relation(node: NodePtr) -> Option<Name> {
+    if tag(node) != NodeTag::T_A_Const {
+        return None;
+    }
+    // SAFETY: the tag says so; the union begins with a node, whose tag says which member it is.
+    let constant = unsafe { &(*node.cast::<pg_sys::A_Const>()).val };
+    // SAFETY: as above.
+    match unsafe { constant.node.type_ } {
+        // SAFETY: the tag says so.
+        NodeTag::T_Integer => u32::try_from(unsafe { constant.ival.ival }).ok().map(relation_numbered),
+        NodeTag::T_String => {
+            // SAFETY: the tag says so; what it holds is NUL-terminated.
+            let written = unsafe { text(constant.sval.sval) };
+            let number = written.parse().ok().filter(|_| written.bytes().all(|byte| byte.is_ascii_digit()));
+            Some(number.map_or_else(|| relation_written(&written), relation_numbered))
+        }
+        _ => None,
+    }
 }
 
 /// Constants without a cast: the name of a type could be looked up elsewhere.

@@ -19,6 +19,8 @@ const CLASS_CATALOG: u32 = 1259;
 const MIGRATOR: u16 = 4242;
 /// The sealer's.
 const SEALER: u16 = 4243;
+/// The one of who opens an epoch.
+const EPOCH: u16 = 4245;
 /// The one of whoever works jobs off.
 const RUNNER: u16 = 4244;
 
@@ -106,15 +108,17 @@ fn is_mine(tag: &pg_sys::LOCKTAG) -> bool {
 /// Takes the sealer's lock until the end of the transaction; waits for it. What others have sealed is visible to a snapshot taken
 /// afterwards.
 pub fn wait_for_sealer() {
+    wait_for(SEALER);
+}
+
+/// Keeps others from opening an epoch until the end of the transaction; waits for who does.
+pub fn wait_for_opening() {
+    wait_for(EPOCH);
+}
+
+fn wait_for(sub_object: u16) {
     // SAFETY: ExclusiveLock on an object of this database; waiting gives way to cancellation and timeouts.
-    unsafe {
-        pg_sys::LockDatabaseObject(
-            pg_sys::Oid::from(CLASS_CATALOG),
-            state_table(),
-            SEALER,
-            pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
-        );
-    }
+    unsafe { pg_sys::LockDatabaseObject(pg_sys::Oid::from(CLASS_CATALOG), state_table(), sub_object, MODE) };
 }
 
 /// A lock that outlasts transactions: held until it is dropped, or the process ends.

@@ -102,6 +102,25 @@ pub fn relation_written(written: &str) -> Name {
     list.map(relation_from_parts).unwrap_or_default()
 }
 
+/// The relation of an OID; `Missing` where there is none.
+pub fn relation_numbered(number: u32) -> Name {
+    let found = pg_sys::Oid::from(number);
+    // SAFETY: look-ups in catalog caches, which give null or 0 for what is not there.
+    unsafe {
+        let name = pg_sys::get_rel_name(found);
+        if name.is_null() {
+            return Name { identity: Identity::Missing, ..Name::bare(number.to_string()) };
+        }
+        let namespace = pg_sys::get_rel_namespace(found);
+        Name {
+            schema: Some(text(pg_sys::get_namespace_name(namespace))),
+            name: text(name),
+            temporary: pg_sys::isAnyTempNamespace(namespace),
+            identity: identity(pg_sys::RelationRelationId, found),
+        }
+    }
+}
+
 /// The name of a relation, with the schema that the search path finds it in and whether that is temporary.
 pub fn relation(variable: *mut pg_sys::RangeVar) -> Name {
     if variable.is_null() {

@@ -1,5 +1,6 @@
 //! Table `approval`.
 
+use super::clock::later;
 use super::{Result, Row, read, write};
 use crate::error::internal;
 use crate::pg::identity::Database;
@@ -127,12 +128,15 @@ pub fn decide(decision: &Decision, valid_for: Option<Interval>, default: &str, d
     void(decision.revision, Some(decision.oid), "replaced")?;
     let json = |manifest: &Manifest| serde_json::to_string(manifest).map_err(|error| internal(error.to_string()));
     let rows = write(
-        "INSERT INTO runbook.approval AS a (approval_id, revision, digest, decision, approver, approver_oid, identities, comment, \
-             system_identifier, database_oid, decided_at, expires_at, upgrade_manifest, downgrade_manifest, fingerprint, \
-             upgrade_code, downgrade_code, binds) \
-         VALUES (pg_catalog.gen_random_uuid(), $1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp(), \
-             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($10, $11::pg_catalog.interval), \
-             $12::pg_catalog.jsonb, $13::pg_catalog.jsonb, $14, $15::pg_catalog.jsonb, $16::pg_catalog.jsonb, $17) RETURNING a.expires_at::pg_catalog.text",
+        concat!(
+            "INSERT INTO runbook.approval AS a (approval_id, revision, digest, decision, approver, approver_oid, identities, comment, \
+                 system_identifier, database_oid, decided_at, expires_at, upgrade_manifest, downgrade_manifest, fingerprint, \
+                 upgrade_code, downgrade_code, binds) \
+             VALUES (pg_catalog.gen_random_uuid(), $1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp(), ",
+            later!("pg_catalog.clock_timestamp()", "COALESCE($10, $11::pg_catalog.interval)"),
+            ", $12::pg_catalog.jsonb, $13::pg_catalog.jsonb, $14, $15::pg_catalog.jsonb, $16::pg_catalog.jsonb, $17) \
+             RETURNING a.expires_at::pg_catalog.text"
+        ),
         &[
             decision.revision.into(),
             decision.digest.into(),

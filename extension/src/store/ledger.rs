@@ -3,7 +3,7 @@
 use super::{Result, read};
 use crate::error::internal;
 use crate::pg::append;
-use runbook_core::ledger::Entry;
+use runbook_core::ledger::{Entry, Kind};
 
 /// Appends entries in the transaction at hand.
 pub fn append(entries: &[Entry]) -> Result<()> {
@@ -54,6 +54,30 @@ pub fn broken_glass() -> Result<Vec<String>> {
          ORDER BY e.recorded_at USING OPERATOR(pg_catalog.<)",
         &[],
         |row| row.get(1),
+    )
+}
+
+/// Whether an entry of a kind waits to be sealed, in this transaction or from others.
+pub fn is_unsealed(kind: Kind) -> Result<bool> {
+    let found = read(
+        "SELECT true FROM runbook.unsealed AS u WHERE u.kind OPERATOR(pg_catalog.=) $1 LIMIT 1",
+        &[kind.as_str().into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!found.is_empty())
+}
+
+/// The checkpoints of which the ledger says that they were signed: for each login that recorded some, the most entries that one covers.
+pub fn checkpoints() -> Result<Vec<(String, i64)>> {
+    read(
+        "SELECT p.payload OPERATOR(pg_catalog.->>) 'session_role', \
+             pg_catalog.max((p.payload OPERATOR(pg_catalog.->>) 'size')::pg_catalog.int8) \
+         FROM (SELECT s.payload FROM runbook.entry AS s \
+               WHERE runbook.ledger_terms(s.payload) OPERATOR(pg_catalog.@>) ARRAY['kind:checkpoint.signed'] \
+               UNION ALL SELECT u.payload FROM runbook.unsealed AS u WHERE u.kind OPERATOR(pg_catalog.=) 'checkpoint.signed') AS e \
+         CROSS JOIN LATERAL (SELECT e.payload::pg_catalog.jsonb AS payload) AS p GROUP BY 1",
+        &[],
+        |row| Ok((row.get(1)?, row.get(2)?)),
     )
 }
 

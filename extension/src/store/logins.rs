@@ -17,6 +17,16 @@ pub fn login(name: &str, oid: u32) -> Result<Login> {
     Ok(Login { name: name.to_owned(), identities })
 }
 
+/// The OID of a role, and whether it is a superuser.
+pub fn role(name: &str) -> Result<Option<(u32, bool)>> {
+    let rows = read(
+        "SELECT r.oid, r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name",
+        &[name.into()],
+        |row| Ok((row.get::<Oid>(1)?.to_u32(), row.get(2)?)),
+    )?;
+    Ok(rows.into_iter().next())
+}
+
 /// Logins that are members of all of `roles`, in alphabetical order, superusers by grant only; at most fifty.
 pub fn logins_with(roles: &[&str]) -> Result<Vec<(String, u32)>> {
     read(

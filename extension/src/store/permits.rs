@@ -1,6 +1,7 @@
 //! Tables `permit` and `permit_decision`.
 
 use super::approvals::oids;
+use super::clock::later;
 use super::{Result, Row, execute, read, write};
 use crate::error::internal;
 use crate::pg::identity::Database;
@@ -174,10 +175,13 @@ pub struct Request<'a> {
 /// Stores a request.
 pub fn request(request: &Request, valid_for: Interval, database: &Database) -> Result<()> {
     execute(
-        "INSERT INTO runbook.permit (permit, statement, digest, manifest, resolution, reason, requested_by, requester, identities, \
-             requested_at, expires_at, system_identifier, database_oid) \
-         VALUES ($1, $2, $3, $4::pg_catalog.jsonb, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp(), \
-             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $10, $11, $12)",
+        concat!(
+            "INSERT INTO runbook.permit (permit, statement, digest, manifest, resolution, reason, requested_by, requester, identities, \
+                 requested_at, expires_at, system_identifier, database_oid) \
+             VALUES ($1, $2, $3, $4::pg_catalog.jsonb, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp(), ",
+            later!("pg_catalog.clock_timestamp()", "$10"),
+            ", $11, $12)"
+        ),
         &[
             request.permit.into(),
             request.statement.into(),

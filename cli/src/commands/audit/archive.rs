@@ -43,7 +43,7 @@ pub fn run(args: &Archive, context: &Context) -> Result<()> {
     // Read again from the file: nothing is removed that is not there.
     let frontier = server::frontier(&mut client, first)?;
     let auditor = Auditor::new(frontier, &[]).map_err(|finding| failed(&finding))?;
-    let (auditor, _) = blocks::audit(auditor, &[], |sink| files::read(std::slice::from_ref(&args.out), sink))?;
+    let (auditor, _) = blocks::audit(auditor, &[], |sink| files::read(std::slice::from_ref(&args.out), u64::MAX, sink))?;
     let kept = server::frontier(&mut client, before)?;
     if (auditor.size(), auditor.root()) != (before, kept.root()) {
         let hint = "Nothing was removed. Look at the disk, and try again with another file.";
@@ -54,7 +54,7 @@ pub fn run(args: &Archive, context: &Context) -> Result<()> {
     let root: String = kept.root().iter().map(|byte| format!("{byte:02x}")).collect();
     let call = format!("SELECT runbook.archive_ledger({before}, '\\x{root}', {})", literal(&args.reason));
     let row = client.query_one(&call, &[])?;
-    let removed: i64 = row.get(0);
+    let removed: i64 = row.try_get(0)?;
     let text = format!(
         "archived: {removed} entries, positions {first} to before {before}, are in {} and no longer in the database",
         args.out.display()

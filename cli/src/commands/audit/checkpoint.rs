@@ -2,7 +2,7 @@
 
 use crate::args::CheckpointArgs;
 use crate::audit::{notes, server};
-use crate::commands::audit::{failed, verify};
+use crate::commands::audit::{export, failed, verify};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::key::{PrivateKey, cannot_read};
@@ -14,6 +14,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
+    export::ordinary(&args.out)?;
     let key = PrivateKey::load(&args.key)?;
     let mut client = server::connect(context)?;
     server::begin(&mut client)?;
@@ -67,7 +68,7 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
     remember(&state, &note)?;
     write(&args.out, &note)?;
     client.batch_execute("COMMIT")?;
-    let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.get(0);
+    let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.try_get(0)?;
     if !standby {
         client.execute("SELECT runbook.record_checkpoint($1)", &[&note])?;
     }

@@ -33,6 +33,16 @@ pub fn run(args: &Export, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a name that stands for something else than a file: a pipe has no end to go on from, and a device would be replaced.
+pub fn ordinary(file: &Path) -> Result<()> {
+    match std::fs::metadata(file) {
+        Ok(found) if !found.is_file() => {
+            Err(Error::new(Kind::Input, format!("{} is no ordinary file", file.display()), "Name a file."))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens a file to write to. One that is there is gone on with, at the end of its last whole line, or left alone.
 fn open(file: &Path, resume: bool) -> Result<(File, u64)> {
     let refused = |error: std::io::Error| {
@@ -41,6 +51,7 @@ fn open(file: &Path, resume: bool) -> Result<(File, u64)> {
     if !resume {
         return Ok((OpenOptions::new().write(true).create_new(true).open(file).map_err(refused)?, 0));
     }
+    ordinary(file)?;
     let mut opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file).map_err(refused)?;
     let (mut lines, mut whole) = (0, 0);
     let mut reader = BufReader::with_capacity(1 << 20, &opened);

@@ -28,7 +28,7 @@ pub fn run(command: &Audit, context: &Context) -> Result<()> {
             // The text is what a permit covers: no parameters.
             let position = args.position.map(|position| format!(", {position}")).unwrap_or_default();
             let call = format!("SELECT runbook.open_epoch({}{position})", literal(&args.reason));
-            let opened: String = context.connect()?.query_one(&call, &[])?.get(0);
+            let opened: String = context.connect()?.query_one(&call, &[])?.try_get(0)?;
             let next = format!(
                 "opened epoch {opened}; sign a checkpoint of it: runbook audit checkpoint --key FILE --out NOTE --accept-epoch {opened}"
             );

@@ -13,7 +13,7 @@ use std::fs;
 
 pub fn run(args: &Prove, context: &Context) -> Result<()> {
     let (note, checkpoint) = notes::checkpoint(&args.checkpoint, &notes::keys(&args.keys.keys)?)?;
-    let mut client = context.connect_to_read()?;
+    let mut client = context.connect()?;
     server::begin(&mut client)?;
     server::same_ledger(&server::head(&mut client)?, std::iter::once(checkpoint.origin.as_str()))?;
     let row = match args.entry.parse::<i64>() {
@@ -25,13 +25,14 @@ pub fn run(args: &Prove, context: &Context) -> Result<()> {
             &[&args.entry],
         ),
     }?;
-    let (position, payload): (Option<i64>, String) = row.map(|row| (row.get(0), row.get(1))).ok_or_else(|| {
+    let row = row.ok_or_else(|| {
         Error::new(
             Kind::Target,
             format!("there is no entry {}", args.entry),
             "runbook log shows positions; entries are named by position or id.",
         )
     })?;
+    let (position, payload): (Option<i64>, String) = (row.try_get(0)?, row.try_get(1)?);
     let position = position.and_then(|position| u64::try_from(position).ok()).filter(|position| *position < checkpoint.size);
     let Some(position) = position else {
         let hint = "Sign a newer one: runbook audit checkpoint --key FILE --out NOTE";

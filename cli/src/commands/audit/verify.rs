@@ -22,9 +22,11 @@ pub fn run(args: &Verify, context: &Context) -> Result<()> {
     if !args.exports.is_empty() {
         let auditor = Auditor::new(Frontier::default(), &checkpoints).map_err(|finding| failed(&finding))?;
         let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
-        let (auditor, _) = blocks::audit(auditor, &sizes, |sink| files::read(&args.exports, sink))?;
+        let covered = sizes.iter().copied().max().unwrap_or(0);
+        let (auditor, _) = blocks::audit(auditor, &sizes, |sink| files::read(&args.exports, covered, sink))?;
         let head = server::Head { origin: None, size: 0, root: None, unsealed: 0, oldest_unsealed: None };
-        return report(context, auditor, checkpoints.len(), &head, None);
+        let found = Found { checkpoints: checkpoints.len(), covered: Some(covered), archived: None };
+        return report(context, auditor, &head, &found);
     }
     let mut client = server::connect(context)?;
     server::begin(&mut client)?;
@@ -42,7 +44,12 @@ pub fn run(args: &Verify, context: &Context) -> Result<()> {
     }
     let question = Question { since: since.as_ref(), checkpoints: &met, archived: args.accept_archived };
     let auditor = audit(&mut client, &head, &question)?;
-    report(context, auditor, met.len() + usize::from(since.is_some()), &head, args.accept_archived.filter(|_| since.is_none()))
+    let found = Found {
+        checkpoints: met.len() + usize::from(since.is_some()),
+        covered: None,
+        archived: args.accept_archived.filter(|_| since.is_none()),
+    };
+    report(context, auditor, &head, &found)
 }
 
 /// What is asked about a ledger.
@@ -168,7 +175,18 @@ pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: &[Op
     Ok(met)
 }
 
-fn report(context: &Context, auditor: Auditor, checkpoints: usize, head: &server::Head, archived: Option<u64>) -> Result<()> {
+/// What was found good.
+struct Found {
+    /// How many checkpoints were met.
+    checkpoints: usize,
+    /// Of an export, how many entries the last of them covers: nothing says what those behind are.
+    covered: Option<u64>,
+    /// The first position that was read.
+    archived: Option<u64>,
+}
+
+fn report(context: &Context, auditor: Auditor, head: &server::Head, found: &Found) -> Result<()> {
+    let Found { checkpoints, covered, archived } = *found;
     let (size, root) = (auditor.size(), runbook_core::checkpoint::format_hash(&auditor.root()));
     if let Some(finding) = auditor.finish() {
         return Err(failed(&finding));
@@ -177,7 +195,7 @@ fn report(context: &Context, auditor: Auditor, checkpoints: usize, head: &server
     if context.format() == Format::Json {
         return output::value(&json!({
             "ok": true, "first": first, "size": size, "root": root, "checkpoints": checkpoints,
-            "unsealed": head.unsealed, "oldest_unsealed": head.oldest_unsealed,
+            "unsealed": head.unsealed, "oldest_unsealed": head.oldest_unsealed, "covered": covered,
         }));
     }
     let met = match checkpoints {
@@ -186,6 +204,7 @@ fn report(context: &Context, auditor: Auditor, checkpoints: usize, head: &server
         more => format!("{more} checkpoints met"),
     };
     let text = match first {
+        0 if covered.is_some() => format!("the export is whole: {size} entries, root {root}; {met}"),
         0 => format!("the ledger is whole: {size} entries, root {root}; {met}"),
         first => format!(
             "the ledger is whole from position {first} on: {size} entries, root {root}; {met}; those before were not read"
@@ -193,6 +212,9 @@ fn report(context: &Context, auditor: Auditor, checkpoints: usize, head: &server
     };
     let waiting = head.oldest_unsealed.as_ref().filter(|_| head.unsealed > 0);
     let waiting = waiting.map(|oldest| format!("{} entries wait to be sealed, the oldest since {oldest}", head.unsealed));
-    let lines: Vec<&str> = std::iter::once(text.as_str()).chain(waiting.as_deref()).collect();
+    let open = covered.filter(|covered| (1..size).contains(covered)).map(|covered| {
+        format!("positions {covered} to {} are behind the last checkpoint: nothing here says what they must be", size - 1)
+    });
+    let lines: Vec<&str> = std::iter::once(text.as_str()).chain(waiting.as_deref()).chain(open.as_deref()).collect();
     output::messages(context.format(), "ok", true.into(), &lines)
 }
