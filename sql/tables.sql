@@ -310,9 +310,11 @@ CREATE TABLE runbook.backfill (
     estimated_rows bigint NOT NULL,
     started_at timestamptz NOT NULL,
     busy interval NOT NULL,
+    place text,
+    files oid[],
     CONSTRAINT backfill_pkey PRIMARY KEY (revision)
 );
-COMMENT ON TABLE runbook.backfill IS 'How far the backfills of revisions have come: the last key whose batch is committed.';
+COMMENT ON TABLE runbook.backfill IS 'How far the backfills of revisions have come: the last key whose batch is committed, and the files of the table in that database at that time.';
 
 -- pg_dump carries the rows of all of them.
 SELECT pg_catalog.pg_extension_config_dump('runbook.revision', '');

@@ -57,6 +57,7 @@ pub extern "C-unwind" fn _PG_init() {
         },
         over: |committed| {
             guard::permits::over();
+            store::settings::over();
             (ledger::pending::ENDS.over)(committed);
             pg::job::over(committed);
         },

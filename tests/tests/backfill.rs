@@ -272,6 +272,58 @@ fn another_table_under_the_name_stops_the_job() {
     assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = 1"), 10_000);
 }
 
+/// Runs a backfill, does something to its table while a batch waits for the lock, and lets it go on.
+fn meddled(server: &Server, name: &str, header: &str, sql: &str, meddle: &str) -> (Client, Result<(), postgres::Error>) {
+    let (mut admin, mut alice, mut app) = scene(server, name, TABLE);
+    submit(&mut alice, &backfill("a001", &[], &format!("table t; batch 100; pause 20ms; {header}"), sql)).unwrap();
+    let job = start(&mut app, "head").unwrap();
+    wait_until(30, "it moves", || number(&mut admin, "SELECT count(*) FROM t WHERE w IS NOT NULL") > 500);
+    admin.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").unwrap();
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass";
+    wait_until(30, "a batch waits", || number(&mut admin, waits) > 0);
+    admin.batch_execute(&format!("{meddle}; COMMIT")).unwrap();
+    (admin, wait(&mut app, job))
+}
+
+#[test]
+fn rows_of_a_table_that_is_rewritten_emptied_or_exchanged_meanwhile_are_not_left_out() {
+    let server = Server::start();
+    let repeatable = "UPDATE t SET w = v WHERE id BETWEEN :from AND :to";
+    let reload = "CREATE TEMP TABLE kept AS SELECT * FROM t; TRUNCATE t; INSERT INTO t SELECT id, v FROM kept";
+    for (at, (header, meddle)) in [
+        ("repeatable yes", "ALTER TABLE t ALTER v TYPE bigint"),
+        ("where w IS NULL", "ALTER TABLE t ALTER v TYPE bigint"),
+        ("repeatable yes", reload),
+        ("where w IS NULL", reload),
+        ("repeatable yes", "ALTER TABLE t ALTER id TYPE numeric"),
+        (
+            "repeatable yes",
+            "ALTER TABLE t RENAME id TO number; ALTER TABLE t RENAME v TO id; ALTER TABLE t ADD COLUMN v int; \
+             UPDATE t SET v = id; ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id)",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut admin, done) = meddled(&server, &format!("meddled_{at}"), header, repeatable, meddle);
+        done.unwrap_or_else(|error| panic!("{header}: {meddle}: {error:?}"));
+        assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = v"), 10_000, "{header}: {meddle}");
+    }
+    let once = "UPDATE t SET w = coalesce(w, 0) + 1 WHERE id BETWEEN :from AND :to";
+    for (at, (meddle, code)) in [
+        ("ALTER TABLE t ALTER v TYPE bigint", "55000"),
+        ("CREATE TABLE u (LIKE t INCLUDING ALL); INSERT INTO u SELECT id, v FROM t; ALTER TABLE t RENAME TO away; ALTER TABLE u RENAME TO t", "55000"),
+        ("ALTER TABLE t DROP CONSTRAINT t_pkey", "55000"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut admin, ended) = meddled(&server, &format!("stopped_{at}"), "repeatable no", once, meddle);
+        assert_eq!(sqlstate(ended), code, "{meddle}");
+        assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w > 1"), 0, "{meddle}");
+    }
+}
+
 #[test]
 fn a_backfill_rests_where_it_writes_too_much() {
     let server = Server::start();

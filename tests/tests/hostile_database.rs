@@ -155,3 +155,61 @@ fn a_permit_is_not_used_up_by_what_is_refused_and_is_by_what_no_rollback_takes_b
     status("used");
     drop(guest);
 }
+
+#[test]
+fn what_no_rollback_takes_back_does_not_follow_a_change_of_rules() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("app");
+    admin.batch_execute("GRANT pg_execute_server_program, pg_write_server_files TO root; ALTER ROLE root SUPERUSER; SELECT runbook.activate()").unwrap();
+    let mut root = server.connect("app", "root");
+    let file = server.directory().join("made");
+    let program = format!("COPY (SELECT 1) TO PROGRAM 'touch {}'", file.display());
+    for change in [
+        "runbook.set_policy('control', 'allow')",
+        "runbook.set_policy('control', 'allow', objects => '*.*')",
+        "runbook.configure('environment', 'local')",
+        "runbook.deactivate('for a moment')",
+    ] {
+        for work in [
+            program.clone(),
+            format!("COPY (SELECT 1) TO '{}'", file.display()),
+            "SELECT pg_create_physical_replication_slot('s')".to_owned(),
+            format!("SELECT lo_export(lo_from_bytea(0, 'x'), '{}')", file.display()),
+            "LOAD 'pg_runbook'".to_owned(),
+        ] {
+            root.batch_execute(&format!("BEGIN; SELECT {change}")).unwrap();
+            let refused = root.batch_execute(&work);
+            assert!(refused.is_err(), "{change}: {work}");
+            assert_eq!(sqlstate(refused), "55000", "{change}");
+            root.batch_execute("ROLLBACK").unwrap();
+        }
+    }
+    assert!(!file.exists());
+    let known = "SELECT count(*) FROM runbook.ledger WHERE verdict = 'uncommitted_rules'";
+    assert_eq!(admin.query_one(known, &[]).unwrap().get::<_, i64>(0), 20);
+    // In a savepoint that is gone, too.
+    let savepoint = "BEGIN; SAVEPOINT s; SELECT runbook.set_policy('control', 'allow'); ROLLBACK TO s";
+    root.batch_execute(savepoint).unwrap();
+    assert_eq!(sqlstate(root.batch_execute(&program)), "55000");
+    root.batch_execute("ROLLBACK").unwrap();
+    // Once it is committed, the ledger has it.
+    root.batch_execute("SELECT runbook.set_policy('control', 'allow')").unwrap();
+    root.batch_execute(&program).unwrap();
+    assert!(file.exists());
+}
+
+#[test]
+fn what_a_revision_does_outside_of_the_database_is_in_the_ledger_although_it_is_rolled_back() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("app");
+    admin.batch_execute("GRANT pg_execute_server_program TO app_owner; SELECT runbook.activate()").unwrap();
+    submit(&mut server.connect("app", "alice"), &revision("r1", &[], "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'", ""))
+        .unwrap();
+    server.connect("app", "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
+    let mut app = server.connect("app", "app");
+    for _ in 0..3 {
+        app.batch_execute("BEGIN; SELECT runbook.upgrade('r1'); ROLLBACK").unwrap();
+    }
+    let known = "SELECT count(*) FROM runbook.ledger WHERE kind = 'ddl.executed' AND tag = 'COPY' AND revision = 'r1'";
+    assert_eq!(admin.query_one(known, &[]).unwrap().get::<_, i64>(0), 3);
+}

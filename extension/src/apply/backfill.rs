@@ -53,7 +53,7 @@ struct Plan {
 /// # Errors
 /// Those of the statement, complete; 42P16 for a table without a key; 42501 where an approval is missing or taken back meanwhile.
 pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>) -> Result<Stepped, Report> {
-    let (plan, mut progress, settings, started) = transaction(Commit::InOrder, || {
+    let (mut plan, mut progress, settings, started) = transaction(Commit::InOrder, || {
         let (run, pinned, statement) = begin(job, step, stored, trouble)?;
         run.refuse_if_needy(stored, &classify_all([&statement.command])?, true)?;
         let plan = plan(stored, &statement)?;
@@ -74,6 +74,13 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, trouble: &RefCell<Trouble>
             Batch::Asked => return Ok(Stepped::Asked),
             Batch::End => break,
             Batch::Done(next) => progress = next,
+            Batch::Again(next) => {
+                progress = next;
+                plan = transaction(Commit::InOrder, || {
+                    let (_run, _pinned, statement) = begin(job, step, stored, trouble)?;
+                    Ok(self::plan(stored, &statement)?)
+                })?;
+            }
         }
         // Also where there is no pause: a worker must not outlive its server.
         if job::sleep(plan.header.pause) {
@@ -244,6 +251,8 @@ enum Batch {
     /// There is nothing left.
     End,
     Done(Progress),
+    /// The table is another inside: the batches begin anew at its first key.
+    Again(Progress),
 }
 
 /// One batch, with the note of where the next one begins.
@@ -262,12 +271,19 @@ fn batch(
     let start = Instant::now();
     let stored = planned(step)?;
     let (run, pinned, statement) = begin(job, step, &stored, trouble)?;
-    if table_of(&plan.header)?.oid != plan.table.oid {
+    set_local(c"lock_timeout", &run.settings.data_lock_timeout());
+    // First the lock: what is read before others have let go of the table may be what they have replaced.
+    let files = lock::tree(plan.table.oid).map_err(Failure::Caught)?;
+    let table = table_of(&plan.header)?;
+    if table.oid != plan.table.oid {
         return Err(another_table(&plan.header).into());
+    }
+    if plan.cut == Cut::Range && plan.is_outdated(&table, &files, progress) {
+        drop(pinned);
+        return again(step, plan, Progress { files: Some(files), ..progress.clone() });
     }
     // A plan made for other bounds may read the whole table.
     set_local(c"plan_cache_mode", c"force_custom_plan");
-    set_local(c"lock_timeout", &run.settings.data_lock_timeout());
     let place =
         format!("revision {} (upgrade), statement 1, line {}, batch {}", step.revision, statement.line, progress.batches + 1);
     let actions = classify_all([&statement.command])?;
@@ -275,7 +291,7 @@ fn batch(
     let watched = if by.is_empty() { None } else { run.watch(&by, [&statement])? };
     let scope = run.permit(&step.revision, actions.clone());
     let located = |error| Failure::Caught(with_context(error, &place));
-    let mut next = progress.clone();
+    let mut next = Progress { files: Some(files), ..progress.clone() };
     let (parameters, last) = match plan.cut {
         Cut::Limit => (vec![progress.batch_rows.to_string()], None),
         Cut::Range => match plan.bounds(progress)? {
@@ -322,6 +338,19 @@ fn batch(
     Ok(Batch::Done(next))
 }
 
+/// After the table was rewritten or emptied, or its key changed, between two batches: which of its rows are done is not known.
+fn again(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, Failure> {
+    if !plan.header.repeatable && next.last_key.is_some() {
+        let message = format!("table {} was rewritten or emptied, or its key changed, while the backfill ran", plan.table.name);
+        let detail = "Which of its rows the batches before have changed is not known any more, and none may be changed twice.";
+        let hint = "Look at the table, cancel the job, and submit a backfill for the rows that are left.";
+        return Err(refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned())).into());
+    }
+    next.last_key = None;
+    backfills::advance(&step.revision, &next, Duration::ZERO)?;
+    Ok(Batch::Again(next))
+}
+
 /// After the last key: with a condition, what was inserted behind has its turn, until nothing is found.
 fn another_pass(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, Failure> {
     if plan.header.filter.is_none() || next.last_key.is_none() {
@@ -345,6 +374,14 @@ fn endless(step: &Step, detail: &str) -> Failure {
 }
 
 impl Plan {
+    /// Whether the table is not inside what it was when this was planned, or when the last batch ran. An error about its key is that of the
+    /// next plan.
+    fn is_outdated(&self, table: &Table, files: &[u32], progress: &Progress) -> bool {
+        let same_key = key_of(&self.header, table).is_ok_and(|(key, types)| key == self.key && types == self.types);
+        // A partition that has come is like rows that have been inserted.
+        !same_key || progress.files.iter().flatten().any(|known| !files.contains(known))
+    }
+
     /// Whether the statement changes the very rows whose keys cut the batches.
     fn updates(&self, statement: &Statement) -> bool {
         matches!(&statement.command, Command::Change { name } if statement.tag == "UPDATE"

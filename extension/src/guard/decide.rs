@@ -58,6 +58,32 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     }
 }
 
+/// Refuses what no rollback takes back in a transaction that has changed the rules: with them, the rollback would take back what allowed it,
+/// and that it was allowed.
+///
+/// # Errors
+/// 55000.
+pub fn refuse_by_uncommitted_rules(tag: &str, actions: &[Action]) -> store::Result<()> {
+    match actions.iter().find(|action| action.outlasts_rollback()) {
+        Some(action) => refuse_while_uncommitted(tag, actions, action),
+        None => Ok(()),
+    }
+}
+
+/// The same for an action that is known to outlast a rollback.
+///
+/// # Errors
+/// 55000.
+pub fn refuse_while_uncommitted(tag: &str, actions: &[Action], action: &Action) -> store::Result<()> {
+    if !settings::are_uncommitted() || glass::is_broken() {
+        return Ok(());
+    }
+    let detail = "No rollback would take it back, but one would take back the rules that it is judged by.".to_owned();
+    recorder::record(Kind::DdlBlocked, facts(tag, actions, "uncommitted_rules", &detail, None));
+    let message = format!("{action} can't follow a change of the guard's rules in one transaction");
+    Err(refusal("55000", message, Some(detail), Some("COMMIT first.".to_owned())))
+}
+
 /// Outside revisions and permits, policy decides.
 fn by_policy(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     let enforcement = Enforcement::current()?;
@@ -132,7 +158,18 @@ pub fn record_passing_at_once(tag: &str, actions: &[Action]) -> store::Result<()
 
 fn record_passing_as(tag: &str, actions: &[Action], at_once: bool) -> store::Result<()> {
     let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary && action.verb != "lock").cloned().collect();
-    if lasting.is_empty() || session::is_applying() {
+    if lasting.is_empty() {
+        return Ok(());
+    }
+    if session::is_applying() {
+        // The revision's own entry goes with its transaction, if that is rolled back.
+        if at_once {
+            let revision = session::covering(|coverage| match &coverage?.by {
+                By::Revision { revision, .. } => Some(revision.clone()),
+                By::Permit { .. } => None,
+            });
+            recorder::record(Kind::DdlExecuted, facts(tag, &lasting, "record", "", revision.as_deref()));
+        }
         return Ok(());
     }
     let policy = settings::policy()?;

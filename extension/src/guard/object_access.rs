@@ -1,6 +1,8 @@
 //! Layer 2, objects: what is dropped or emptied without a statement that says so, and DML on what the guard stands on.
 
-use crate::guard::decide::{When, decide, record_passing, record_passing_at_once};
+use crate::guard::decide::{
+    When, decide, record_passing, record_passing_at_once, refuse_by_uncommitted_rules, refuse_while_uncommitted,
+};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::{cluster, protect};
 use crate::pg::bind::{DATABASES, TABLESPACES};
@@ -137,10 +139,14 @@ pub fn exported() {
 }
 
 fn judge_export() -> store::Result<()> {
-    if !is_installed() || Enforcement::current()? == Enforcement::Off {
+    if !is_installed() {
         return Ok(());
     }
     let action = Action::on("write", Class::Control, "file", &Name::bare("lo_export"));
+    refuse_by_uncommitted_rules("SELECT", std::slice::from_ref(&action))?;
+    if Enforcement::current()? == Enforcement::Off {
+        return Ok(());
+    }
     decide("SELECT", std::slice::from_ref(&action), When::During)?;
     record_passing("SELECT", std::slice::from_ref(&action))
 }
@@ -151,7 +157,7 @@ pub fn called(function: u32, name: &'static str) {
 }
 
 fn judge_call(function: u32, bare: &'static str) -> store::Result<()> {
-    if !is_installed() || Enforcement::current()? == Enforcement::Off {
+    if !is_installed() {
         return Ok(());
     }
     // Collations can only come; slots and origins hold back or skip what replication sends.
@@ -162,6 +168,12 @@ fn judge_call(function: u32, bare: &'static str) -> store::Result<()> {
     let is_slot = bare.contains("_slot");
     let _without = is_slot.then(WithoutId::enter);
     let action = Action::on("run", class, "function", &name);
+    if is_slot {
+        refuse_while_uncommitted("SELECT", std::slice::from_ref(&action), &action)?;
+    }
+    if Enforcement::current()? == Enforcement::Off {
+        return Ok(());
+    }
     decide("SELECT", std::slice::from_ref(&action), When::During)?;
     match is_slot {
         true => record_passing_at_once("SELECT", std::slice::from_ref(&action)),

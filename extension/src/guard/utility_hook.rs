@@ -1,7 +1,7 @@
 //! Layer 2, statements: what event triggers never see, and everything else before they do.
 
 use crate::guard::classify::classify;
-use crate::guard::decide::{When, decide, record_beginning, record_passing};
+use crate::guard::decide::{When, decide, record_beginning, record_passing, refuse_by_uncommitted_rules};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::{cluster, object_access, protect, wholeness};
 use crate::pg::commands::Reading;
@@ -57,6 +57,9 @@ fn judge(utility: &Utility) -> store::Result<Passes> {
     }
     let mut actions = classify(&command);
     actions.retain(|action| action.verb == "add" || !action.identity.is_absent());
+    if here {
+        refuse_by_uncommitted_rules(&utility.tag, &actions)?;
+    }
     if enforcement == Enforcement::Off {
         if active {
             wholeness::bypassed(&utility.tag, &actions, wholeness::MODE_OFF);

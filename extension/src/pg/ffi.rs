@@ -57,6 +57,11 @@ unsafe extern "C-unwind" {
     ) -> bool;
     pub fn PortalStart(portal: pg_sys::Portal, parameters: pg_sys::ParamListInfo, flags: c_int, snapshot: pg_sys::Snapshot);
     pub fn PushActiveSnapshot(snapshot: pg_sys::Snapshot);
+    pub fn find_all_inheritors(
+        table: pg_sys::Oid,
+        mode: pg_sys::LOCKMODE,
+        numbers: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
     pub fn ReThrowError(data: *mut pg_sys::ErrorData) -> !;
     pub fn SPI_connect() -> c_int;
     pub fn SPI_execute(source: *const c_char, read_only: bool, count: c_long) -> c_int;

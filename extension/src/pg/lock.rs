@@ -318,6 +318,37 @@ pub fn own(needed: &[(u32, i32)]) {
     }
 }
 
+/// Locks a table with all its partitions and heirs as an UPDATE does, to the end of the transaction; the files that they have now. What is
+/// looked at afterwards is as whoever held a stronger lock has left it: a snapshot taken before would find a rewritten table empty.
+///
+/// # Errors
+/// 55P03 and 40P01, complete.
+pub fn tree(table: u32) -> Result<Vec<u32>, Caught> {
+    let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+    let table = pg_sys::Oid::from(table);
+    // SAFETY: both lock to the end of the transaction; a table that is gone meanwhile is no error.
+    let members = unsafe {
+        trap!(ffi::LockRelationOid, table, mode)?;
+        trap!(ffi::find_all_inheritors, table, mode, std::ptr::null_mut())?
+    };
+    // SAFETY: a fresh list of OIDs in the current memory context; the tuples are null or rows of pg_class, valid until they are released.
+    unsafe {
+        let length = if members.is_null() { 0 } else { usize::try_from((*members).length).unwrap_or(0) };
+        let files = (0..length).map(|at| {
+            let member = (*(*members).elements.add(at)).oid_value;
+            let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, member.into());
+            if tuple.is_null() {
+                return 0;
+            }
+            let row: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
+            let file = (*row).relfilenode;
+            pg_sys::ReleaseSysCache(tuple);
+            file.to_u32()
+        });
+        Ok(files.collect())
+    }
+}
+
 fn is_owner(table: pg_sys::Oid) -> bool {
     // SAFETY: a look-up in catalog caches; what is not there has no owner.
     unsafe {

@@ -2,6 +2,7 @@
 
 use super::{Result, execute, read};
 use crate::error::internal;
+use crate::pg::identity::database;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
 use std::time::Duration;
@@ -19,6 +20,15 @@ pub struct Progress {
     pub batches: i64,
     /// Rows of the next batch.
     pub batch_rows: i64,
+    /// The files of the table and of what belongs to it, as the last batch found them; `None` before the first one, and in another
+    /// database than it ran in.
+    pub files: Option<Vec<u32>>,
+}
+
+/// The cluster and the database, where file numbers mean something.
+fn place() -> String {
+    let database = database();
+    format!("{}/{}", database.system_identifier, database.oid)
 }
 
 /// Where the backfill of this very content stands; stored anew if it has not begun.
@@ -33,9 +43,9 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
         &[revision.into(), digest.into(), i64::try_from(first_batch).unwrap_or(i64::MAX).into(), estimated.into()],
     )?;
     let rows = read(
-        "SELECT b.last_key, b.pass, b.rows_done, b.batches, b.batch_rows FROM runbook.backfill AS b \
-         WHERE b.revision OPERATOR(pg_catalog.=) $1",
-        &[revision.into()],
+        "SELECT b.last_key, b.pass, b.rows_done, b.batches, b.batch_rows, CASE WHEN b.place OPERATOR(pg_catalog.=) $2 THEN b.files END \
+         FROM runbook.backfill AS b WHERE b.revision OPERATOR(pg_catalog.=) $1",
+        &[revision.into(), place().into()],
         |row| {
             Ok(Progress {
                 last_key: row.maybe(1)?,
@@ -43,6 +53,7 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
                 rows: row.get(3)?,
                 batches: row.get(4)?,
                 batch_rows: row.get(5)?,
+                files: row.maybe::<Vec<Oid>>(6)?.map(|files| files.into_iter().map(Oid::to_u32).collect()),
             })
         },
     )?;
@@ -53,7 +64,7 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
 pub fn advance(revision: &str, progress: &Progress, busy: Duration) -> Result<()> {
     execute(
         "UPDATE runbook.backfill AS b SET last_key = $2, pass = $3, rows_done = $4, batches = $5, batch_rows = $6, \
-             busy = b.busy OPERATOR(pg_catalog.+) $7 WHERE b.revision OPERATOR(pg_catalog.=) $1",
+             busy = b.busy OPERATOR(pg_catalog.+) $7, place = $8, files = $9 WHERE b.revision OPERATOR(pg_catalog.=) $1",
         &[
             revision.into(),
             progress.last_key.clone().into(),
@@ -62,6 +73,8 @@ pub fn advance(revision: &str, progress: &Progress, busy: Duration) -> Result<()
             progress.batches.into(),
             progress.batch_rows.into(),
             Interval::from_micros(i64::try_from(busy.as_micros()).unwrap_or(i64::MAX)).into(),
+            place().into(),
+            progress.files.as_ref().map(|files| files.iter().copied().map(Oid::from).collect::<Vec<_>>()).into(),
         ],
     )
 }

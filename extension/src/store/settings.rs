@@ -20,6 +20,29 @@ thread_local! {
     static POLICY: RefCell<Option<(u64, Policy)>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// Whether the transaction at hand has changed what the guard decides by.
+    static CHANGED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the guard decides by rules that are not committed: what no rollback takes back must not be decided by them.
+pub fn are_uncommitted() -> bool {
+    CHANGED.get()
+}
+
+/// Takes note of a change of rules; of a guard that is not active, they decide nothing.
+fn change() -> Result<()> {
+    if is_active()? {
+        CHANGED.set(true);
+    }
+    Ok(())
+}
+
+/// The transaction has ended.
+pub fn over() {
+    CHANGED.set(false);
+}
+
 /// Which database the guard was activated for, if any.
 pub fn activation() -> Result<Option<Database>> {
     let version = rules_version();
@@ -55,6 +78,7 @@ pub fn is_active() -> Result<bool> {
 
 /// Activates the guard for this database.
 pub fn activate(by: &str) -> Result<()> {
+    change()?;
     let here = database();
     execute(
         "INSERT INTO runbook.activation (only_row, system_identifier, database_oid, activated_by, activated_at) \
@@ -67,6 +91,7 @@ pub fn activate(by: &str) -> Result<()> {
 
 /// Deactivates the guard.
 pub fn deactivate() -> Result<()> {
+    change()?;
     execute("DELETE FROM runbook.activation", &[])
 }
 
@@ -146,6 +171,7 @@ impl StoredWindow {
 
 /// Sets the rule of a class, on all objects or on those that match.
 pub fn set_rule(class: Class, objects: Option<&Pattern>, rule: &Rule) -> Result<()> {
+    change()?;
     execute(
         "INSERT INTO runbook.policy_rule (class, objects, verdict, approvals, approver_role) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (class, objects) DO UPDATE SET verdict = excluded.verdict, approvals = excluded.approvals, \
@@ -162,6 +188,7 @@ pub fn set_rule(class: Class, objects: Option<&Pattern>, rule: &Rule) -> Result<
 
 /// Takes a rule back.
 pub fn drop_rule(class: Class, objects: Option<&Pattern>) -> Result<()> {
+    change()?;
     execute(
         "DELETE FROM runbook.policy_rule AS p WHERE p.class OPERATOR(pg_catalog.=) $1 AND p.objects OPERATOR(pg_catalog.=) $2",
         &[class.as_str().into(), objects.map(Pattern::to_string).unwrap_or_default().into()],
@@ -170,6 +197,7 @@ pub fn drop_rule(class: Class, objects: Option<&Pattern>) -> Result<()> {
 
 /// Stores a maintenance window, in place of one with the same name.
 pub fn set_window(window: &Window, days: &str) -> Result<()> {
+    change()?;
     execute(
         "INSERT INTO runbook.maintenance_window (name, classes, days, opens, closes, time_zone) \
          VALUES ($1, $2, $3, $4::pg_catalog.time, $5::pg_catalog.time, $6) ON CONFLICT (name) DO UPDATE SET \
@@ -199,6 +227,7 @@ pub fn window(name: &str) -> Result<Option<String>> {
 
 /// Removes a maintenance window.
 pub fn drop_window(name: &str) -> Result<()> {
+    change()?;
     execute("DELETE FROM runbook.maintenance_window AS w WHERE w.name OPERATOR(pg_catalog.=) $1", &[name.into()])
 }
 
@@ -221,6 +250,7 @@ pub fn all() -> Result<BTreeMap<String, String>> {
 
 /// Sets a setting; `None` takes it back to its default.
 pub fn set(key: &str, value: Option<&str>) -> Result<()> {
+    change()?;
     match value {
         Some(value) => execute(
             "INSERT INTO runbook.setting (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
