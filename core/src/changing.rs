@@ -14,6 +14,14 @@ pub struct Changing {
     pub weakens: Weakens,
 }
 
+impl Changing {
+    /// Whether it changes what the guard decides by. Such calls are made one after the other: each is judged by the rules that the one before
+    /// has left.
+    pub fn changes_rules(&self) -> bool {
+        self.weakens != Weakens::Nothing || self.name == ACTIVATE.name
+    }
+}
+
 /// What a call can weaken. Where policy asks for an approval of `control` actions, such a call needs a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakens {

@@ -8,8 +8,8 @@ use crate::error::refusal;
 use crate::ledger::recorder;
 use crate::pg::arguments::is_the_call;
 use crate::pg::events::{call_in_client_text, do_block_at_hand};
-use crate::pg::identity;
 use crate::pg::statements::strings_conform;
+use crate::pg::{identity, lock};
 use crate::session;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -49,7 +49,11 @@ pub fn given<T>(value: Option<T>, function: &str, argument: &str) -> Result<T, E
 /// Those of [`must_be_the_login`] and [`must_be_asked_for`].
 pub fn enter(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> Result<(), ErrorReport> {
     must_be_the_login(function.name, function.roles)?;
-    must_be_asked_for(fcinfo, function)
+    must_be_asked_for(fcinfo, function)?;
+    if function.changes_rules() {
+        lock::wait_for_rules();
+    }
+    Ok(())
 }
 
 /// Refuses a call that the login did not make itself. `roles` are those of which the login itself must be a member of one.

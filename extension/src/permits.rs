@@ -140,6 +140,9 @@ pub fn reject(name: &str, comment: Option<&str>) -> Result<String, ErrorReport> 
     limited("comment", comment.unwrap_or_default())?;
     let permit = find(name)?;
     refuse_closed("reject_permit", &permit)?;
+    if !permits::reject(&permit.permit, &this_login()?)? {
+        refuse_closed("reject_permit", &find(&permit.permit)?)?;
+    }
     permits::decide(&permit.permit, None, &this_login()?, session_oid(), comment)?;
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement), "reason": comment});
     ledger::record(Kind::PermitRejected, facts)?;

@@ -4,7 +4,7 @@
 use postgres::Client;
 use runbook_core::changing::{self, Weakens};
 use runbook_core::merkle;
-use runbook_tests::{Server, repository, sqlstate, succeed};
+use runbook_tests::{Server, repository, sqlstate, succeed, wait_until};
 
 /// A call that weakens something, and what shows that it was made. `{root}` stands for the tree's root over 256 entries.
 fn call(function: &str) -> (&'static str, &'static str) {
@@ -164,4 +164,59 @@ fn a_permit_to_change_a_tables_protection_is_for_that_table() {
         assert!(request.is_err(), "{call}");
         assert_eq!(sqlstate(request), code, "{call}");
     }
+}
+
+/// Makes a call that must wait for another session to end its transaction, and ends that; what came of the call.
+fn after(server: &Server, holder: &mut Client, login: &str, call: &str) -> Result<(), postgres::Error> {
+    let mut other = server.connect("app", login);
+    let call = call.to_owned();
+    let made = std::thread::spawn(move || other.batch_execute(&call));
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let mut watch = server.connect("app", "postgres");
+    wait_until(20, "the call waits", || watch.query_one(waits, &[]).unwrap().get::<_, i64>(0) == 1);
+    holder.batch_execute("COMMIT").unwrap();
+    made.join().unwrap()
+}
+
+#[test]
+fn a_change_of_rules_is_judged_by_those_that_the_one_before_has_left() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("app");
+    admin
+        .batch_execute(
+            "CREATE TABLE orders (id int); SELECT runbook.activate(), runbook.configure('environment', 'production')",
+        )
+        .unwrap();
+    let mut root = server.connect("app", "root");
+    // Each rule of production's, written down: nothing is weaker for it, and from here on the environment decides nothing.
+    let rules = "SELECT class, verdict, approvals FROM runbook.policy WHERE objects IS NULL";
+    for rule in admin.query(rules, &[]).unwrap() {
+        let (class, verdict, approvals): (String, String, i32) = (rule.get(0), rule.get(1), rule.get(2));
+        root.batch_execute(&format!("SELECT runbook.set_policy('{class}', '{verdict}', {approvals})")).unwrap();
+    }
+    root.batch_execute("BEGIN; SELECT runbook.set_policy('destructive', 'require_approval', 3); SELECT runbook.configure('environment', 'local')")
+        .unwrap();
+    let weakened = after(&server, &mut root, "root", "SELECT runbook.set_policy('destructive', 'default')");
+    assert_eq!(sqlstate(weakened), "42501");
+    let verdict = "SELECT verdict FROM runbook.policy WHERE class = 'destructive' AND objects IS NULL";
+    assert_eq!(admin.query_one(verdict, &[]).unwrap().get::<_, String>(0), "require_approval");
+    // A stricter rule that is on its way counts for a milder one.
+    root.batch_execute("BEGIN; SELECT runbook.set_policy('blocking', 'deny')").unwrap();
+    let milder = after(&server, &mut root, "root", "SELECT runbook.set_policy('blocking', 'require_approval', 2)");
+    assert_eq!(sqlstate(milder), "42501");
+    root.batch_execute("BEGIN; SELECT runbook.protect_table('orders', 10)").unwrap();
+    let weaker = after(&server, &mut root, "root", "SELECT runbook.protect_table('orders', 1000)");
+    assert_eq!(sqlstate(weaker), "42501");
+    // A permit that is being used can't be rejected any more when it has been.
+    let off = "SELECT runbook.deactivate('maintenance')";
+    let permit: String = root.query_one("SELECT runbook.request_permit($1, 'reason')", &[&off]).unwrap().get(0);
+    server.connect("app", "bob").execute("SELECT runbook.approve_permit($1)", &[&permit]).unwrap();
+    root.batch_execute("BEGIN").unwrap();
+    root.batch_execute(off).unwrap();
+    let rejected = after(&server, &mut root, "eve", &format!("SELECT runbook.reject_permit('{permit}')"));
+    assert_eq!(sqlstate(rejected), "55000");
+    assert_eq!(
+        admin.query_one("SELECT count(*) FROM runbook.ledger WHERE kind = 'permit.rejected'", &[]).unwrap().get::<_, i64>(0),
+        0
+    );
 }

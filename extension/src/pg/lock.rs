@@ -19,6 +19,8 @@ const CLASS_CATALOG: u32 = 1259;
 const MIGRATOR: u16 = 4242;
 /// The sealer's.
 const SEALER: u16 = 4243;
+/// The one of who changes rules.
+const RULES: u16 = 4246;
 /// The one of who opens an epoch.
 const EPOCH: u16 = 4245;
 /// The one of whoever works jobs off.
@@ -114,6 +116,15 @@ pub fn wait_for_sealer() {
 /// Keeps others from opening an epoch until the end of the transaction; waits for who does.
 pub fn wait_for_opening() {
     wait_for(EPOCH);
+}
+
+/// Keeps others from changing the guard's rules until the end of the transaction; waits for who does. What they have committed is known
+/// afterwards. On a standby nobody does.
+pub fn wait_for_rules() {
+    // SAFETY: reads a static of xlog.c.
+    if !unsafe { pg_sys::RecoveryInProgress() } {
+        wait_for(RULES);
+    }
 }
 
 fn wait_for(sub_object: u16) {

@@ -199,7 +199,18 @@ pub fn request(request: &Request, valid_for: Interval, database: &Database) -> R
     )
 }
 
-/// Stores a login's decision in place of its earlier one: a yes with the code that the statement reaches. A no makes the permit void.
+/// Makes a permit void; false if it has been used or made void meanwhile.
+pub fn reject(permit: &str, login: &Login) -> Result<bool> {
+    let rows = write(
+        "UPDATE runbook.permit AS p SET void_reason = pg_catalog.format('rejected by %s', $2) \
+         WHERE p.permit OPERATOR(pg_catalog.=) $1 AND p.void_reason IS NULL AND p.used_at IS NULL RETURNING 1",
+        &[permit.into(), login.name.as_str().into()],
+        |row| row.get::<i32>(1),
+    )?;
+    Ok(!rows.is_empty())
+}
+
+/// Stores a login's decision in place of its earlier one: a yes with the code that the statement reaches.
 pub fn decide(permit: &str, code: Option<&Code>, login: &Login, oid: u32, comment: Option<&str>) -> Result<()> {
     let approved = code.is_some();
     let code = serde_json::to_string(&code.unwrap_or(&Code::default())).map_err(|error| internal(error.to_string()))?;
@@ -217,14 +228,6 @@ pub fn decide(permit: &str, code: Option<&Code>, login: &Login, oid: u32, commen
             comment.map(str::to_owned).into(),
             code.into(),
         ],
-    )?;
-    if approved {
-        return Ok(());
-    }
-    execute(
-        "UPDATE runbook.permit AS p SET void_reason = pg_catalog.format('rejected by %s', $2) \
-         WHERE p.permit OPERATOR(pg_catalog.=) $1 AND p.void_reason IS NULL",
-        &[permit.into(), login.name.as_str().into()],
     )
 }
 
