@@ -312,6 +312,7 @@ CREATE TABLE runbook.backfill (
     busy interval NOT NULL,
     place text,
     files oid[],
+    shape text,
     CONSTRAINT backfill_pkey PRIMARY KEY (revision)
 );
 COMMENT ON TABLE runbook.backfill IS 'How far the backfills of revisions have come: the last key whose batch is committed, and the files of the table in that database at that time.';

@@ -65,6 +65,7 @@ pub fn approve(
         fingerprint,
     };
     let expires = approvals::decide(&decision, valid_for, settings.approval_valid_for(), &database())?;
+    crate::store::settings::change()?;
     let given = approvals::given_for(&[id.to_owned()])?;
     if !given.iter().any(|one| one.oid == session_oid() && one.void.is_none()) {
         return Err(refusal(

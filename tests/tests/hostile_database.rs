@@ -1,7 +1,8 @@
 //! The command and the deadlines, in a database and a session that somebody else has prepared.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
 
-use runbook_tests::{Server, revision, sqlstate, submit};
+use postgres::Client;
+use runbook_tests::{Server, revision, sqlstate, submit, wait_until};
 
 #[test]
 fn what_the_command_sends_calls_no_operator_or_function_of_somebody_elses() {
@@ -212,4 +213,134 @@ fn what_a_revision_does_outside_of_the_database_is_in_the_ledger_although_it_is_
     }
     let known = "SELECT count(*) FROM runbook.ledger WHERE kind = 'ddl.executed' AND tag = 'COPY' AND revision = 'r1'";
     assert_eq!(admin.query_one(known, &[]).unwrap().get::<_, i64>(0), 3);
+}
+
+#[test]
+fn what_was_found_out_before_a_rollback_does_not_count_after_it() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("app");
+    admin
+        .batch_execute(
+            "SELECT lo_from_bytea(4711, 'x'); CREATE TABLE t (); CREATE TABLE prot (id int); INSERT INTO prot SELECT generate_series(1, 50); \
+             SELECT runbook.protect_table('prot', 10), runbook.activate(), runbook.set_policy('control', 'require_approval')",
+        )
+        .unwrap();
+    let known = |admin: &mut Client, kind: &str| -> i64 {
+        let sql = "SELECT count(*) FROM runbook.ledger WHERE kind = $1";
+        admin.query_one(sql, &[&kind]).unwrap().get(0)
+    };
+    // One message may hold several transactions, and what is taken back in it.
+    admin.batch_execute("SET client_min_messages = error").unwrap();
+    for message in [
+        "BEGIN; SELECT runbook.break_glass('x'), runbook.deactivate('x'); COMMENT ON TABLE t IS 'x'; ROLLBACK; SELECT lo_unlink(4711)",
+        "BEGIN; SAVEPOINT s; SELECT runbook.break_glass('x'), runbook.deactivate('x'); COMMENT ON TABLE t IS 'x'; ROLLBACK TO s; \
+             SELECT lo_unlink(4711); COMMIT",
+        "SELECT runbook.break_glass('x'), runbook.deactivate('x'); COMMENT ON TABLE t IS 'x'; SELECT runbook.activate(), \
+             runbook.close_break_glass(); SELECT lo_unlink(4711)",
+        "SELECT runbook.break_glass('x'); UPDATE pg_class SET relname = relname WHERE false; SELECT runbook.close_break_glass(); \
+             UPDATE pg_class SET relname = relname WHERE false",
+    ] {
+        let refused = admin.batch_execute(message);
+        assert!(refused.is_err(), "{message}");
+        assert_eq!(sqlstate(refused), "42501", "{message}");
+        admin.batch_execute("ROLLBACK").unwrap();
+    }
+    // What a superuser does with the guard switched off leaves evidence, whatever it is.
+    admin
+        .batch_execute("SELECT runbook.break_glass('x'), runbook.set_policy('control', 'default'), runbook.close_break_glass()")
+        .unwrap();
+    admin.batch_execute("SET runbook.mode = off").unwrap();
+    let file = server.directory().join("made").display().to_string();
+    for work in [
+        "UPDATE pg_class SET relname = relname WHERE false".to_owned(),
+        "DELETE FROM prot".to_owned(),
+        "TRUNCATE prot".to_owned(),
+        "SELECT pg_create_physical_replication_slot('s')".to_owned(),
+        "SELECT pg_drop_replication_slot('s')".to_owned(),
+        format!("SELECT lo_export(4711, '{file}')"),
+        "SELECT lo_unlink(4711)".to_owned(),
+    ] {
+        let before = known(&mut admin, "guard.bypassed");
+        admin.batch_execute(&work).unwrap_or_else(|error| panic!("{work}: {error:?}"));
+        assert_eq!(known(&mut admin, "guard.bypassed"), before + 1, "{work}");
+    }
+}
+
+#[test]
+fn the_program_of_a_foreign_table_is_in_the_ledger_although_the_table_is_rolled_back() {
+    for parameters in [&[][..], &["shared_preload_libraries=pg_runbook"]] {
+        let server = Server::start_with(parameters);
+        let mut admin = server.database("app");
+        admin
+            .batch_execute(
+                "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw; GRANT USAGE ON FOREIGN SERVER files TO app_owner; \
+                 GRANT pg_execute_server_program TO app_owner; SELECT runbook.activate()",
+            )
+            .unwrap();
+        let create = "CREATE FOREIGN TABLE f (x text) SERVER files OPTIONS (program 'echo x')";
+        admin.batch_execute(&format!("BEGIN; SET ROLE app_owner; {create}; SELECT * FROM f; ROLLBACK")).unwrap();
+        admin
+            .batch_execute(&format!(
+                "BEGIN; SET ROLE app_owner; {}; ALTER FOREIGN TABLE f OPTIONS (SET program 'echo y'); SELECT * FROM f; ROLLBACK",
+                create.replace("program 'echo x'", "program 'true'")
+            ))
+            .unwrap();
+        submit(&mut server.connect("app", "alice"), &revision("r1", &[], create, "DROP FOREIGN TABLE f")).unwrap();
+        server.connect("app", "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
+        server.connect("app", "app").batch_execute("BEGIN; SELECT runbook.upgrade('r1'); ROLLBACK").unwrap();
+        let known = "SELECT count(*) FROM runbook.ledger WHERE kind = 'ddl.executed' AND tag ~ 'FOREIGN TABLE'";
+        assert_eq!(admin.query_one(known, &[]).unwrap().get::<_, i64>(0), 4, "{parameters:?}");
+        // A yes that is not committed allows nothing that outlasts it.
+        admin.batch_execute("GRANT runbook_operator TO eve").unwrap();
+        let mut eve = server.connect("app", "eve");
+        eve.batch_execute("BEGIN; SELECT runbook.approve('r1')").unwrap();
+        assert_eq!(sqlstate(eve.batch_execute("SELECT runbook.upgrade('r1')")), "55000", "{parameters:?}");
+    }
+}
+
+#[test]
+fn a_decision_that_is_taken_back_while_a_statement_waits_is_taken_back() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    for (at, (login, call)) in [
+        ("bob", "SELECT runbook.revoke('r1', 'no')"),
+        ("eve", "SELECT runbook.reject('r1', 'no')"),
+        ("root", "SELECT runbook.set_policy('destructive', 'deny')"),
+        ("root", "SELECT runbook.set_policy('destructive', 'require_approval', 2)"),
+        ("carol", "SELECT 'and nothing is taken back'"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for by_job in [false, true] {
+            let name = &format!("taken_{at}_{by_job}");
+            let mut admin = server.database(name);
+            admin
+                .batch_execute("SET ROLE app_owner; CREATE TABLE gold (id int); RESET ROLE; SELECT runbook.activate()")
+                .unwrap();
+            submit(&mut server.connect(name, "alice"), &revision("r1", &[], "DROP TABLE gold", "")).unwrap();
+            server.connect(name, "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
+            let mut holder = server.connect(name, "postgres");
+            holder.batch_execute("BEGIN; LOCK TABLE gold IN ACCESS SHARE MODE").unwrap();
+            let mut app = server.connect(name, "app");
+            let call_of_app = if by_job { "start_upgrade" } else { "upgrade" };
+            let applied = std::thread::spawn(move || {
+                app.batch_execute(&format!("SELECT runbook.{call_of_app}('r1')"))?;
+                if by_job { app.batch_execute("CALL runbook.wait(1)") } else { Ok(()) }
+            });
+            let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+            wait_until(20, "the statement waits", || admin.query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0);
+            server.connect(name, login).batch_execute(call).unwrap();
+            holder.batch_execute("COMMIT").unwrap();
+            let there = "SELECT to_regclass('gold') IS NOT NULL";
+            let applied = applied.join().unwrap();
+            if login == "carol" {
+                applied.unwrap();
+                assert!(!admin.query_one(there, &[]).unwrap().get::<_, bool>(0));
+                continue;
+            }
+            assert!(applied.is_err(), "{call}, by a job: {by_job}");
+            assert_eq!(sqlstate(applied), "42501", "{call}, by a job: {by_job}");
+            assert!(admin.query_one(there, &[]).unwrap().get::<_, bool>(0), "{call}, by a job: {by_job}");
+        }
+    }
 }

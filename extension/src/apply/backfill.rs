@@ -17,7 +17,7 @@ use crate::pg::session::Pinned;
 use crate::pg::statements::{self, Statement, View};
 use crate::pg::subtransaction;
 use crate::pg::{lock, nodes};
-use crate::store::backfills::{self, Progress, Table};
+use crate::store::backfills::{self, Column, Progress, Table};
 use crate::store::jobs::Job;
 use crate::store::revisions::Stored;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -42,8 +42,7 @@ struct Plan {
     header: Backfill,
     cut: Cut,
     table: Table,
-    key: Vec<String>,
-    types: Vec<String>,
+    key: Key,
     /// The author's statement, with parameters.
     sql: String,
 }
@@ -165,9 +164,9 @@ fn plan(stored: &Stored, statement: &Statement) -> Result<Plan, ErrorReport> {
     let cut = backfill::cut(&stored.revision.upgrade).map_err(from_core)?;
     refuse_unless_condition(&header)?;
     let table = table_of(&header)?;
-    let (key, types) = if cut == Cut::Range { key_of(&header, &table)? } else { (vec![], vec![]) };
-    let sql = backfill::with_parameters(&statement_text(&stored.revision.upgrade, statement), &types);
-    Ok(Plan { header, cut, table, key, types, sql })
+    let key = if cut == Cut::Range { key_of(&header, &table)? } else { Key::default() };
+    let sql = backfill::with_parameters(&statement_text(&stored.revision.upgrade, statement), &key.types);
+    Ok(Plan { header, cut, table, key, sql })
 }
 
 /// The table that a header names, under the search path in force.
@@ -190,11 +189,23 @@ fn another_table(header: &Backfill) -> ErrorReport {
     refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned()))
 }
 
-/// The columns of a backfill's key, with their types.
-fn key_of(header: &Backfill, table: &Table) -> Result<(Vec<String>, Vec<String>), ErrorReport> {
-    let key = if header.key.is_empty() { table.primary_key.clone() } else { header.key.clone() };
-    let types = key_types(table, &key)?;
-    Ok((key, types))
+/// The key along which batches are cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Key {
+    /// Names of its columns.
+    names: Vec<String>,
+    /// Their types, as SQL spells them.
+    types: Vec<String>,
+    /// What else their order depends on.
+    shape: String,
+}
+
+/// The key of a backfill.
+fn key_of(header: &Backfill, table: &Table) -> Result<Key, ErrorReport> {
+    let names = if header.key.is_empty() { table.primary_key.clone() } else { header.key.clone() };
+    let columns = key_columns(table, &names)?;
+    let shape = columns.iter().map(|column| column.shape.as_str()).collect::<Vec<_>>().join(" ");
+    Ok(Key { names, types: columns.into_iter().map(|column| column.spelled).collect(), shape })
 }
 
 /// The author's text of the statement, without what stands around it.
@@ -204,7 +215,7 @@ fn statement_text(section: &str, statement: &Statement) -> String {
     parsed.find(&statement.sql).and_then(|at| section.get(at..at + statement.sql.len())).unwrap_or(section).to_owned()
 }
 
-fn key_types(table: &Table, key: &[String]) -> Result<Vec<String>, ErrorReport> {
+fn key_columns(table: &Table, key: &[String]) -> Result<Vec<Column>, ErrorReport> {
     let advice = |problem: String| {
         let hint = "Name columns that are NOT NULL and lead an index, as in \"key id\"; or bound the statement by :limit: \
                     … WHERE ctid = ANY (ARRAY(SELECT ctid FROM t WHERE … LIMIT :limit)).";
@@ -218,7 +229,7 @@ fn key_types(table: &Table, key: &[String]) -> Result<Vec<String>, ErrorReport> 
     if key.is_empty() {
         return advice(format!("table {} has no primary key, and the backfill names no key", table.name));
     }
-    let mut types = vec![];
+    let mut columns = vec![];
     for (name, found) in key.iter().zip(backfills::columns(table.oid, key)?) {
         match found {
             None => return advice(format!("table {} has no column \"{name}\"", table.name)),
@@ -234,17 +245,17 @@ fn key_types(table: &Table, key: &[String]) -> Result<Vec<String>, ErrorReport> 
                 let hint = "Put their schema into it: SELECT runbook.configure('search_path', 'public, …');";
                 return Err(refusal("42P16", message, Some(detail), Some(hint.to_owned())));
             }
-            Some(column) => types.push(column.spelled),
+            Some(column) => columns.push(column),
         }
     }
     if !backfills::has_index(table.oid, key)? {
         return advice(format!("no index of table {} begins with ({})", table.name, key.join(", ")));
     }
-    Ok(types)
+    Ok(columns)
 }
 
 /// The values of a key's columns, as text.
-type Key = Vec<String>;
+type Values = Vec<String>;
 
 enum Batch {
     Asked,
@@ -280,7 +291,7 @@ fn batch(
     }
     if plan.cut == Cut::Range && plan.is_outdated(&table, &files, progress) {
         drop(pinned);
-        return again(step, plan, Progress { files: Some(files), ..progress.clone() });
+        return again(step, plan, Progress { files: Some(files), shape: None, ..progress.clone() });
     }
     // A plan made for other bounds may read the whole table.
     set_local(c"plan_cache_mode", c"force_custom_plan");
@@ -291,7 +302,7 @@ fn batch(
     let watched = if by.is_empty() { None } else { run.watch(&by, [&statement])? };
     let scope = run.permit(&step.revision, actions.clone());
     let located = |error| Failure::Caught(with_context(error, &place));
-    let mut next = Progress { files: Some(files), ..progress.clone() };
+    let mut next = Progress { files: Some(files), shape: Some(plan.key.shape.clone()), ..progress.clone() };
     let (parameters, last) = match plan.cut {
         Cut::Limit => (vec![progress.batch_rows.to_string()], None),
         Cut::Range => match plan.bounds(progress)? {
@@ -377,9 +388,11 @@ impl Plan {
     /// Whether the table is not inside what it was when this was planned, or when the last batch ran. An error about its key is that of the
     /// next plan.
     fn is_outdated(&self, table: &Table, files: &[u32], progress: &Progress) -> bool {
-        let same_key = key_of(&self.header, table).is_ok_and(|(key, types)| key == self.key && types == self.types);
+        let same_key = key_of(&self.header, table).is_ok_and(|key| key == self.key);
         // A partition that has come is like rows that have been inserted.
-        !same_key || progress.files.iter().flatten().any(|known| !files.contains(known))
+        !same_key
+            || progress.shape.as_ref().is_some_and(|known| *known != self.key.shape)
+            || progress.files.iter().flatten().any(|known| !files.contains(known))
     }
 
     /// Whether the statement changes the very rows whose keys cut the batches.
@@ -389,14 +402,14 @@ impl Plan {
     }
 
     /// The first and the last key of the next batch.
-    fn bounds(&self, progress: &Progress) -> Result<Option<(Key, Key)>, Failure> {
+    fn bounds(&self, progress: &Progress) -> Result<Option<(Values, Values)>, Failure> {
         // Qualified throughout: ORDER BY takes a bare name for an output column first, and those are texts here.
         let columns = self.columns();
         let text = |(at, column): (usize, &String)| format!("{column}::pg_catalog.text AS key_{at}");
         let texts: Vec<String> = columns.iter().enumerate().map(text).collect();
         let parameter = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", at + 1);
         let key = self.row(&columns);
-        let bound = self.row(&self.types.iter().enumerate().map(parameter).collect::<Vec<_>>());
+        let bound = self.row(&self.key.types.iter().enumerate().map(parameter).collect::<Vec<_>>());
         let filter = self.filter();
         let table = format!("{} AS backfilled", self.table.name);
         let (texts, order) = (texts.join(", "), columns.join(", "));
@@ -419,7 +432,7 @@ impl Plan {
 
     /// The columns of the key.
     fn columns(&self) -> Vec<String> {
-        self.key.iter().map(|column| format!("backfilled.{}", quote(column))).collect()
+        self.key.names.iter().map(|column| format!("backfilled.{}", quote(column))).collect()
     }
 
     fn row(&self, values: &[String]) -> String {
@@ -436,7 +449,7 @@ impl Plan {
         let columns = self.columns();
         let bounds = |first: usize| {
             let one = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", first + at);
-            self.row(&self.types.iter().enumerate().map(one).collect::<Vec<_>>())
+            self.row(&self.key.types.iter().enumerate().map(one).collect::<Vec<_>>())
         };
         let rows = format!(
             "SELECT pg_catalog.md5(pg_catalog.string_agg(sum, '' ORDER BY sum)) FROM (SELECT \
@@ -444,7 +457,7 @@ impl Plan {
             self.table.name,
             self.row(&columns),
             bounds(1),
-            bounds(1 + self.types.len())
+            bounds(1 + self.key.types.len())
         );
         let before = statements::query_under(view, &rows, parameters)?;
         let mut same = false;

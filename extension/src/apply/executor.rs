@@ -145,6 +145,7 @@ impl Run {
         *trouble.borrow_mut() = Trouble { revision: id.to_owned(), ..Trouble::default() };
         self.leave(id)?;
         self.settle(id, watched)?;
+        self.refuse_if_taken_back(id, &actions, &approved_by)?;
         let plain = all().all(|statement| is_plain(&statement.command));
         self.remember_events(stored, &actions, &approved_by, plain)?;
         drop(scope);

@@ -139,6 +139,32 @@ impl Run {
         Err(refusal(need.sqlstate, message, Some(detail), Some(hint)).into())
     }
 
+    /// Refuses what has run, where a decision or a rule that allowed it was taken back meanwhile: while a statement waited, say.
+    pub fn refuse_if_taken_back(&self, id: &str, actions: &[Action], approved_by: &[String]) -> Result<(), Failure> {
+        // It may itself have taken the approver's role away.
+        let is_about_roles = actions.iter().any(|action| action.object.kind == "role");
+        if is_about_roles || self.policy.is_none() || self.enforcement == Enforcement::Record || guard::glass::is_broken() {
+            return Ok(());
+        }
+        let policy = settings::policy()?;
+        if approved_by.is_empty() && policy.obstacle(actions).is_none() && policy.closed(actions).is_none() {
+            return Ok(());
+        }
+        let now = revisions::load(&[id.to_owned()])?;
+        let Some(stored) = now.first() else { return Ok(()) };
+        let (need, _) = need(stored, self.direction, actions, Some(&policy), &Approvals::of(&[id.to_owned()])?, None)?;
+        let Some(need) = need else { return Ok(()) };
+        let (detail, hint) = need.explain(stored)?;
+        let facts = json!({
+            "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
+            "verdict": need.verdict, "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
+        });
+        recorder::record(Kind::DdlBlocked, facts);
+        let message = format!("revision \"{id}\" ({}) has run, and needs {} by now", self.direction.as_str(), need.text);
+        Err(refusal(need.sqlstate, message, Some(format!("Nothing was changed. {detail}").trim_end().to_owned()), Some(hint))
+            .into())
+    }
+
     /// What a revision would take away now, whatever was there when it was submitted.
     fn losses(&self, stored: &Stored) -> store::Result<Vec<String>> {
         if !stored.actions(self.direction).iter().any(|action| action.class == Class::Destructive) {

@@ -8,6 +8,7 @@ use crate::ledger::{self, recorder};
 use crate::pg::events::client_query;
 use crate::pg::hooks::client_statement;
 use crate::pg::identity::{Moment, moment};
+use crate::pg::transaction::undone;
 use crate::session::{self, By};
 use crate::store::{self, settings};
 use pgrx::spi::quote_literal;
@@ -78,9 +79,10 @@ pub fn refuse_while_uncommitted(tag: &str, actions: &[Action], action: &Action) 
     if !settings::are_uncommitted() || glass::is_broken() {
         return Ok(());
     }
-    let detail = "No rollback would take it back, but one would take back the rules that it is judged by.".to_owned();
+    let detail =
+        "No rollback would take it back, but one would take back the rule or the approval that it is judged by.".to_owned();
     recorder::record(Kind::DdlBlocked, facts(tag, actions, "uncommitted_rules", &detail, None));
-    let message = format!("{action} can't follow a change of the guard's rules in one transaction");
+    let message = format!("{action} can't follow a change of rules or an approval in one transaction");
     Err(refusal("55000", message, Some(detail), Some("COMMIT first.".to_owned())))
 }
 
@@ -127,13 +129,16 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> store::Result<()> {
     Err(refusal("42501", format!("{action} is {class} and not approved"), Some(detail), Some(hint)))
 }
 
+/// A client's statement, and how much had been rolled back.
+type Unspoiled = (Moment, u64);
+
 thread_local! {
-    static SAID: RefCell<(Option<Moment>, Vec<String>)> = const { RefCell::new((None, Vec::new())) };
+    static SAID: RefCell<(Option<Unspoiled>, Vec<String>)> = const { RefCell::new((None, Vec::new())) };
 }
 
 /// Whether an action that is only recorded has not been recorded for the client's statement at hand before it ran.
 fn is_news(action: &Action, when: When) -> bool {
-    let (now, what) = (Some(moment()), action.to_string());
+    let (now, what) = (Some((moment(), undone())), action.to_string());
     SAID.with_borrow_mut(|(then, said)| {
         if *then != now {
             (*then, *said) = (now, Vec::new());

@@ -7,7 +7,7 @@
 use crate::error::refusal;
 use crate::guard::begun;
 use crate::guard::classify::classify;
-use crate::guard::decide::{When, decide, record_beginning, statement_text};
+use crate::guard::decide::{When, decide, record_beginning, record_passing, refuse_by_uncommitted_rules, statement_text};
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::permits;
 use crate::guard::protect;
@@ -106,7 +106,11 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         } else if enforcement::mode() == "off" && settings::is_active()? {
             wholeness::bypassed(&event.tag, &there, MODE_OFF);
         }
+        refuse_by_uncommitted_rules(&event.tag, &there)?;
         judge(&event, &reading, &actions, When::Before)?;
+        if enforcement != Enforcement::Off && there.iter().any(Action::outlasts_rollback) {
+            record_passing(&event.tag, &there)?;
+        }
         if enforcement != Enforcement::Off && event.commits_midway() {
             record_beginning(&event.tag, &there);
         }

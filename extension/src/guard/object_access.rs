@@ -3,13 +3,14 @@
 use crate::guard::decide::{
     When, decide, record_passing, record_passing_at_once, refuse_by_uncommitted_rules, refuse_while_uncommitted,
 };
-use crate::guard::enforcement::Enforcement;
-use crate::guard::{cluster, protect};
+use crate::guard::enforcement::{Enforcement, mode};
+use crate::guard::{cluster, protect, wholeness};
 use crate::pg::bind::{DATABASES, TABLESPACES};
 use crate::pg::identity::{Moment, in_recovery, moment};
 use crate::pg::objects;
 use crate::pg::own::{is_installed, is_own};
-use crate::pg::transaction::{Looking, WithoutId};
+use crate::pg::transaction::{Looking, WithoutId, undone};
+use crate::pg::triggers::{Permission, permission};
 use crate::session;
 use crate::store::{self, settings};
 use runbook_core::action::{Action, Class};
@@ -17,21 +18,31 @@ use runbook_core::command::Name;
 use runbook_core::identity::{Address, FUNCTIONS, Identity, RELATIONS};
 use std::cell::{Cell, RefCell};
 
+/// The client's statement at hand, how much has been rolled back, and how often rules were changed.
+type Known = (Moment, u64, u64);
+
 thread_local! {
-    static REMEMBERED: Cell<Option<(Moment, Enforcement)>> = const { Cell::new(None) };
+    static REMEMBERED: Cell<Option<(Known, Enforcement)>> = const { Cell::new(None) };
     static TRUNCATE: RefCell<String> = const { RefCell::new(String::new()) };
-    static WRITTEN: Cell<Option<(Moment, u32)>> = const { Cell::new(None) };
+    static WRITTEN: Cell<Option<(Now, u32)>> = const { Cell::new(None) };
 }
 
 /// Remembers how strictly the client's statement at hand is judged: once the extension itself is being dropped, its tables can't
 /// be asked any more.
 pub fn remember(enforcement: Enforcement) {
-    REMEMBERED.set(Some((moment(), enforcement)));
+    REMEMBERED.set(Some(((moment(), undone(), settings::changes()), enforcement)));
+}
+
+/// The client's statement at hand, as long as nothing of it has been rolled back and no other permission is in force.
+type Now = (Moment, u64, Permission);
+
+fn now() -> Now {
+    (moment(), undone(), permission())
 }
 
 fn enforcement() -> store::Result<Enforcement> {
     match REMEMBERED.get() {
-        Some((then, known)) if then == moment() => Ok(known),
+        Some((then, known)) if then == (moment(), undone(), settings::changes()) => Ok(known),
         _ if !is_installed() => Ok(Enforcement::Off),
         _ => Enforcement::current(),
     }
@@ -54,11 +65,14 @@ fn judge_drop(found: Address, unreported: bool) -> store::Result<()> {
         return Ok(());
     }
     let enforcement = enforcement()?;
-    if enforcement == Enforcement::Off {
+    if enforcement == Enforcement::Off && mode() != "off" {
         return Ok(());
     }
     let Some((kind, path, temporary)) = objects::describe(found) else { return Ok(()) };
     let action = Action::dropped(&kind, path, temporary, found);
+    if enforcement == Enforcement::Off {
+        return if unreported { wholeness::switched_off("DROP", &action) } else { Ok(()) };
+    }
     let _looking = Looking::enter();
     if own {
         return protect::refuse_drop("DROP", &action, enforcement);
@@ -118,11 +132,12 @@ fn judge_write(table: u32) -> store::Result<()> {
         return protect::refuse_write(table);
     }
     // A statement that runs again and again says it once; one that was refused, each time.
-    let now = Some((moment(), table));
+    let now = Some((now(), table));
     if WRITTEN.get() == now {
         return Ok(());
     }
     if enforcement == Enforcement::Off {
+        wholeness::switched_off("DML", &action)?;
         cluster::judge_write(table, &name, None)?;
     } else {
         cluster::judge_write(table, &name, Some(&settings::policy()?))?;
@@ -145,7 +160,7 @@ fn judge_export() -> store::Result<()> {
     let action = Action::on("write", Class::Control, "file", &Name::bare("lo_export"));
     refuse_by_uncommitted_rules("SELECT", std::slice::from_ref(&action))?;
     if Enforcement::current()? == Enforcement::Off {
-        return Ok(());
+        return wholeness::switched_off("SELECT", &action);
     }
     decide("SELECT", std::slice::from_ref(&action), When::During)?;
     record_passing("SELECT", std::slice::from_ref(&action))
@@ -172,7 +187,7 @@ fn judge_call(function: u32, bare: &'static str) -> store::Result<()> {
         refuse_while_uncommitted("SELECT", std::slice::from_ref(&action), &action)?;
     }
     if Enforcement::current()? == Enforcement::Off {
-        return Ok(());
+        return wholeness::switched_off("SELECT", &action);
     }
     decide("SELECT", std::slice::from_ref(&action), When::During)?;
     match is_slot {

@@ -1,8 +1,8 @@
 //! Layer 3: protected tables. Triggers, so that they work without preloading and on logical subscribers.
 
 use crate::error::refusal;
-use crate::guard::control;
 use crate::guard::decide::{When, decide};
+use crate::guard::{control, wholeness};
 use crate::ledger;
 use crate::pg::objects;
 use crate::session;
@@ -28,6 +28,7 @@ fn name_of(table: u32) -> Option<Name> {
 pub fn too_many_rows(table: u32, limit: i64, tag: &'static str) -> Result<(), ErrorReport> {
     let Some(name) = name_of(table) else { return Ok(()) };
     let action = Action::many_rows(&name);
+    wholeness::switched_off(tag, &action)?;
     decide(tag, &[action], When::Before).map_err(|report| match report.hint() {
         // The limit is what people have to know here.
         Some(hint) => {
@@ -60,6 +61,7 @@ pub fn emptied(table: u32) -> Result<(), ErrorReport> {
         return Ok(());
     }
     let [action, _] = as_written;
+    wholeness::switched_off("TRUNCATE TABLE", &action)?;
     decide("TRUNCATE TABLE", &[action], When::Before)
 }
 

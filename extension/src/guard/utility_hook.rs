@@ -9,7 +9,7 @@ use crate::pg::hooks::{self, Passes, Utility};
 use crate::pg::own::{expect_a_script, is_in_a_script, is_installed};
 use crate::pg::transaction::{self, Looking};
 use crate::store::{self, objects, settings};
-use runbook_core::action::Class;
+use runbook_core::action::{Action, Class};
 
 /// Event triggers judge what it drops.
 const REPORTED: Passes = Passes::Judged { reported: true };
@@ -89,7 +89,8 @@ fn judge(utility: &Utility) -> store::Result<Passes> {
     if utility.commits_midway() {
         record_beginning(&utility.tag, &actions);
     }
-    if !utility.has_events {
+    // A foreign table's program has run when the transaction that made the table is rolled back.
+    if !utility.has_events || actions.iter().any(Action::outlasts_rollback) {
         record_passing(&utility.tag, &actions)?;
     }
     Ok(Passes::Judged { reported: !damaged.iter().any(|name| name == "a_runbook_sql_drop") })

@@ -1,11 +1,15 @@
 //! Whether the guard is whole, and evidence where somebody who could has switched it off.
 
 use crate::guard::decide::facts;
+use crate::guard::enforcement;
 use crate::guard::protect::{EVENT_TRIGGERS, ROLES};
 use crate::ledger::recorder;
 use crate::pg::callback::log_to_server;
 use crate::pg::identity::in_recovery;
 use crate::pg::latest;
+use crate::pg::own::is_installed;
+use crate::pg::transaction::Looking;
+use crate::store::settings;
 use crate::store::{self, catalog};
 use runbook_core::action::Action;
 use runbook_core::ledger::Kind;
@@ -49,6 +53,15 @@ pub fn bypassed(tag: &str, actions: &[Action], why: &str) {
     SAID.with_borrow_mut(|said| said.push(what));
     log_to_server(&format!("pg_runbook: the guard is bypassed: {why}"));
     recorder::record(Kind::GuardBypassed, facts(tag, &lasting, "bypassed", why, None));
+}
+
+/// The same where a superuser has switched the guard off in the session, and nothing else would say so.
+pub fn switched_off(tag: &str, action: &Action) -> store::Result<()> {
+    if enforcement::mode() == "off" && is_installed() && settings::is_active()? {
+        let _looking = Looking::enter();
+        bypassed(tag, std::slice::from_ref(action), MODE_OFF);
+    }
+    Ok(())
 }
 
 /// Roles of ours that are not there: renamed, or never made.

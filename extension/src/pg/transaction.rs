@@ -114,6 +114,15 @@ pub fn with_snapshot<T>(body: impl FnOnce() -> T) -> T {
     }
 }
 
+thread_local! {
+    static ROLLED_BACK: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many transactions and savepoints have been rolled back in this process: what was found out before may not be so any more.
+pub fn undone() -> u64 {
+    ROLLED_BACK.get()
+}
+
 unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
     use pg_sys::XactEvent::*;
     let Some(ends) = ENDS.get() else { return };
@@ -131,6 +140,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
             (ends.over)(true);
         }),
         XACT_EVENT_ABORT | XACT_EVENT_PREPARE => never_raising("at the end of a transaction", || {
+            ROLLED_BACK.set(ROLLED_BACK.get() + 1);
             fault::at("abort");
             WITHOUT_ID.set(false);
             (ends.over)(false);
@@ -153,6 +163,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
             (ends.merged)(own, parent);
         }),
         SUBXACT_EVENT_ABORT_SUB => never_raising("at a rollback to a savepoint", || {
+            ROLLED_BACK.set(ROLLED_BACK.get() + 1);
             fault::at("rolled_back");
             (ends.rolled_back)(own);
         }),

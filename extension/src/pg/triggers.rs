@@ -7,6 +7,7 @@ use crate::pg::caught::text;
 use crate::pg::hooks::local_transaction;
 use crate::pg::identity::{Moment, moment};
 use crate::pg::latest::rules_version;
+use crate::pg::transaction::undone;
 use crate::pg::{clock, entry, fault, nodes};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
@@ -24,11 +25,11 @@ struct Counts {
     allowed: Option<(u32, Statement)>,
 }
 
-/// A statement, and the permission under which it runs: what is allowed ends with either.
-type Statement = (Moment, Permission);
+/// A statement, the permission under which it runs, and how much has been rolled back: what is allowed ends with any of them.
+type Statement = (Moment, Permission, u64);
 
 /// How often permissions have changed, the version of the rules, and whether the time of the present permission is up.
-type Permission = (u64, u64, bool);
+pub type Permission = (u64, u64, bool);
 
 thread_local! {
     static COUNTS: RefCell<Counts> = RefCell::default();
@@ -46,7 +47,8 @@ pub fn permission_ends(at: i64) {
     PERMISSION_ENDS.set(at);
 }
 
-fn permission() -> Permission {
+/// The permission that is in force: what was found out under another one may not be so any more.
+pub fn permission() -> Permission {
     (PERMISSION.get(), rules_version(), clock::micros() >= PERMISSION_ENDS.get())
 }
 
@@ -119,7 +121,7 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
             is_too_many(tree, limit)
         }) {
             pg_sys::panic::pgrx_extern_c_guard(|| {
-                let allowed = Some((table, (moment(), permission())));
+                let allowed = Some((table, (moment(), permission(), undone())));
                 if COUNTS.with_borrow(|counts| counts.allowed) != allowed {
                     raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
                     COUNTS.with_borrow_mut(|counts| counts.allowed = allowed);

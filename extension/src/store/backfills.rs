@@ -23,6 +23,8 @@ pub struct Progress {
     /// The files of the table and of what belongs to it, as the last batch found them; `None` before the first one, and in another
     /// database than it ran in.
     pub files: Option<Vec<u32>>,
+    /// What the key's columns were then: see [`Column::shape`].
+    pub shape: Option<String>,
 }
 
 /// The cluster and the database, where file numbers mean something.
@@ -43,7 +45,8 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
         &[revision.into(), digest.into(), i64::try_from(first_batch).unwrap_or(i64::MAX).into(), estimated.into()],
     )?;
     let rows = read(
-        "SELECT b.last_key, b.pass, b.rows_done, b.batches, b.batch_rows, CASE WHEN b.place OPERATOR(pg_catalog.=) $2 THEN b.files END \
+        "SELECT b.last_key, b.pass, b.rows_done, b.batches, b.batch_rows, CASE WHEN b.place OPERATOR(pg_catalog.=) $2 THEN b.files END, \
+             CASE WHEN b.place OPERATOR(pg_catalog.=) $2 THEN b.shape END \
          FROM runbook.backfill AS b WHERE b.revision OPERATOR(pg_catalog.=) $1",
         &[revision.into(), place().into()],
         |row| {
@@ -54,6 +57,7 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
                 batches: row.get(4)?,
                 batch_rows: row.get(5)?,
                 files: row.maybe::<Vec<Oid>>(6)?.map(|files| files.into_iter().map(Oid::to_u32).collect()),
+                shape: row.maybe(7)?,
             })
         },
     )?;
@@ -64,7 +68,7 @@ pub fn open(revision: &str, digest: &str, first_batch: u64, estimated: i64) -> R
 pub fn advance(revision: &str, progress: &Progress, busy: Duration) -> Result<()> {
     execute(
         "UPDATE runbook.backfill AS b SET last_key = $2, pass = $3, rows_done = $4, batches = $5, batch_rows = $6, \
-             busy = b.busy OPERATOR(pg_catalog.+) $7, place = $8, files = $9 WHERE b.revision OPERATOR(pg_catalog.=) $1",
+             busy = b.busy OPERATOR(pg_catalog.+) $7, place = $8, files = $9, shape = $10 WHERE b.revision OPERATOR(pg_catalog.=) $1",
         &[
             revision.into(),
             progress.last_key.clone().into(),
@@ -75,6 +79,7 @@ pub fn advance(revision: &str, progress: &Progress, busy: Duration) -> Result<()
             Interval::from_micros(i64::try_from(busy.as_micros()).unwrap_or(i64::MAX)).into(),
             place().into(),
             progress.files.as_ref().map(|files| files.iter().copied().map(Oid::from).collect::<Vec<_>>()).into(),
+            progress.shape.clone().into(),
         ],
     )
 }
@@ -138,18 +143,25 @@ pub struct Column {
     pub data_type: u32,
     /// Whether it is NOT NULL.
     pub is_filled: bool,
+    /// What else its order and its values depend on: which column it is, type, length, collation, and the labels of an enum in their order.
+    pub shape: String,
 }
 
 /// Columns of a table; `None` for one that is not there.
 pub fn columns(table: u32, names: &[String]) -> Result<Vec<Option<Column>>> {
     let rows = read(
-        "SELECT a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.attnotnull \
+        "SELECT a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.attnotnull, \
+             pg_catalog.concat_ws('/', a.attnum, a.atttypid, a.atttypmod, a.attcollation, \
+                 (SELECT pg_catalog.md5(pg_catalog.string_agg(e.enumlabel::pg_catalog.text, ',' ORDER BY e.enumsortorder \
+                         USING OPERATOR(pg_catalog.<))) \
+                  FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_enum AS e ON e.enumtypid OPERATOR(pg_catalog.=) \
+                      COALESCE(NULLIF(t.typbasetype, 0), t.oid) WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid)) \
          FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) $1 \
              AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($2) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped",
         &[Oid::from(table).into(), names.to_vec().into()],
         |row| {
             let data_type = row.get::<Oid>(3)?.to_u32();
-            Ok((row.get::<String>(1)?, Column { spelled: row.get(2)?, data_type, is_filled: row.get(4)? }))
+            Ok((row.get::<String>(1)?, Column { spelled: row.get(2)?, data_type, is_filled: row.get(4)?, shape: row.get(5)? }))
         },
     )?;
     Ok(names.iter().map(|name| rows.iter().find(|row| row.0 == *name).map(|row| row.1.clone())).collect())

@@ -23,15 +23,23 @@ thread_local! {
 thread_local! {
     /// Whether the transaction at hand has changed what the guard decides by.
     static CHANGED: Cell<bool> = const { Cell::new(false) };
+    /// How often this process has changed rules.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Whether the guard decides by rules that are not committed: what no rollback takes back must not be decided by them.
+/// How often this process has changed rules.
+pub fn changes() -> u64 {
+    CHANGES.get()
+}
+
+/// Whether the guard decides by rules, or by somebody's yes, that are not committed: what no rollback takes back must not be decided by them.
 pub fn are_uncommitted() -> bool {
     CHANGED.get()
 }
 
-/// Takes note of a change of rules; of a guard that is not active, they decide nothing.
-fn change() -> Result<()> {
+/// Takes note of a change of rules, or of a decision by them; of a guard that is not active, they decide nothing.
+pub fn change() -> Result<()> {
+    CHANGES.set(CHANGES.get() + 1);
     if is_active()? {
         CHANGED.set(true);
     }
