@@ -4,14 +4,11 @@ use crate::args::{Format, Global};
 use crate::config::Config;
 use crate::connect;
 use crate::error::{Error, Kind, Result};
+use crate::output::Row;
 use postgres::Client;
 use postgres::types::ToSql;
 use postgres_openssl::MakeTlsConnector;
-use serde_json::{Map, Value};
 use std::path::PathBuf;
-
-/// One row of a result: column names in order, with their values.
-pub type Row = Map<String, Value>;
 
 /// Options, resolved.
 #[derive(Debug)]

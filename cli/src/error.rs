@@ -1,10 +1,17 @@
 //! Errors: a kind that decides the exit code, and a text that names the next step.
 
-use crate::interrupt;
 use crate::output::{self, Line, Style};
 use runbook_core::error::Kind as CoreKind;
 use runbook_core::visible::visible_line;
 use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static HAS_CANCELLED: AtomicBool = AtomicBool::new(false);
+
+/// Takes note that the user has cancelled a call: that the server then says so is no failure of its own.
+pub fn cancelled() {
+    HAS_CANCELLED.store(true, Ordering::Relaxed);
+}
 
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -99,7 +106,7 @@ impl Error {
         let kind = match code {
             // Somebody else's lock, whosever statement waited for it; and somebody's wish, or a limit of time.
             "55P03" => Kind::Timeout,
-            "57014" if interrupt::has_cancelled() || db.message().starts_with("job ") => Kind::Failed,
+            "57014" if HAS_CANCELLED.load(Ordering::Relaxed) || db.message().starts_with("job ") => Kind::Failed,
             "57014" => Kind::Timeout,
             _ if running && from_revision => Kind::Sql,
             "42501" => Kind::Refused,

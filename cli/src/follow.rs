@@ -1,10 +1,10 @@
 //! Following a job of the server: a line for each revision that is done, a bar on a terminal, and what Ctrl-C means meanwhile.
 
 use crate::args::Format;
-use crate::context::{Context, Row, rows};
+use crate::context::{Context, rows};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
-use crate::output::{self, Line, Progress, Style};
+use crate::output::{self, Line, Progress, Row, Style};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! What Ctrl-C means: a wish that whoever follows a job looks for; or, during one long call, that the server shall cancel it.
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{self, Result};
 use postgres::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 type Cancel = Box<dyn Fn() + Send>;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-static HAS_CANCELLED: AtomicBool = AtomicBool::new(false);
 static CANCEL: Mutex<Option<Cancel>> = Mutex::new(None);
 
 /// Ctrl-C no longer ends the process.
@@ -26,11 +25,6 @@ pub fn taken() -> bool {
     INTERRUPTED.swap(false, Ordering::Relaxed)
 }
 
-/// Whether a call was cancelled by it.
-pub fn has_cancelled() -> bool {
-    HAS_CANCELLED.load(Ordering::Relaxed)
-}
-
 /// Makes a call that Ctrl-C has the server cancel: without that the server would go on, and commit, with nobody there to read what it says. A second
 /// one leaves it alone.
 pub fn cancelling<T>(client: &mut Client, context: &Context, call: impl FnOnce(&mut Client) -> T) -> Result<T> {
@@ -39,7 +33,7 @@ pub fn cancelling<T>(client: &mut Client, context: &Context, call: impl FnOnce(&
         if asked.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        HAS_CANCELLED.store(true, Ordering::Relaxed);
+        error::cancelled();
         let (token, tls) = (token.clone(), tls.clone());
         // The server may not answer.
         std::thread::spawn(move || {

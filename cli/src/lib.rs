@@ -16,6 +16,7 @@ mod files;
 mod follow;
 mod interrupt;
 mod key;
+mod line;
 mod output;
 mod trust;
 

@@ -7,7 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
 
 pub mod action;
-pub mod alone;
+
 pub mod approval;
 pub mod audit;
 pub mod backfill;
@@ -19,6 +19,7 @@ pub mod error;
 pub mod file;
 pub mod graph;
 pub mod identity;
+pub mod inventory;
 pub mod ledger;
 pub mod manifest;
 pub mod marker;
@@ -33,6 +34,7 @@ pub mod report;
 pub mod revision;
 pub mod statement;
 pub mod target;
+pub mod top_level_only;
 pub mod visible;
 pub mod window;
 pub mod words;

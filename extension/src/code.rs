@@ -3,12 +3,13 @@
 //! Owns the search; hashes and comparison are `runbook_core::code`. It takes too much rather than too little: a name counts in every
 //! schema, whatever is called by it. It reads what the catalogs say, and no data: a text that is put together when it runs can't be known.
 
-use crate::error::internal;
-use crate::pg::catalogs;
-use crate::pg::entry::Failure;
-use crate::pg::statements::{self, Statement};
-use crate::pg::subtransaction;
-use crate::store::{self, code, names};
+use crate::catalog::names;
+use crate::error::{self, internal};
+use crate::pg::execute::statements::{self, Statement};
+use crate::pg::execute::subtransaction;
+use crate::pg::failure::Failure;
+use crate::pg::parse::catalogs;
+use crate::store::code;
 use runbook_core::Revision;
 use runbook_core::code::{Bound, Code, Key, NAMES};
 use runbook_core::command::{Change, Command};
@@ -146,7 +147,7 @@ pub fn reach(texts: Texts, roots: &[Key]) -> Reached {
 ///
 /// # Errors
 /// Those of reading them.
-pub fn reach_for_approval(revision: &str, texts: Texts) -> store::Result<Code> {
+pub fn reach_for_approval(revision: &str, texts: Texts) -> error::Result<Code> {
     let texts = Texts { quiet: vec![], ..texts };
     let mut code = reach(texts.clone(), &[]).code;
     if !code.inert {
@@ -170,7 +171,7 @@ pub fn lines(texts: impl FnOnce() -> Result<Texts, Failure>) -> Vec<String> {
 ///
 /// # Errors
 /// Those of reading what revisions have done since.
-pub fn objection(approved: &Code, now: &Reached, decided_at: i64) -> store::Result<Option<String>> {
+pub fn objection(approved: &Code, now: &Reached, decided_at: i64) -> error::Result<Option<String>> {
     if approved.is(&now.code) {
         return Ok(None);
     }
@@ -247,7 +248,7 @@ impl Meanwhile {
 ///
 /// # Errors
 /// None that can happen.
-pub fn stored(code: &Code) -> store::Result<String> {
+pub fn stored(code: &Code) -> error::Result<String> {
     serde_json::to_string(code).map_err(|error| internal(error.to_string()))
 }
 

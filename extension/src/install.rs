@@ -23,10 +23,10 @@ extension_sql_file!(
         "functions",
         "views",
         "ledger",
-        guard::event_triggers::guard_command_start,
-        guard::event_triggers::guard_sql_drop,
-        guard::event_triggers::guard_table_rewrite,
-        guard::event_triggers::guard_command_end
+        guard::layers::event_triggers::guard_command_start,
+        guard::layers::event_triggers::guard_sql_drop,
+        guard::layers::event_triggers::guard_table_rewrite,
+        guard::layers::event_triggers::guard_command_end
     ]
 );
 extension_sql_file!("../../sql/protect.sql", name = "protect", requires = ["tables"]);

@@ -5,19 +5,19 @@
 
 mod api;
 mod apply;
-mod approvals;
-mod caller;
+mod approval;
+mod catalog;
 mod code;
-mod decisions;
 mod error;
 mod guard;
 mod install;
 mod ledger;
-mod permits;
+mod permission;
 mod pg;
-mod session;
+mod request;
+mod settings;
+mod spi;
 mod store;
-mod submit;
 
 use pgrx::prelude::*;
 
@@ -29,26 +29,26 @@ pub extern "C-unwind" fn _PG_init() {
     pg::panics::take_no_backtraces();
     guard::enforcement::define_parameters();
     pg::fault::define_parameter();
-    pg::identity::reserve_parameters();
-    pg::entry::register(pg::entry::Bodies {
+    pg::session::identity::reserve_parameters();
+    pg::hooks::entry::register(pg::hooks::entry::Bodies {
         submit: api::revisions::submit,
         upgrade: api::apply::upgrade,
         downgrade: api::apply::downgrade,
-        too_many_rows: guard::table_triggers::too_many_rows,
-        emptied: guard::table_triggers::emptied,
-        written: guard::refuse_write,
+        too_many_rows: guard::layers::table_triggers::too_many_rows,
+        emptied: guard::layers::table_triggers::emptied,
+        written: guard::integrity::protect::refuse_write,
         wait: api::jobs::wait,
-        work: apply::worker::run,
+        work: apply::job::worker::run,
         revive: || {
-            if let Err(report) = apply::jobs::revive() {
+            if let Err(report) = apply::job::queue::revive() {
                 report.report(pgrx::PgLogLevel::ERROR);
             }
         },
         record: ledger::recorder::write,
         seal: |from| ledger::seal::batch(from.unwrap_or(ledger::seal::BEGINNING)),
     });
-    pg::waits::install();
-    pg::transaction::register(pg::transaction::Ends {
+    pg::hooks::lock_wait_monitor::install();
+    pg::execute::transaction::register(pg::execute::transaction::Ends {
         before_commit: || {
             if let Err(report) = guard::permits::before_commit() {
                 report.report(pgrx::PgLogLevel::ERROR);
@@ -59,25 +59,25 @@ pub extern "C-unwind" fn _PG_init() {
             guard::permits::over();
             store::settings::over();
             (ledger::pending::ENDS.over)(committed);
-            pg::job::over(committed);
+            pg::execute::job::over(committed);
         },
         rolled_back: |own| {
             (ledger::pending::ENDS.rolled_back)(own);
-            pg::job::rolled_back(own);
+            pg::execute::job::rolled_back(own);
         },
         merged: |own, parent| {
             (ledger::pending::ENDS.merged)(own, parent);
-            pg::job::merged(own, parent);
+            pg::execute::job::merged(own, parent);
         },
     });
-    pg::hooks::install(pg::hooks::Watch {
-        utility: guard::utility_hook::before,
-        unresolved: guard::utility_hook::unresolved,
-        dropped: guard::object_access::dropped,
-        truncated: guard::object_access::truncated,
-        written: guard::object_access::written,
-        exported: guard::object_access::exported,
-        called: guard::object_access::called,
-        created: guard::object_access::created,
+    pg::hooks::chain::install(pg::hooks::chain::Watch {
+        utility: guard::layers::utility_hook::before,
+        unresolved: guard::layers::utility_hook::unresolved,
+        dropped: guard::layers::object_access::dropped,
+        truncated: guard::layers::object_access::truncated,
+        written: guard::layers::object_access::written,
+        exported: guard::layers::object_access::exported,
+        called: guard::layers::object_access::called,
+        created: guard::layers::object_access::created,
     });
 }

@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod entries;
 pub mod erroneous;
 pub mod escapes;
+pub mod house;
 pub mod jobs;
 pub mod ledger;
 pub mod scale;

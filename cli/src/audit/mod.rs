@@ -2,5 +2,6 @@
 
 pub mod blocks;
 pub mod files;
+pub mod finding;
 pub mod notes;
 pub mod server;

@@ -184,7 +184,7 @@ pub fn payloads(client: &mut Client, from: u64, to: u64, mut each: impl FnMut(u6
                  WHERE e.position >= g.start AND e.position < LEAST(g.start + {CHUNK}, {to}) ORDER BY e.position) AS s) AS a \
          WHERE a.count > 0) TO STDOUT (FORMAT binary)"
     );
-    let changed = |finding: &Finding| Err(crate::commands::audit::failed(finding));
+    let changed = |finding: &Finding| Err(crate::audit::finding::failed(finding));
     let mut expected = from;
     let mut rows = Rows::new(client.copy_out(&copy)?)?;
     while rows.next()? {

@@ -22,7 +22,7 @@ pub fn run(args: &Verbose, context: &Context) -> Result<()> {
 }
 
 /// A row about a revision file, with the names of the server's columns.
-pub fn local(files: &files::Files, node: Node) -> crate::context::Row {
+pub fn local(files: &files::Files, node: Node) -> crate::output::Row {
     let (revision, path) = &files.revisions[node];
     let row = serde_json::json!({
         "revision": revision.revision,

@@ -2,10 +2,10 @@
 
 use crate::args::{Format, History};
 use crate::commands::heads::local;
-use crate::context::{Context, Row, rows};
+use crate::context::{Context, rows};
 use crate::error::Result;
 use crate::files;
-use crate::output::{self, Line};
+use crate::output::{self, Line, Row};
 use runbook_core::plan;
 
 pub fn run(args: &History, context: &Context) -> Result<()> {

@@ -3,11 +3,11 @@
 //! The Python helper does the running; here are the scratch database, the files and the report.
 
 use crate::args::{Alembic, Format};
-use crate::connect::Parameters;
+use crate::connect::{self, Parameters};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::output::{self, Line};
-use crate::{connect, files};
 use runbook_core::visible::comment;
 use runbook_core::{Revision, RevisionId, file};
 use serde::Deserialize;

@@ -2,9 +2,9 @@
 
 use crate::args::{Format, Log};
 use crate::commands::policy::literal;
-use crate::context::{Context, Row, rows};
+use crate::context::{Context, rows};
 use crate::error::{Error, Kind, Result};
-use crate::output;
+use crate::output::{self, Row};
 use postgres::Client;
 use runbook_core::ledger::term;
 use serde_json::Value;

@@ -4,8 +4,7 @@ use crate::args::Migrate;
 use crate::commands::{job, sql};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::interrupt;
-use crate::output;
+use crate::{interrupt, output};
 use runbook_core::plan::Direction;
 use serde_json::json;
 

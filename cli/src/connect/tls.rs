@@ -3,7 +3,7 @@
 //! `verify-ca` and `verify-full` trust the authorities of `sslrootcert` and no others; only `sslrootcert=system` means those of the
 //! machine, and then the name must fit (libpq 16).
 
-use super::Parameters;
+use crate::connect::Parameters;
 use crate::error::{Error, Kind, Result};
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode, SslVersion};

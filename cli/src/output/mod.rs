@@ -4,19 +4,19 @@
 //! written by others. What cannot be seen in them is written out, and no text can begin a line that the command did not begin:
 //! a [`Line`] is one line. A test reads the sources of the command and fails where something is printed elsewhere.
 
-mod line;
 mod progress;
 mod table;
+mod values;
 mod writer;
 
-pub use line::{Line, Style, code, paragraph};
+pub use crate::line::{Line, Style, code, paragraph};
 pub use progress::Progress;
-pub use table::rows;
+pub use table::{Row, rows};
+pub use values::{compact, text, value};
 pub use writer::{stderr, stdout};
 
 use crate::args::Format;
 use crate::error::Result;
-use runbook_core::visible::visible_json;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 
@@ -56,24 +56,6 @@ pub fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
-/// A value as a person reads it; not yet fit for a terminal, which is what a [`Line`] is for.
-pub fn text(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => time(text).unwrap_or_else(|| text.clone()),
-        Some(Value::Bool(value)) => if *value { "yes" } else { "no" }.to_owned(),
-        Some(Value::Array(items)) => items.iter().map(|item| text(Some(item))).collect::<Vec<_>>().join(", "),
-        Some(other) => other.to_string(),
-    }
-}
-
-/// Time stamps in local time, to the second.
-fn time(text: &str) -> Option<String> {
-    let looks_like = text.len() > 19 && text.as_bytes()[4] == b'-' && text.as_bytes()[10] == b'T';
-    let parsed = looks_like.then(|| chrono::DateTime::parse_from_rfc3339(text).ok()).flatten()?;
-    Some(parsed.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string())
-}
-
 /// Prints a line, or an object with `key` in JSON.
 pub fn message(format: Format, key: &str, value: Value, text: &str) -> Result<()> {
     messages(format, key, value, &[text])
@@ -85,20 +67,6 @@ pub fn messages(format: Format, key: &str, value: Value, lines: &[&str]) -> Resu
         Format::Json => compact(&serde_json::json!({ key: value })),
         Format::Table => lines.iter().try_for_each(|text| line(&Line::new(text))),
     }
-}
-
-/// Prints a JSON document.
-pub fn value<T: serde::Serialize + ?Sized>(value: &T) -> Result<()> {
-    json(&serde_json::to_string_pretty(value).unwrap_or_default())
-}
-
-/// Prints a JSON value in one line.
-pub fn compact(value: &Value) -> Result<()> {
-    json(&value.to_string())
-}
-
-fn json(text: &str) -> Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{}", visible_json(text))?)
 }
 
 /// Prints an empty line between two tables.

@@ -1,11 +1,11 @@
 //! Rows as a table or as JSON.
 
-use super::{text, value};
 use crate::args::Format;
-use crate::context::Row;
 use crate::error::Result;
+use crate::output::values::{text, value};
 use comfy_table::{ContentArrangement, Table, presets};
 use runbook_core::visible::visible_line;
+use serde_json::{Map, Value};
 use std::io::{IsTerminal, Write};
 
 /// Prints rows, the named columns only (all in JSON).
@@ -31,6 +31,9 @@ fn render(rows: &[Row], columns: &[&str], is_terminal: bool) -> String {
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
+
+/// One row of a result: column names in order, with their values.
+pub type Row = Map<String, Value>;
 
 #[cfg(test)]
 mod tests {

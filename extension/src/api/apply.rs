@@ -1,9 +1,9 @@
 //! `upgrade`, `downgrade`, `stamp`, `require`.
 
-use crate::apply;
-use crate::caller::{enter, given};
+use crate::apply::{stamp, transactional, way};
 use crate::error::{from_core, refusal};
-use crate::pg::entry::Failure;
+use crate::guard::caller::{enter, given};
+use crate::pg::failure::Failure;
 use crate::store::revisions;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -14,13 +14,13 @@ use runbook_core::target::Resolver;
 /// Behind `runbook.upgrade(text)`.
 pub fn upgrade(fcinfo: pg_sys::FunctionCallInfo, target: &str) -> Result<Vec<String>, Failure> {
     enter(fcinfo, &changing::UPGRADE)?;
-    apply::migrate(Direction::Upgrade, target)
+    transactional::migrate(Direction::Upgrade, target)
 }
 
 /// Behind `runbook.downgrade(text)`.
 pub fn downgrade(fcinfo: pg_sys::FunctionCallInfo, target: &str) -> Result<Vec<String>, Failure> {
     enter(fcinfo, &changing::DOWNGRADE)?;
-    apply::migrate(Direction::Downgrade, target)
+    transactional::migrate(Direction::Downgrade, target)
 }
 
 /// Says where the database stands without running anything.
@@ -34,7 +34,7 @@ fn stamp(
     enter(fcinfo, &changing::STAMP)?;
     let target = given(target, "stamp", "target")?;
     let purge = given(purge, "stamp", "purge")?;
-    Ok(apply::stamp(target, purge)?)
+    Ok(stamp::stamp(target, purge)?)
 }
 
 /// True if the revision is applied; an error otherwise. For applications to call when they start.
@@ -43,7 +43,7 @@ fn stamp(
 fn require(revision: Option<&str>) -> Result<bool, ErrorReport> {
     let revision = given(revision, "require", "revision")?;
     let graph = revisions::graph()?;
-    let heads = apply::nodes(&graph, &revisions::heads()?)?;
+    let heads = way::nodes(&graph, &revisions::heads()?)?;
     let resolver = Resolver::new(&graph, &heads);
     let wanted = resolver.many(revision).map_err(from_core)?;
     let applied = resolver.applied();

@@ -1,8 +1,9 @@
 //! `approve`, `reject`, `revoke`, `inbox`, and the function behind view `approvals`.
 
-use crate::approvals as counted;
-use crate::caller::{enter, given, must_be_the_login};
-use crate::decisions::{self, Waiting};
+use crate::approval::tally as counted;
+use crate::guard::caller::{enter, given, must_be_the_login};
+use crate::request::decide;
+use crate::request::inbox::{self, Waiting};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -22,7 +23,7 @@ fn approve(
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::APPROVE)?;
     let revision = given(revision, "approve", "revision")?;
-    decisions::approve(revision, comment, digest, valid_for, fingerprint)
+    decide::approve(revision, comment, digest, valid_for, fingerprint)
 }
 
 /// Rejects a revision as the session's login; a rejected content can't be applied where the guard is active.
@@ -35,7 +36,7 @@ fn reject(
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::REJECT)?;
     let revision = given(revision, "reject", "revision")?;
-    decisions::reject(revision, comment)
+    decide::reject(revision, comment)
 }
 
 /// Takes the login's own decision on a revision back; returns whether there was one.
@@ -48,7 +49,7 @@ fn revoke(
 ) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::REVOKE)?;
     let revision = given(revision, "revoke", "revision")?;
-    decisions::revoke(revision, comment)
+    decide::revoke(revision, comment)
 }
 
 /// Why a decision does not count, apart from who else decided; NULL if it may.
@@ -98,5 +99,5 @@ fn inbox() -> Result<
     let row = |one: Waiting| {
         (one.kind.to_owned(), one.id, one.requested_by, one.message, one.would, one.needs, one.command, one.digest)
     };
-    Ok(TableIterator::new(decisions::inbox()?.into_iter().map(row)))
+    Ok(TableIterator::new(inbox::inbox()?.into_iter().map(row)))
 }

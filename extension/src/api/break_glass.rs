@@ -1,12 +1,13 @@
 //! `break_glass`, `close_break_glass`.
 
-use crate::apply::settings::Settings;
-use crate::caller::{enter, given, limited, refused};
 use crate::error::refusal;
+use crate::guard::break_glass;
+use crate::guard::caller::{enter, given, limited};
 use crate::guard::enforcement::Enforcement;
-use crate::guard::glass;
-use crate::pg::identity::session_role;
-use crate::store::clock;
+use crate::ledger::refusal::refused;
+use crate::pg::session::identity::session_role;
+use crate::settings::Settings;
+use crate::spi::clock;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -43,7 +44,7 @@ fn break_glass(
             Some("SELECT runbook.break_glass('REASON', '15 minutes');".to_owned()),
         ));
     }
-    glass::open(reason, until, &text)?;
+    break_glass::open(reason, until, &text)?;
     warning!(
         "policy is set aside in this session until {text}: every statement of \"{}\" is marked in the ledger",
         session_role()
@@ -56,5 +57,5 @@ fn break_glass(
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn close_break_glass(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::CLOSE_BREAK_GLASS)?;
-    Ok(glass::close("closed by the login"))
+    Ok(break_glass::close("closed by the login"))
 }

@@ -1,11 +1,12 @@
 //! `activate`, `deactivate`, `guard_status`.
 
-use crate::caller::{enter, given, limited};
+use crate::catalog::cluster::prepared_transactions;
 use crate::error::refusal;
-use crate::guard::{cluster, control, status};
+use crate::guard::caller::{enter, given, limited};
+use crate::guard::integrity::cluster;
+use crate::guard::{control, status};
 use crate::ledger;
-use crate::pg::identity::{database, session_role};
-use crate::store::cluster::prepared_transactions;
+use crate::pg::session::identity::{database, session_role};
 use crate::store::settings;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;

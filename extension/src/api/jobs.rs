@@ -1,18 +1,17 @@
 //! `start_upgrade`, `start_downgrade`, `wait`, `cancel`, `pause`, `resume`, and view `jobs`.
 
-use crate::apply::jobs;
-use crate::caller::{enter, given};
+use crate::apply::job::queue;
 use crate::error::refusal;
-use crate::pg::entry::Failure;
-use crate::pg::procedure;
+use crate::guard::caller::{enter, given};
+use crate::pg::execute::procedure;
+use crate::pg::failure::Failure;
 use crate::store;
 use pgrx::JsonB;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use runbook_core::changing;
 use runbook_core::plan::Direction;
-use runbook_core::progress;
+use runbook_core::{changing, progress};
 use std::time::Duration;
 
 /// Has a worker apply revisions up to target, one transaction each.
@@ -21,7 +20,7 @@ use std::time::Duration;
 fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(Option<&str>, "'head'")) -> Result<i64, ErrorReport> {
     enter(fcinfo, &changing::START_UPGRADE)?;
     let target = given(target, "start_upgrade", "target")?;
-    Ok(jobs::start(Direction::Upgrade, target)?)
+    Ok(queue::start(Direction::Upgrade, target)?)
 }
 
 /// Has a worker revert revisions down to target, one transaction each.
@@ -30,7 +29,7 @@ fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(Option<&str>
 fn start_downgrade(fcinfo: pg_sys::FunctionCallInfo, target: Option<&str>) -> Result<i64, ErrorReport> {
     enter(fcinfo, &changing::START_DOWNGRADE)?;
     let target = given(target, "start_downgrade", "target")?;
-    Ok(jobs::start(Direction::Downgrade, target)?)
+    Ok(queue::start(Direction::Downgrade, target)?)
 }
 
 /// Behind `CALL runbook.wait(bigint)`.
@@ -42,8 +41,8 @@ pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
         return Err(refusal("25001", message, Some(detail.to_owned()), Some(hint)).into());
     }
     let mut told = None;
-    let failed = procedure::waiting(|| jobs::look(job, &mut told))?;
-    failed.map_or(Ok(()), |report| Err(Failure::Caught(crate::pg::caught::Caught::again(&report))))
+    let failed = procedure::waiting(|| queue::look(job, &mut told))?;
+    failed.map_or(Ok(()), |report| Err(Failure::PgError(crate::pg::pg_error::PgError::again(&report))))
 }
 
 /// Cancels a job; false if it has ended already.
@@ -52,7 +51,7 @@ pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
 fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::CANCEL)?;
     let job = given(job, "cancel", "job")?;
-    jobs::cancel(job)
+    queue::cancel(job)
 }
 
 /// Has a job stop before its next revision, statement or batch; false if it has ended already.
@@ -61,7 +60,7 @@ fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, Er
 fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::PAUSE)?;
     let job = given(job, "pause", "job")?;
-    jobs::pause(job)
+    queue::pause(job)
 }
 
 /// Has a job go on; false if it has finished or is being worked on.
@@ -70,13 +69,13 @@ fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, Err
 fn resume(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
     enter(fcinfo, &changing::RESUME)?;
     let job = given(job, "resume", "job")?;
-    jobs::resume(job)
+    queue::resume(job)
 }
 
 /// An error as the session's login may see it.
 fn shown(error: JsonB) -> JsonB {
     let report = serde_json::from_value(error.0).unwrap_or_default();
-    JsonB(serde_json::to_value(jobs::shown(report)).unwrap_or_default())
+    JsonB(serde_json::to_value(queue::shown(report)).unwrap_or_default())
 }
 
 /// The rows of view `jobs`, or one of them.

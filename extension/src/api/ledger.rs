@@ -1,11 +1,14 @@
 //! `seal`, `tree_head`, `inclusion_proof`, `consistency_proof`, `tree_frontier`, `verify_ledger`, `ledger_terms`, `open_epoch`,
 //! `record_checkpoint`, `archive_ledger`.
 
-use crate::caller::{enter, given, limited};
 use crate::error::refusal;
-use crate::ledger::tree::Stored;
-use crate::ledger::{archive, epoch, seal, tree, verify};
-use crate::pg::{identity, procedure, recorder};
+use crate::guard::caller::{enter, given, limited};
+use crate::guard::control;
+use crate::ledger::tree::{self, Stored};
+use crate::ledger::{archive, epoch, seal, verify};
+use crate::pg::execute::procedure;
+use crate::pg::session::identity;
+use crate::pg::workers::recorder;
 use crate::store::tree as stored;
 use pgrx::datum::{JsonB, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -134,6 +137,7 @@ fn open_epoch(
         let hint = "SELECT runbook.open_epoch('restored from the backup of …, because …');";
         return Err(refusal("22023", "opening an epoch needs a reason", None, Some(hint.to_owned())));
     }
+    control::decide(&changing::OPEN_EPOCH, None, "open an epoch of the ledger")?;
     epoch::open(reason, position)
 }
 
@@ -166,6 +170,7 @@ fn archive_ledger(
         let hint = "runbook audit archive --before POSITION --out FILE --checkpoint NOTE -m REASON";
         return Err(refusal("22023", "archiving needs a reason", None, Some(hint.to_owned())));
     }
+    control::decide(&changing::ARCHIVE_LEDGER, None, "archive a part of the ledger")?;
     archive::archive(before, root, reason)
 }
 

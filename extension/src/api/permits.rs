@@ -1,7 +1,7 @@
 //! `request_permit`, `approve_permit`, `reject_permit`, and the function behind view `permits`.
 
-use crate::caller::{enter, given};
-use crate::permits::{self, Line};
+use crate::guard::caller::{enter, given};
+use crate::request::permit::{self, Line};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -20,7 +20,7 @@ fn request_permit(
     let statement = given(statement, "request_permit", "statement")?;
     let reason = given(reason, "request_permit", "reason")?;
     let valid_for = given(valid_for, "request_permit", "valid_for")?;
-    permits::request(statement, reason, valid_for)
+    permit::request(statement, reason, valid_for)
 }
 
 /// Approves a permit that somebody else asked for; returns its statement.
@@ -33,7 +33,7 @@ fn approve_permit(
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::APPROVE_PERMIT)?;
     let permit = given(permit, "approve_permit", "permit")?;
-    permits::approve(permit, comment)
+    permit::approve(permit, comment)
 }
 
 /// Rejects a permit, for good; returns its statement.
@@ -46,7 +46,7 @@ fn reject_permit(
 ) -> Result<String, ErrorReport> {
     enter(fcinfo, &changing::REJECT_PERMIT)?;
     let permit = given(permit, "reject_permit", "permit")?;
-    permits::reject(permit, comment)
+    permit::reject(permit, comment)
 }
 
 /// The rows of view `permits`.
@@ -72,5 +72,5 @@ fn permits_in_force() -> Result<
         let Line { permit, status, needs } = line;
         (permit.permit, status.to_owned(), permit.requester.name, permit.reason, permit.statement, needs, permit.expires_at)
     };
-    Ok(TableIterator::new(permits::all()?.into_iter().map(row)))
+    Ok(TableIterator::new(permit::all()?.into_iter().map(row)))
 }

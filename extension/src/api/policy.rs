@@ -1,11 +1,12 @@
 //! `configure`, `set_policy`, and the function behind view `policy`.
 
-use crate::apply::settings;
-use crate::caller::{enter, given};
+use crate::catalog::relations;
 use crate::error::refusal;
-use crate::guard::{cluster, control};
-use crate::ledger;
-use crate::store::{catalog, settings as stored};
+use crate::guard::caller::{enter, given};
+use crate::guard::control;
+use crate::guard::integrity::cluster;
+use crate::store::settings as stored;
+use crate::{ledger, settings};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::action::Class;
@@ -96,7 +97,7 @@ fn rule(verdict: &str, approvals: i32, approver_role: Option<&str>) -> Result<Ru
         refusal("22023", format!("invalid number of approvals: {approvals}"), None, Some(hint))
     })?;
     if let Some(role) = approver_role
-        && !catalog::role_exists(role)?
+        && !relations::role_exists(role)?
     {
         let hint = format!("Create it first: CREATE ROLE {} NOLOGIN;", runbook_core::action::quote(role));
         return Err(refusal("42704", format!("role \"{role}\" does not exist"), None, Some(hint)));

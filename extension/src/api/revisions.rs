@@ -1,15 +1,16 @@
 //! `submit`, `show`, `plan`, `heads`, `current`, `history`, `branches`.
 
-use crate::apply::needs::need;
-use crate::apply::{self, settings::Settings};
-use crate::approvals::Approvals;
-use crate::caller::enter;
+use crate::apply::gate::requirements::need;
+use crate::apply::way;
+use crate::approval::tally::Approvals;
 use crate::error::{from_core, internal, refusal};
+use crate::guard::caller::enter;
 use crate::guard::enforcement::Enforcement;
-use crate::pg::entry::Failure;
+use crate::pg::failure::Failure;
+use crate::request::submit;
+use crate::settings::Settings;
 use crate::store::revisions::{self, Summary};
 use crate::store::settings;
-use crate::submit;
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -30,7 +31,7 @@ pub fn submit(fcinfo: pg_sys::FunctionCallInfo, json: Value) -> Result<String, F
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn show(revision: &str) -> Result<JsonB, ErrorReport> {
     let graph = revisions::graph()?;
-    let heads = apply::nodes(&graph, &revisions::heads()?)?;
+    let heads = way::nodes(&graph, &revisions::heads()?)?;
     let node = Resolver::new(&graph, &heads).one(revision).map_err(from_core)?;
     let node = node.ok_or_else(|| refusal("42704", "base is not a revision", None, None))?;
     let stored = revisions::load(&[graph.id(node).to_owned()])?.pop().ok_or_else(|| internal("a revision has no row"))?;
@@ -77,7 +78,7 @@ fn plan(
             Some("The directions are upgrade and downgrade.".into()),
         )
     })?;
-    let found = apply::way(&revisions::heads()?, target, way)?;
+    let found = way::way(&revisions::heads()?, target, way)?;
     let ids = found.graph.ids(&found.steps);
     let policy = (Enforcement::current()? == Enforcement::Enforce).then(settings::policy).transpose()?;
     let approvals = Approvals::of(&ids)?;
@@ -166,7 +167,7 @@ fn history(
     ErrorReport,
 > {
     let graph = revisions::graph()?;
-    let current = apply::nodes(&graph, &revisions::heads()?)?;
+    let current = way::nodes(&graph, &revisions::heads()?)?;
     let nodes = plan::history(&graph, &current, range).map_err(from_core)?;
     let rows = revisions::summaries(&graph.ids(&nodes))?;
     let row = |(one, node): (Summary, usize)| {

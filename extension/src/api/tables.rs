@@ -1,7 +1,7 @@
 //! `protect_table`, `unprotect_table`.
 
-use crate::caller::{enter, given};
-use crate::guard::table_triggers;
+use crate::guard::caller::{enter, given};
+use crate::guard::layers::table_triggers;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::changing;

@@ -1,10 +1,11 @@
 //! `set_maintenance_window`, `drop_maintenance_window`.
 
-use crate::caller::{enter, given};
 use crate::error::refusal;
+use crate::guard::caller::{enter, given};
 use crate::guard::control;
 use crate::ledger;
-use crate::store::{clock, settings};
+use crate::spi::clock;
+use crate::store::settings;
 use chrono::Timelike;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;

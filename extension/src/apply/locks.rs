@@ -1,10 +1,12 @@
 //! One migrator at a time; and trying again where a lock was not to be had.
 
-use crate::error::refusal;
+use crate::catalog::relations;
+use crate::error::{self, refusal};
 use crate::ledger;
-use crate::pg::entry::Failure;
-use crate::pg::{lock, waits};
-use crate::store::{self, catalog, jobs};
+use crate::pg::execute::lock;
+use crate::pg::failure::Failure;
+use crate::pg::hooks::lock_wait_monitor;
+use crate::store::jobs;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::patience;
@@ -17,23 +19,23 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// 55P03 with who holds it; at once, if somebody waits for this session's snapshot to go.
-pub fn take(patience: Duration) -> store::Result<()> {
+pub fn take(patience: Duration) -> error::Result<()> {
     let start = Instant::now();
     let mut looked = start;
     let mut told = false;
     while !lock::try_migrator() || jobs::other_worker()?.is_some() {
         if !told {
             told = true;
-            let holder = catalog::migrator()?.map_or_else(String::new, |holder| format!(": {holder}"));
+            let holder = relations::migrator()?.map_or_else(String::new, |holder| format!(": {holder}"));
             pgrx::notice!("another migrator is at work{holder}; waiting at most {} s", patience.as_secs());
         }
         if looked.elapsed() >= Duration::from_millis(200) {
             looked = Instant::now();
-            catalog::look_anew()?;
+            relations::look_anew()?;
             give_way()?;
         }
         if start.elapsed() >= patience {
-            let holder = catalog::migrator()?.map(|holder| format!("It is {holder}."));
+            let holder = relations::migrator()?.map(|holder| format!("It is {holder}."));
             return Err(refusal(
                 "55P03",
                 "another migrator is at work in this database",
@@ -51,11 +53,11 @@ pub fn take(patience: Duration) -> store::Result<()> {
 
 /// Refuses to wait on where somebody waits for this session: a function can't give its snapshot up, and a concurrent index build, the
 /// other migrator's most likely, can't end while it is there.
-fn give_way() -> store::Result<()> {
+fn give_way() -> error::Result<()> {
     if !jobs::is_waited_for()? {
         return Ok(());
     }
-    let holder = catalog::migrator()?
+    let holder = relations::migrator()?
         .map(|holder| format!("It is {holder}. It builds an index, and waits for this session's snapshot."));
     let hint = "Wait without one: SELECT runbook.start_upgrade(); then CALL runbook.wait(JOB); or: runbook upgrade";
     Err(refusal("55P03", "another migrator is at work in this database", holder, Some(hint.to_owned())))
@@ -91,15 +93,15 @@ impl Retries {
     }
 
     /// What comes after an attempt that failed with `sqlstate`; `None` if trying again is no use, or the time is spent. `place` says where.
-    pub fn after(&mut self, sqlstate: &str, message: &str, place: &Place) -> store::Result<Option<Retry>> {
-        let seen = waits::take();
+    pub fn after(&mut self, sqlstate: &str, message: &str, place: &Place) -> error::Result<Option<Retry>> {
+        let seen = lock_wait_monitor::take();
         self.attempts += 1;
         let pause = patience::pause(self.attempts, chance());
         let spent = self.since.get_or_insert_with(Instant::now).elapsed();
         if !patience::is_about_locks(sqlstate) || spent + pause >= self.budget {
             return Ok(None);
         }
-        catalog::look_anew()?;
+        relations::look_anew()?;
         let blockers = jobs::describe(&seen.blockers)?;
         let mut entries = terminated(&seen, place)?;
         entries.push(ledger::entry(
@@ -145,7 +147,7 @@ pub struct Place<'a> {
 }
 
 /// Entries about sessions that were ended because they were in the way.
-pub fn terminated(seen: &waits::Seen, place: &Place) -> store::Result<Vec<Entry>> {
+pub fn terminated(seen: &lock_wait_monitor::Seen, place: &Place) -> error::Result<Vec<Entry>> {
     let entry = |pid: &i32| {
         let reason = "it was in the way, and idle in a transaction for longer than terminate_idle_blockers";
         let facts = json!({"revision": place.revision, "direction": place.direction, "pid": pid, "reason": reason});
@@ -176,7 +178,7 @@ pub fn pause_in_transaction(pause: Duration) -> Result<(), ErrorReport> {
 /// SQLSTATE and message of a failure, as far as it tells them.
 pub fn told(failure: &Failure) -> (String, String) {
     match failure {
-        Failure::Caught(caught) => (caught.sqlstate(), caught.message()),
+        Failure::PgError(caught) => (caught.sqlstate(), caught.message()),
         Failure::Report(report) => (String::new(), report.message().to_owned()),
     }
 }

@@ -1,13 +1,14 @@
 //! Stamping: saying where the database stands without running anything; and Alembic's own table.
 
-use crate::apply::settings::Settings;
-use crate::apply::{locks, nodes};
+use crate::apply::locks;
+use crate::apply::way::nodes;
+use crate::catalog::relations;
 use crate::error::{from_core, refusal};
 use crate::ledger;
-use crate::pg::entry::Failure;
-use crate::pg::session::{Pinned, relation_exists};
-use crate::pg::statements;
-use crate::store::catalog;
+use crate::pg::execute::statements;
+use crate::pg::failure::Failure;
+use crate::pg::session::pinned::{Pinned, relation_exists};
+use crate::settings::Settings;
 use crate::store::{pieces, revisions};
 use pgrx::spi::quote_literal;
 use runbook_core::ledger::Kind;
@@ -52,7 +53,7 @@ pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
 /// Refuses to write to a table of that name which calls something: a trigger, a rule, a default or a check of whoever owns it would run
 /// as the migration role. Another role's table is refused whatever it holds.
 fn refuse_code_of_others() -> Result<(), Failure> {
-    let Some(why) = catalog::code_behind("alembic_version")? else { return Ok(()) };
+    let Some(why) = relations::code_behind("alembic_version")? else { return Ok(()) };
     let hint = "Drop what is in the way, or turn it off: SELECT runbook.configure('alembic_version', 'off');";
     let message = "table alembic_version can't be kept in step".to_owned();
     Err(refusal("42501", message, Some(why), Some(hint.to_owned())).into())

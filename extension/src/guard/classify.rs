@@ -1,9 +1,10 @@
 //! Actions of a statement, bound to the objects that its names mean now.
 
-use crate::guard::table_triggers;
-use crate::pg::nodes::{part_of, relation_named};
-use crate::pg::session::search_path;
-use crate::store::{self, objects};
+use crate::error;
+use crate::guard::protection;
+use crate::pg::parse::names::{part_of, relation_named};
+use crate::pg::session::pinned::search_path;
+use crate::store::objects;
 use runbook_core::action::{self, Action};
 use runbook_core::command::{Change, Command};
 use runbook_core::identity::Identity;
@@ -19,7 +20,7 @@ pub fn classify(command: &Command) -> Vec<Action> {
     };
     let mut actions: Vec<Action> = action::classify(command).into_iter().map(bind).map(at_home).collect();
     if let Command::Delete { name, .. } | Command::Change { name } = command
-        && table_triggers::limits_rows(name).unwrap_or(true)
+        && protection::limits_rows(name).unwrap_or(true)
     {
         actions.push(Action::many_rows(name));
     }
@@ -35,17 +36,17 @@ fn leaves_protection(command: &Command) -> Vec<Action> {
         Change::NoInherit { .. } => Some(name),
         _ => None,
     });
-    gone.filter(|name| table_triggers::limits_rows_below(name).unwrap_or(true)).map(Action::many_rows).collect()
+    gone.filter(|name| protection::limits_rows_below(name).unwrap_or(true)).map(Action::many_rows).collect()
 }
 
 /// The actions of several statements, with those that they imply. What is not there yet will be made where unqualified names
 /// are made; when the statements run, the objects themselves are asked.
-pub fn classify_all<'a>(commands: impl IntoIterator<Item = &'a Command>) -> store::Result<Vec<Action>> {
+pub fn classify_all<'a>(commands: impl IntoIterator<Item = &'a Command>) -> error::Result<Vec<Action>> {
     Ok(classify_each(commands)?.into_iter().flatten().collect())
 }
 
 /// [`classify_all`], statement by statement.
-pub fn classify_each<'a>(commands: impl IntoIterator<Item = &'a Command>) -> store::Result<Vec<Vec<Action>>> {
+pub fn classify_each<'a>(commands: impl IntoIterator<Item = &'a Command>) -> error::Result<Vec<Vec<Action>>> {
     let home = search_path().into_iter().next();
     let at_home = |action: Action| if action.identity.is_absent() { action.at_home(home.as_ref()) } else { action };
     let mut names = Names::default();

@@ -1,12 +1,12 @@
 //! Control: what would weaken the guard itself is an action like any other, of class `control`.
 
-use crate::caller::refused;
-use crate::guard::decide::{allow_call, facts, out_of_hours};
+use crate::guard::break_glass;
 use crate::guard::enforcement::Enforcement;
-use crate::guard::glass;
+use crate::guard::judge::{allow_call, facts, out_of_hours};
 use crate::guard::permits::{Claim, claim};
 use crate::ledger;
-use crate::pg::events::client_query;
+use crate::ledger::refusal::refused;
+use crate::pg::hooks::events::client_query;
 use crate::store::settings;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::spi::quote_literal;
@@ -26,7 +26,7 @@ pub fn decide(function: &Changing, table: Option<&Name>, what: &str) -> Result<(
     if enforcement == Enforcement::Off {
         return Ok(());
     }
-    if glass::is_broken() {
+    if break_glass::is_broken() {
         return Ok(());
     }
     let policy = settings::policy()?;

@@ -1,7 +1,8 @@
 //! Whether and how strictly this database is guarded.
 
-use crate::pg::launcher;
-use crate::store::{self, settings};
+use crate::error;
+use crate::pg::workers::worker;
+use crate::store::settings;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 /// `runbook.mode`.
@@ -42,7 +43,7 @@ pub fn define_parameters() {
         c"runbook.seal_interval",
         c"How often a database's ledger is sealed, at most, while the library is preloaded.",
         c"An entry of a quiet database is sealed at once.",
-        &launcher::SEAL_INTERVAL,
+        &worker::SEAL_INTERVAL,
         10,
         3_600_000,
         GucContext::Sighup,
@@ -76,7 +77,7 @@ pub enum Enforcement {
 
 impl Enforcement {
     /// The enforcement in force.
-    pub fn current() -> store::Result<Self> {
+    pub fn current() -> error::Result<Self> {
         match MODE.get() {
             Mode::off => Ok(Self::Off),
             mode => Ok(match (settings::is_active()?, mode) {

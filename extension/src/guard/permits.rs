@@ -3,19 +3,17 @@
 //! A permit is bound to the statement's normal form, to the objects that its names meant, and to the schemas that were
 //! searched for them. It is used up in the transaction of the statement, before any lock is taken.
 
-use crate::approvals::{describe_missing, tally_permit};
+use crate::approval::tally::{describe_missing, tally_permit};
 use crate::code::{self, Reached};
-use crate::error::refusal;
+use crate::error::{self, refusal};
 use crate::guard::classify::classify;
-use crate::guard::decide::recordable;
+use crate::guard::statement_text::recordable;
 use crate::ledger::{self, recorder};
-use crate::pg::events::client_query;
-use crate::pg::identity::{database, moment, session_oid};
-use crate::pg::session::resolution;
-use crate::pg::statements;
-use crate::pg::transaction;
-use crate::session::{self, By, Coverage};
-use crate::store;
+use crate::permission::{self, By, Coverage};
+use crate::pg::execute::{statements, transaction};
+use crate::pg::hooks::events::client_query;
+use crate::pg::session::identity::{database, moment, session_oid};
+use crate::pg::session::pinned::resolution;
 use crate::store::ledger::has_use as ledger_has_use;
 use crate::store::permits::{self, Permit, PermitDecision};
 use runbook_core::action::Action;
@@ -42,7 +40,7 @@ pub enum Claim {
 }
 
 /// Uses up a permit of the login's for the client's statement, which is about to do `actions`.
-pub fn claim(actions: &[Action], policy: &Policy) -> store::Result<Claim> {
+pub fn claim(actions: &[Action], policy: &Policy) -> error::Result<Claim> {
     let Some(query) = client_query() else { return Ok(Claim::None) };
     let Some(digest) = digest(&query) else { return Ok(Claim::None) };
     let known = permits::for_statement(&digest, session_oid(), &database())?;
@@ -75,7 +73,7 @@ thread_local! {
 }
 
 /// Takes a permit, or, where the statement must find the transaction without an id, has it taken at the statement's first commit.
-fn take(permit: &str) -> store::Result<bool> {
+fn take(permit: &str) -> error::Result<bool> {
     if !transaction::stays_without_id() {
         return permits::take(permit);
     }
@@ -86,7 +84,7 @@ fn take(permit: &str) -> store::Result<bool> {
 ///
 /// # Errors
 /// 42501, if another session has taken the permit in between: the statement has done nothing yet.
-pub fn before_commit() -> store::Result<()> {
+pub fn before_commit() -> error::Result<()> {
     let Some(permit) = RESERVED.take() else { return Ok(()) };
     // The portal's own snapshot has gone, and a query would give it another for good.
     if transaction::with_snapshot(|| permits::take(&permit))? {
@@ -101,10 +99,10 @@ pub fn over() {
     RESERVED.take();
 }
 
-fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> store::Result<()> {
+fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> error::Result<()> {
     let by = By::Permit { permit: permit.permit.clone(), moment: moment() };
     let coverage = Coverage::new(by, permit.manifest.clone(), Some(policy.clone()), false);
-    session::permit(Coverage { reached: Some(Rc::new(reached)), ..coverage });
+    permission::permit(Coverage { reached: Some(Rc::new(reached)), ..coverage });
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement)});
     if outlasts {
         recorder::record(Kind::PermitUsed, facts);
@@ -114,8 +112,8 @@ fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> s
 }
 
 /// After a statement that a permit covers: refuses it if somebody has replaced the code that it ran.
-pub fn check_code() -> store::Result<()> {
-    let declared = session::covering(|coverage| match coverage {
+pub fn check_code() -> error::Result<()> {
+    let declared = permission::covering(|coverage| match coverage {
         Some(Coverage { by: By::Permit { .. }, manifest, record_only: false, .. }) => Some(manifest.actions().to_vec()),
         _ => None,
     });
@@ -130,7 +128,7 @@ pub fn check_code() -> store::Result<()> {
             None,
         ));
     }
-    let reached = session::covering(|coverage| coverage?.reached.clone());
+    let reached = permission::covering(|coverage| coverage?.reached.clone());
     let Some(name) = reached.and_then(|reached| reached.meanwhile(&[]).replaced) else { return Ok(()) };
     let detail = "The permit covers what it was before.".to_owned();
     let hint = "Look at it, then ask for another permit.".to_owned();
@@ -138,7 +136,7 @@ pub fn check_code() -> store::Result<()> {
 }
 
 /// The code that the statement at hand reaches, or why a permit does not cover it.
-fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -> store::Result<Result<Reached, String>> {
+fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -> error::Result<Result<Reached, String>> {
     if let Some(void) = &permit.void {
         return Ok(Err(format!("it was {void}")));
     }

@@ -1,10 +1,11 @@
 //! Which protections are live.
 
-use crate::guard::wholeness;
-use crate::guard::{enforcement, glass};
-use crate::pg::identity::database;
-use crate::pg::shared::{has_launcher, is_preloaded, may_have_workers};
-use crate::store::{self, protected, settings, tree};
+use crate::error;
+use crate::guard::integrity::wholeness;
+use crate::guard::{break_glass, enforcement};
+use crate::pg::session::identity::database;
+use crate::pg::workers::shared::{has_launcher, is_preloaded, may_have_workers};
+use crate::store::{protected, settings, tree};
 
 /// One layer.
 #[derive(Debug)]
@@ -20,12 +21,12 @@ pub struct Layer {
 }
 
 /// All layers, activation first.
-pub fn layers() -> store::Result<Vec<Layer>> {
+pub fn layers() -> error::Result<Vec<Layer>> {
     let activation = settings::activation()?;
     let here = activation.as_ref() == Some(&database());
     let enforcing = here && enforcement::mode() != "off";
     let broken = wholeness::damaged_triggers();
-    let glass = glass::elsewhere()?;
+    let glass = break_glass::elsewhere()?;
     let preloaded = is_preloaded();
     let tables = protected::all()?;
     let missing = wholeness::missing_roles()?;
@@ -116,7 +117,7 @@ pub fn layers() -> store::Result<Vec<Layer>> {
     Ok(layers)
 }
 
-fn sealer(preloaded: bool) -> store::Result<Layer> {
+fn sealer(preloaded: bool) -> error::Result<Layer> {
     let (waiting, seconds) = tree::waiting()?;
     let waiting = match waiting {
         0 => "everything is sealed".to_owned(),

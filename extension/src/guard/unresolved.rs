@@ -5,18 +5,17 @@
 //! PostgreSQL takes it all the same, because the name came to mean something in between, it is refused once it has run, and
 //! rolled back with all that it did.
 
-use crate::error::refusal;
-use crate::guard::decide::facts;
+use crate::error::{self, refusal};
 use crate::guard::enforcement::Enforcement;
+use crate::guard::judge::facts;
 use crate::ledger::{self, recorder};
-use crate::store;
 use runbook_core::ledger::Kind;
 
 /// Refuses a statement that could not be read and has run.
 ///
 /// # Errors
 /// 42501.
-pub fn refuse(tag: &str) -> store::Result<()> {
+pub fn refuse(tag: &str) -> error::Result<()> {
     let detail = "A name in it meant nothing when the guard looked it up, and something when the statement ran.";
     let facts = facts(tag, &[], "unresolved", detail, None);
     match Enforcement::current()? {

@@ -1,16 +1,14 @@
 //! Epochs, and checkpoints that auditors have signed.
 
-use crate::caller::refused;
 use crate::error::refusal;
-use crate::guard::control;
+use crate::ledger::refusal::refused;
 use crate::ledger::tree::Stored;
 use crate::ledger::{pending, record};
-use crate::pg::{lock, recorder, transaction};
-use crate::store::ledger;
-use crate::store::tree as stored;
+use crate::pg::execute::{lock, transaction};
+use crate::pg::workers::recorder;
+use crate::store::{ledger, tree as stored};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::audit::Opening;
-use runbook_core::changing;
 use runbook_core::checkpoint::{Checkpoint, Note, Origin};
 use runbook_core::ledger::Kind;
 use runbook_core::merkle;
@@ -18,7 +16,6 @@ use serde_json::json;
 
 /// Records that the next epoch begins; it does at the entry's position. `EPOCH:POSITION`.
 pub fn open(reason: &str, position: Option<i64>) -> Result<String, ErrorReport> {
-    control::decide(&changing::OPEN_EPOCH, None, "open an epoch of the ledger")?;
     // One after the other: each has the number behind that of the last one.
     lock::wait_for_opening();
     // What has been committed so far belongs to what is there. Without a worker to seal it, it is left out.

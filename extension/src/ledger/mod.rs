@@ -2,11 +2,14 @@
 
 mod append;
 pub mod archive;
+mod circumstances;
 pub mod epoch;
 pub mod pending;
 pub mod recorder;
+pub mod refusal;
 pub mod seal;
 pub mod tree;
 pub mod verify;
 
-pub use append::{entry, record, record_statement};
+pub use append::{record, record_statement};
+pub use circumstances::entry;

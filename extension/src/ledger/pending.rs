@@ -3,10 +3,10 @@
 //! A transaction of many statements writes one set of rows instead of one row each. What a savepoint takes back takes its
 //! entries with it; a transaction that is prepared has written them.
 
-use crate::pg::own::is_installed;
-use crate::pg::shared;
-use crate::pg::transaction::{self, Ends};
-use crate::store;
+use crate::pg::execute::transaction::{self, Ends};
+use crate::pg::session::extension_members::is_installed;
+use crate::pg::workers::shared;
+use crate::{error, store};
 use runbook_core::ledger::{Entry, Kind};
 use std::cell::{Cell, RefCell};
 
@@ -44,7 +44,7 @@ pub const ENDS: Ends = Ends {
 };
 
 /// Has an entry wait for the commit of the transaction at hand.
-pub fn push(entry: Entry) -> store::Result<()> {
+pub fn push(entry: Entry) -> error::Result<()> {
     let at = transaction::current();
     let many = PENDING.with_borrow_mut(|pending| {
         pending.push((at, entry));
@@ -59,7 +59,7 @@ pub fn holds(kind: Kind) -> bool {
 }
 
 /// Writes what waits, in the subtransaction at hand. What subtransactions around it have left belongs to them and stays.
-fn write() -> store::Result<()> {
+fn write() -> error::Result<()> {
     let here = transaction::current();
     let entries: Vec<Entry> = PENDING.with_borrow_mut(|pending| {
         let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(pending).into_iter().partition(|(at, _)| *at == here);

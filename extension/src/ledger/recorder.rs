@@ -4,9 +4,8 @@
 //! payload, and the statement is blocked all the same.
 
 use crate::ledger::entry;
-use crate::pg;
 use crate::pg::callback::log_to_server;
-use crate::store;
+use crate::{error, pg, store};
 use runbook_core::ledger::{Entry, Kind};
 use serde_json::{Value, json};
 
@@ -37,7 +36,7 @@ pub fn record_durably(kind: Kind, facts: Value) -> Result<String, String> {
 /// Records in the ledger of another database, which must be guarded; never fails.
 pub fn record_elsewhere(database: u32, kind: Kind, facts: Value) {
     let Ok(entry) = entry(kind, facts) else { return };
-    if let Err(problem) = pg::recorder::hand_over(&line(&entry), Some(database)) {
+    if let Err(problem) = pg::workers::recorder::hand_over(&line(&entry), Some(database)) {
         log_to_server(&format!(
             "pg_runbook: could not record in the ledger of database {database} ({problem}): {}",
             entry.payload
@@ -46,7 +45,7 @@ pub fn record_elsewhere(database: u32, kind: Kind, facts: Value) {
 }
 
 fn hand_over(entry: &Entry) -> Result<(), String> {
-    pg::recorder::hand_over(&line(entry), None)
+    pg::workers::recorder::hand_over(&line(entry), None)
 }
 
 fn line(entry: &Entry) -> String {
@@ -54,12 +53,12 @@ fn line(entry: &Entry) -> String {
 }
 
 /// What the worker does with lines that were handed over.
-pub fn write(lines: &[String]) -> store::Result<()> {
-    let entries = lines.iter().map(|line| read(line)).collect::<store::Result<Vec<_>>>()?;
+pub fn write(lines: &[String]) -> error::Result<()> {
+    let entries = lines.iter().map(|line| read(line)).collect::<error::Result<Vec<_>>>()?;
     store::ledger::append(&entries)
 }
 
-fn read(line: &str) -> store::Result<Entry> {
+fn read(line: &str) -> error::Result<Entry> {
     let parts: Vec<String> = serde_json::from_str(line).unwrap_or_default();
     let [entry_id, recorded_at, kind, payload] = &parts[..] else {
         return Err(crate::error::internal("a record handed to the recorder is malformed"));

@@ -3,9 +3,10 @@
 //! Invariants: one sealer at a time, under its lock; positions count from 0 without a gap; entries and the tiles over them commit
 //! together, so that a crash leaves the tree as it was; no row of `tile` ever changes.
 
+use crate::error;
 use crate::ledger::tree::TILE;
-use crate::pg::{lock, transaction};
-use crate::store::{self, tree};
+use crate::pg::execute::{lock, transaction};
+use crate::store::tree;
 use runbook_core::merkle::{Hash, subtree};
 
 /// Entries that are sealed in one transaction.
@@ -16,7 +17,7 @@ pub const BEGINNING: &str = "(0,0)";
 
 /// Seals a batch, in a transaction that has taken no snapshot yet, of what stands behind `from` in the table of unsealed entries; where the
 /// next one begins, if there may be more. Where another sealer is at work, waits for it.
-pub fn batch(from: &str) -> store::Result<Option<String>> {
+pub fn batch(from: &str) -> error::Result<Option<String>> {
     lock::wait_for_sealer();
     // Taken under the lock: what the last sealer has committed is in it.
     transaction::with_snapshot(|| {
@@ -29,7 +30,7 @@ pub fn batch(from: &str) -> store::Result<Option<String>> {
 }
 
 /// Stores the tiles that become whole when a tree of `size` leaves gets more of them.
-fn grow(size: u64, leaves: Vec<Hash>) -> store::Result<()> {
+fn grow(size: u64, leaves: Vec<Hash>) -> error::Result<()> {
     let (mut level, mut nodes, mut new) = (0, size, leaves);
     while !new.is_empty() {
         let first = nodes / TILE;

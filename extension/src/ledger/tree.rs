@@ -1,7 +1,8 @@
 //! The Merkle tree as it is stored, and its head.
 
-use crate::pg::identity;
-use crate::store::{self, tree};
+use crate::error;
+use crate::pg::session::identity;
+use crate::store::tree;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::checkpoint::Origin;
 use runbook_core::merkle::{self, Hash, Nodes, subtree};
@@ -20,7 +21,7 @@ pub const TILE: u64 = 1 << TILE_LEVELS;
 impl Nodes for Stored {
     type Error = ErrorReport;
 
-    fn node(&self, level: u32, index: u64) -> store::Result<Hash> {
+    fn node(&self, level: u32, index: u64) -> error::Result<Hash> {
         let (tile_level, within) = (level / TILE_LEVELS, level % TILE_LEVELS);
         let first = index << within;
         let key = (tile_level, first / TILE);
@@ -54,7 +55,7 @@ pub struct Head {
 
 /// The tree's head. What it covers is durable: every sealer commits synchronously, and nobody sees that before it is on disk, so that a
 /// crash takes back nothing that anybody has heard of.
-pub fn head() -> store::Result<Head> {
+pub fn head() -> error::Result<Head> {
     let end = tree::end()?;
     let root = merkle::root(end.size, &Stored::default())?;
     let here = identity::database();

@@ -1,7 +1,8 @@
 //! What the server can say of its own ledger: that it agrees with itself. An auditor's checkpoints say more.
 
+use crate::error;
 use crate::ledger::tree::{Stored, TILE};
-use crate::store::{self, tree};
+use crate::store::tree;
 use runbook_core::ledger::Sealed;
 use runbook_core::merkle::{Hash, Nodes, subtree};
 
@@ -32,7 +33,7 @@ impl Report {
 const PAGE: i64 = 5_000;
 
 /// Reads the whole ledger, in pages, and computes every hash again.
-pub fn verify() -> store::Result<Report> {
+pub fn verify() -> error::Result<Report> {
     let mut report = Report::default();
     let mut expected = tree::first_position()?;
     let mut epoch = None;
@@ -92,7 +93,7 @@ fn problem(entry: &Sealed, epoch: &mut Option<i32>) -> Option<String> {
 }
 
 /// Whether leaf hashes are those of their tile.
-fn check_leaves(index: u64, leaves: &[(u64, Hash)], report: &mut Report) -> store::Result<()> {
+fn check_leaves(index: u64, leaves: &[(u64, Hash)], report: &mut Report) -> error::Result<()> {
     let Some(tile) = tree::tile(0, index)? else {
         report.add(Some(index * TILE), "", format!("the Merkle tree lacks tile {index}"));
         return Ok(());
@@ -106,7 +107,7 @@ fn check_leaves(index: u64, leaves: &[(u64, Hash)], report: &mut Report) -> stor
 }
 
 /// Whether every whole tile has its root, and that root stands in the tile above.
-fn check_roots(size: u64, report: &mut Report) -> store::Result<()> {
+fn check_roots(size: u64, report: &mut Report) -> error::Result<()> {
     let (mut level, mut tiles) = (0, size / TILE);
     while tiles > 0 {
         for index in 0..tiles {

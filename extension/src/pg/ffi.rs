@@ -1,6 +1,6 @@
 //! The C functions that are called as they are, without pgrx in between.
 //!
-//! A function of `pgrx::pg_sys` catches PostgreSQL's error and makes a Rust panic of it. Under [`trap!`](crate::pg::caught) a
+//! A function of `pgrx::pg_sys` catches PostgreSQL's error and makes a Rust panic of it. Under [`trap!`](crate::pg::pg_error) a
 //! panic would have to unwind through frames of C, which aborts the process, and an aborted process restarts the whole server.
 //! So what is trapped is declared here, and here alone: `trap!` takes pointers of type `unsafe extern "C-unwind" fn`, which
 //! the wrappers of pgrx are not. The test `ffi` keeps both true.

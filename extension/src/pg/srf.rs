@@ -1,7 +1,6 @@
 //! Set-returning functions of PostgreSQL's event triggers, called without the executor: every DDL statement asks them.
 
-use pgrx::FromDatum;
-use pgrx::pg_sys;
+use pgrx::{FromDatum, pg_sys};
 
 /// A row of the result.
 pub struct Row {

@@ -1,9 +1,9 @@
 //! Table `approval`.
 
-use super::clock::later;
-use super::{Result, Row, read, write};
-use crate::error::internal;
-use crate::pg::identity::Database;
+use crate::error::{Result, internal};
+use crate::pg::session::identity::Database;
+use crate::spi::clock::later;
+use crate::spi::{Row, read, write};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
 use runbook_core::approval::Login;

@@ -1,8 +1,8 @@
 //! Table `backfill`, and what backfills ask of the catalog and of the server.
 
-use super::{Result, execute, read};
-use crate::error::internal;
-use crate::pg::identity::database;
+use crate::error::{Result, internal};
+use crate::pg::session::identity::database;
+use crate::spi::{execute, read};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
 use std::time::Duration;

@@ -3,8 +3,9 @@
 //! Everything is read as it is now, whatever snapshot the transaction has: what runs is found by PostgreSQL in the same way. What is
 //! ours, what PostgreSQL brings along, and what is temporary is left out.
 
-use super::{Result, execute, read, texts};
-use crate::pg::entry::Parameter;
+use crate::error::Result;
+use crate::pg::hooks::entry::Parameter;
+use crate::spi::{execute, read, texts};
 use pgrx::pg_sys::Oid;
 use runbook_core::code::{Bound, Change, Key};
 use runbook_core::plan::Direction;

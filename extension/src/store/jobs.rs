@@ -1,9 +1,10 @@
 //! Tables `job` and `job_step`.
 
-use super::{Result, Row, execute, read, write};
-use crate::error::internal;
-use crate::pg::identity::Database;
-use crate::pg::{append, clock};
+use crate::error::{Result, internal};
+use crate::pg::clock;
+use crate::pg::execute::append;
+use crate::pg::session::identity::Database;
+use crate::spi::{self, Row, execute, read, write};
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::Oid;
@@ -292,7 +293,7 @@ pub struct Done<'a> {
 
 /// Notes that a job has applied or reverted a revision: marks it, moves at most one head, and keeps the times. False if the
 /// revision has another content by now.
-pub fn step(done: &Done) -> Result<bool> {
+pub fn complete_step(done: &Done) -> Result<bool> {
     let rows = write(
         "WITH marked AS (UPDATE runbook.revision AS r SET status = CASE WHEN $1 THEN 'applied' ELSE 'reverted' END, \
                  applied_at = CASE WHEN $1 THEN pg_catalog.clock_timestamp() END, \
@@ -324,7 +325,7 @@ pub fn step(done: &Done) -> Result<bool> {
         append::moment(done.started),
         append::moment(clock::micros()),
     ];
-    super::append(c"job_step", &mut [row])?;
+    spi::append(c"job_step", &mut [row])?;
     Ok(!rows.is_empty())
 }
 

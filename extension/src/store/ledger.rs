@@ -1,14 +1,14 @@
 //! Tables `unsealed` and `entry`.
 
-use super::{Result, read};
-use crate::error::internal;
-use crate::pg::append;
+use crate::error::{Result, internal};
+use crate::pg::execute::append;
+use crate::spi::{self, read};
 use runbook_core::ledger::{Entry, Kind};
 
 /// Appends entries in the transaction at hand.
 pub fn append(entries: &[Entry]) -> Result<()> {
     let mut rows = entries.iter().map(row).collect::<Result<Vec<_>>>()?;
-    super::append(c"unsealed", &mut rows)
+    spi::append(c"unsealed", &mut rows)
 }
 
 /// The columns of an entry.

@@ -2,11 +2,14 @@
 //!
 //! Owns table `made`.
 
-use super::catalog::{address, path_of};
-use super::{Result, read};
-use crate::pg::identity::{current_role, session_role};
-use crate::pg::own::is_own_table;
-use crate::pg::{append, clock, objects, srf};
+use crate::catalog::relations::{address, path_of};
+use crate::error::Result;
+use crate::pg::execute::append;
+use crate::pg::parse::objects;
+use crate::pg::session::extension_members::is_own_table;
+use crate::pg::session::identity::{current_role, session_role};
+use crate::pg::{clock, srf};
+use crate::spi::{self, read};
 use pgrx::pg_sys::Oid;
 use runbook_core::action::{Action, Class};
 use runbook_core::identity::{Address, Events, Identity, RELATIONS};
@@ -438,5 +441,5 @@ pub fn remember_made(made: &[Made]) -> Result<()> {
             append::moment(clock::micros()),
         ]
     };
-    super::append(c"made", &mut made.iter().map(row).collect::<Vec<_>>())
+    spi::append(c"made", &mut made.iter().map(row).collect::<Vec<_>>())
 }

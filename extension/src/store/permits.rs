@@ -1,10 +1,10 @@
 //! Tables `permit` and `permit_decision`.
 
-use super::approvals::oids;
-use super::clock::later;
-use super::{Result, Row, execute, read, write};
-use crate::error::internal;
-use crate::pg::identity::Database;
+use crate::error::{Result, internal};
+use crate::pg::session::identity::Database;
+use crate::spi::clock::later;
+use crate::spi::{Row, execute, read, write};
+use crate::store::approvals::oids;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::Oid;
 use runbook_core::approval::Login;

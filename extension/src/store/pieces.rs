@@ -1,6 +1,7 @@
 //! Tables `statement_progress` and `built`, and what interrupted statements leave in the catalog.
 
-use super::{Result, execute, read};
+use crate::error::Result;
+use crate::spi::{Row, execute, read};
 use pgrx::pg_sys::Oid;
 
 /// How far one statement has come.
@@ -110,7 +111,7 @@ pub fn put_aside(among: &[u32]) -> Result<Vec<Index>> {
     )
 }
 
-fn index(row: &super::Row) -> Result<Index> {
+fn index(row: &Row) -> Result<Index> {
     let oid = |at: usize| row.get::<Oid>(at).map(Oid::to_u32);
     Ok(Index { oid: oid(1)?, name: row.get(2)?, valid: row.get(3)?, owner: oid(4)? })
 }

@@ -1,8 +1,9 @@
 //! The triggers of protected tables.
 
-use super::{Result, read};
-use crate::pg::identity::AsOwner;
-use crate::pg::protect::{self, Guard};
+use crate::error::Result;
+use crate::pg::hooks::protect::{self, Guard};
+use crate::pg::session::identity::AsOwner;
+use crate::spi::read;
 use pgrx::pg_sys::Oid;
 
 /// The limit of a protected table: `None` if it isn't protected, `Some(None)` if against TRUNCATE alone.

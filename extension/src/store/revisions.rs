@@ -1,9 +1,9 @@
 //! Tables `revision`, `applied_head` and `state`.
 
-use super::{Result, Row, execute, read, read_as_seen, write};
-use crate::error::{from_core, internal};
-use crate::pg::identity::transaction_id;
-use crate::pg::transaction;
+use crate::error::{Result, from_core, internal};
+use crate::pg::execute::transaction;
+use crate::pg::session::identity::transaction_id;
+use crate::spi::{Row, execute, read, read_as_seen, write};
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::Oid;

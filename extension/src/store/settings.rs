@@ -1,9 +1,9 @@
 //! Tables `setting`, `policy_rule`, `maintenance_window` and `activation`.
 
-use super::{Result, execute, latest, read};
-use crate::error::internal;
-use crate::pg::identity::{Database, database};
-use crate::pg::latest::rules_version;
+use crate::error::{Result, internal};
+use crate::pg::session::identity::{Database, database};
+use crate::pg::session::latest::rules_version;
+use crate::spi::{execute, latest, read};
 use chrono::NaiveDateTime;
 use runbook_core::action::Class;
 use runbook_core::policy::{Environment, Override, Pattern, Policy, Rule, Verdict};

@@ -1,8 +1,8 @@
 //! Tables `entry` and `tile`: the sealed ledger, and the Merkle tree over it.
 
-use super::{Result, execute, read_as_seen, write};
-use crate::error::internal;
-use crate::pg::triggers::Taking;
+use crate::error::{Result, internal};
+use crate::pg::hooks::triggers::Taking;
+use crate::spi::{Row, execute, read_as_seen, write};
 use runbook_core::ledger::Sealed;
 use runbook_core::merkle::Hash;
 
@@ -91,7 +91,7 @@ pub fn tile(level: u32, index: u64) -> Result<Option<Vec<Hash>>> {
 /// The hashes of what is there of a tile that is not whole: leaf hashes at level 0, roots of the tiles below above that.
 pub fn partial(level: u32, index: u64) -> Result<Vec<Hash>> {
     let (from, to) = (signed(index * 256)?, signed(index * 256 + 256)?);
-    let each = |row: &super::Row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?));
+    let each = |row: &Row| Ok((row.get::<i64>(1)?, hash(row.get(2)?)?));
     let rows = match level.checked_sub(1) {
         None => read_as_seen(
             "SELECT l.position, l.leaf_hash FROM runbook.entry AS l \

@@ -1,8 +1,9 @@
 //! `runbook audit archive`.
 
 use crate::args::{Archive, Shape};
+use crate::audit::finding::failed;
 use crate::audit::{blocks, files, notes, server};
-use crate::commands::audit::{export, failed, verify};
+use crate::commands::audit::{export, verify};
 use crate::commands::policy::literal;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};

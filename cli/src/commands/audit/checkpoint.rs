@@ -1,8 +1,9 @@
 //! `runbook audit checkpoint`.
 
 use crate::args::CheckpointArgs;
+use crate::audit::finding::failed;
 use crate::audit::{notes, server};
-use crate::commands::audit::{export, failed, verify};
+use crate::commands::audit::{export, verify};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::key::{PrivateKey, cannot_read};

@@ -10,9 +10,8 @@ mod verify;
 use crate::args::Audit;
 use crate::commands::policy::literal;
 use crate::context::Context;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::output;
-use runbook_core::audit::Finding;
 
 /// Runs a verb.
 pub fn run(command: &Audit, context: &Context) -> Result<()> {
@@ -35,13 +34,4 @@ pub fn run(command: &Audit, context: &Context) -> Result<()> {
             output::message(context.format(), "epoch", opened.clone().into(), &next)
         }
     }
-}
-
-/// The failure that a finding is.
-pub fn failed(finding: &Finding) -> Error {
-    Error::new(
-        Kind::Check,
-        format!("the ledger was changed: {finding}"),
-        "Keep the server as it is, and the checkpoints; compare with an export or a backup: runbook audit verify --export FILE",
-    )
 }

@@ -1,8 +1,8 @@
 //! `runbook audit verify`.
 
 use crate::args::{Format, Verify};
+use crate::audit::finding::failed;
 use crate::audit::{blocks, files, notes, server};
-use crate::commands::audit::failed;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::output;

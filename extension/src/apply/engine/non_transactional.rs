@@ -1,0 +1,416 @@
+//! Revisions with `transaction: off`: statement by statement, each recorded when it has begun and when it is done.
+//!
+//! A statement that can be part of a transaction commits together with the record that it is done. One that can't is looked at again
+//! after an interruption: what it has left behind is known by the OIDs that were recorded as it made them.
+
+use crate::apply::context::ApplyContext;
+use crate::apply::engine::statement::{FailureSite, Part, is_plain, micros, refuse_switch, statement_entry};
+use crate::apply::job::session::set_up;
+use crate::apply::job::step::{Step, Stepped, done, moved, planned};
+use crate::apply::job::stop_request::{must_be_operator, stop_requested};
+use crate::error::refusal;
+use crate::guard::classify::classify_all;
+use crate::permission;
+use crate::pg::clock;
+use crate::pg::execute::job::{self, Acting, Commit, transaction};
+use crate::pg::execute::statements::Statement;
+use crate::pg::execute::top_level_only::{self, Place};
+use crate::pg::failure::Failure;
+use crate::pg::session::identity::{self, OwnStatements};
+use crate::pg::session::pinned::Pinned;
+use crate::settings::Settings;
+use crate::store;
+use crate::store::jobs::Job;
+use crate::store::pieces::{self, Index, Progress};
+use crate::store::revisions::Stored;
+use runbook_core::action::Action;
+use runbook_core::command::Name;
+use runbook_core::identity::Identity;
+use runbook_core::ledger::Entry;
+use runbook_core::plan::Direction;
+use runbook_core::report::Report;
+use runbook_core::statement;
+use runbook_core::top_level_only::TopLevelOnly;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// Applies or reverts a revision.
+///
+/// # Errors
+/// Those of its statements, complete; 42501 where an approval is missing or taken back meanwhile.
+pub fn apply(job: &Job, step: &Step, stored: &Stored, site: &RefCell<FailureSite>) -> Result<Stepped, Report> {
+    let way = job.direction.as_str();
+    let (texts, known, started) = transaction(Commit::InOrder, || {
+        let run = ApplyContext::new(job.direction, Settings::load()?, std::slice::from_ref(&step.revision))?;
+        let pinned = Pinned::enter(&run.settings.pinned(), run.settings.migration_role())?;
+        let parsed = run.parse(run.sql(stored), &step.revision, way)?;
+        let texts: Vec<String> = parsed.iter().map(|one| digest(&one.sql)).collect();
+        let known = pieces::progress(&step.revision, way)?;
+        let first = finished(&texts, &known);
+        // Nothing begins that could not go on to the end.
+        let left = classify_all(parsed[first..].iter().map(|one| &one.command))?;
+        run.refuse_if_needy(stored, &left, true)?;
+        drop(pinned);
+        Ok((texts, known, clock::micros()))
+    })?;
+    let start = Instant::now();
+    for (at, text) in texts.iter().enumerate().skip(finished(&texts, &known)) {
+        let begun = known.iter().find(|one| usize::try_from(one.statement) == Ok(at + 1) && one.digest == *text && !one.done);
+        let one = Piece { job, step, at, digest: text, begun, site };
+        if one.run()? == Stepped::Asked {
+            return Ok(Stepped::Asked);
+        }
+    }
+    finish(job, step, site, started, |_| Ok((vec![], json!({"statements": texts.len(), "duration_us": micros(start)}))))?;
+    Ok(Stepped::Done)
+}
+
+/// Checks what must hold afterwards, and notes that the revision is applied or reverted, in one transaction. `facts` gives entries that go before
+/// that note, and facts that go into it; it is called in the pinned session.
+pub fn finish(
+    job: &Job,
+    step: &Step,
+    site: &RefCell<FailureSite>,
+    started: i64,
+    facts: impl FnOnce(&ApplyContext) -> Result<(Vec<Entry>, Value), Failure>,
+) -> Result<(), Report> {
+    transaction(Commit::InOrder, || {
+        let stored = planned(step)?;
+        let run = ApplyContext::new(job.direction, Settings::load()?, std::slice::from_ref(&step.revision))?;
+        let pinned = Pinned::enter(&run.settings.pinned(), run.settings.migration_role())?;
+        let checks = run.checks(&stored)?;
+        let (mut entries, facts) = facts(&run)?;
+        let part = Part { section: "verify", statements: &checks, first: 1 };
+        let mut by = run.parts(&stored, &[part], site, &mut entries)?.approved_by;
+        drop(pinned);
+        by.extend(run.refuse_if_needy(&stored, stored.actions(job.direction), false)?);
+        by.sort_unstable();
+        by.dedup();
+        entries.push(run.moved_entry(&stored, &step.come, &by, facts)?);
+        pieces::forget(std::slice::from_ref(&step.revision))?;
+        done(job, step, &run, started, &mut entries)
+    })
+}
+
+/// How many statements from the first on are done; a revision that was submitted again keeps those whose text is the same.
+fn finished(texts: &[String], known: &[Progress]) -> usize {
+    let is_done = |(at, text): &(usize, &String)| {
+        known.iter().any(|one| usize::try_from(one.statement) == Ok(at + 1) && one.done && one.digest == **text)
+    };
+    texts.iter().enumerate().take_while(is_done).count()
+}
+
+fn digest(sql: &str) -> String {
+    statement::digest(sql).unwrap_or_else(|| sql.to_owned())
+}
+
+/// One statement.
+struct Piece<'a> {
+    job: &'a Job,
+    step: &'a Step,
+    /// Its place, from 0.
+    at: usize,
+    digest: &'a str,
+    /// What is known of it if it was interrupted.
+    begun: Option<&'a Progress>,
+    site: &'a RefCell<FailureSite>,
+}
+
+/// What is to be done about a statement that can't be part of a transaction.
+enum Next {
+    Asked,
+    /// It was part of a transaction, or had been done before it was interrupted.
+    Done,
+    ApplyContext(Box<Prepared>),
+}
+
+struct Prepared {
+    run: ApplyContext,
+    stored: Stored,
+    statement: Statement,
+    /// The statement, or the one that finishes what was interrupted.
+    sql: String,
+    actions: Vec<Action>,
+    approved_by: Vec<String>,
+    role: u32,
+    before: Vec<u32>,
+    /// What is left of earlier attempts.
+    leftovers: Vec<Index>,
+    /// Invalid indexes of the table that are not ours.
+    foreign: Vec<String>,
+    /// The permission to run it.
+    _scope: Option<permission::Scope>,
+}
+
+impl Piece<'_> {
+    fn number(&self) -> i32 {
+        i32::try_from(self.at + 1).unwrap_or(i32::MAX)
+    }
+
+    fn way(&self) -> &'static str {
+        self.job.direction.as_str()
+    }
+
+    fn progress(&self, done: bool, before: &[u32]) -> Progress {
+        Progress { statement: self.number(), digest: self.digest.to_owned(), done, before: before.to_vec() }
+    }
+
+    fn run(&self) -> Result<Stepped, Report> {
+        let start = Instant::now();
+        let next = transaction(Commit::InOrder, || self.prepare(start))?;
+        let prepared = match next {
+            Next::Asked => return Ok(Stepped::Asked),
+            Next::Done => return Ok(Stepped::Done),
+            Next::ApplyContext(prepared) => prepared,
+        };
+        drop_all(&prepared.leftovers, None)?;
+        let place = Place { revision: self.step.revision.clone(), direction: self.way().to_owned(), statement: self.number() };
+        prepared.run.settings.show(&self.step.revision, self.way(), self.at + 1, &prepared.sql);
+        let acting = Acting::enter(prepared.role);
+        let ran = top_level_only::run(&prepared.sql, Some(place));
+        drop(acting);
+        // Whatever it has set is set no more, and the locks are ours still, or another worker is at it by now.
+        transaction(Commit::InOrder, || self.regain())?;
+        let line = prepared.statement.line;
+        if let Err(mut report) = ran {
+            // Whoever has cancelled it does not wait for what it waited for.
+            let patience = if report.sqlstate == "57014" { CLEAN_UP } else { prepared.run.settings.lock_budget() };
+            drop(prepared);
+            clean_up(&self.step.revision, self.job.direction, patience);
+            let place = format!("revision {} ({}), statement {}, line {line}", self.step.revision, self.way(), self.at + 1);
+            report.context = if report.context.is_empty() { place } else { format!("{}\n{place}", report.context) };
+            return Err(report);
+        }
+        transaction(Commit::InOrder, || {
+            let acting = Acting::enter(prepared.role);
+            let entry = statement_entry(&prepared.statement, &self.step.revision, self.way(), self.at + 1, start)?;
+            drop(acting);
+            let plain = is_plain(&prepared.statement.command);
+            prepared.run.remember_events(&prepared.stored, &prepared.actions, &prepared.approved_by, plain)?;
+            prepared.run.flush()?;
+            store::ledger::append(&[entry])?;
+            pieces::note(&self.step.revision, self.way(), &self.progress(true, &prepared.before))?;
+            if !prepared.foreign.is_empty() {
+                let text = format!("left alone, since no revision has built them: {} (INVALID)", prepared.foreign.join(", "));
+                store::jobs::note(self.job.job, Some(&text))?;
+            }
+            Ok(moved(self.job)?)
+        })?;
+        Ok(Stepped::Done)
+    }
+
+    /// After a statement that had the session for itself.
+    fn regain(&self) -> Result<(), Failure> {
+        job::reset_parameters();
+        set_up(self.job)?;
+        planned(self.step).map(|_| ())
+    }
+
+    /// Runs the statement if it can be part of a transaction; otherwise finds out what is to be done.
+    fn prepare(&self, start: Instant) -> Result<Next, Failure> {
+        if stop_requested(self.job)? {
+            return Ok(Next::Asked);
+        }
+        must_be_operator()?;
+        let stored = planned(self.step)?;
+        let id = &self.step.revision;
+        let run = ApplyContext::new(self.job.direction, Settings::load()?, std::slice::from_ref(id))?;
+        let pinned = Pinned::enter(&run.settings.pinned(), run.settings.migration_role())?;
+        let mut parsed = run.parse(run.sql(&stored), id, self.way())?;
+        let statement = parsed.swap_remove(self.at);
+        *self.site.borrow_mut() = FailureSite { revision: id.clone(), statement: self.at + 1, line: statement.line };
+        let Some(alone) = statement.top_level_only.clone() else {
+            let mut entries = vec![];
+            let part = Part { section: self.way(), statements: &[statement], first: self.at + 1 };
+            run.parts(&stored, &[part], self.site, &mut entries)?;
+            drop(pinned);
+            run.flush()?;
+            store::ledger::append(&entries)?;
+            pieces::note(id, self.way(), &self.progress(true, &[]))?;
+            moved(self.job)?;
+            return Ok(Next::Done);
+        };
+        let place = format!("revision {id} ({}), statement {}, line {}", self.way(), self.at + 1, statement.line);
+        refuse_switch(&statement, &place)?;
+        let actions = classify_all([&statement.command])?;
+        let found = self.look(&alone)?;
+        let already = found.already_done;
+        let approved_by = if already { vec![] } else { run.refuse_if_needy(&stored, &actions, true)? };
+        let timeout = if alone.is_patient() { c"0".to_owned() } else { run.settings.lock_timeout() };
+        let role = identity::current_oid();
+        let scope = (!already).then(|| run.permit(id, actions.clone()));
+        drop(pinned);
+        if already {
+            let entry = statement_entry(&statement, id, self.way(), self.at + 1, start)?;
+            store::ledger::append(&[entry])?;
+            pieces::note(id, self.way(), &self.progress(true, &found.before))?;
+            moved(self.job)?;
+            return Ok(Next::Done);
+        }
+        pin(&run.settings)?;
+        job::set_parameter("lock_timeout", &timeout.to_string_lossy())?;
+        pieces::note(id, self.way(), &self.progress(false, &found.before))?;
+        let sql = found.instead.unwrap_or_else(|| statement.sql.clone());
+        let (leftovers, foreign, before) = (found.leftovers, found.foreign, found.before);
+        Ok(Next::ApplyContext(Box::new(Prepared {
+            run,
+            stored,
+            statement,
+            sql,
+            actions,
+            approved_by,
+            role,
+            before,
+            leftovers,
+            foreign,
+            _scope: scope,
+        })))
+    }
+
+    /// What is there of a statement's objects, and what of it an interrupted attempt has left.
+    fn look(&self, alone: &TopLevelOnly) -> Result<Found, Failure> {
+        let built = pieces::built(&self.step.revision, self.way(), self.number())?;
+        let before = self.begun.map(|begun| begun.before.clone());
+        let mut found = Found { before: before.clone().unwrap_or_default(), ..Found::default() };
+        let interrupted = self.begun.is_some();
+        let oid = |name: &Name| match name.identity {
+            Identity::Is(found) => Some(found.object),
+            _ => None,
+        };
+        match alone {
+            TopLevelOnly::BuildIndex { table, index } => {
+                found.already_done = interrupted && built.iter().any(|one| one.valid);
+                found.leftovers = built.into_iter().filter(|one| !one.valid).collect();
+                if let Some(table) = oid(table) {
+                    self.look_beside(table, index, &mut found)?;
+                }
+            }
+            TopLevelOnly::DropIndex { index } => {
+                found.before = before.unwrap_or_else(|| oid(index).into_iter().collect());
+                found.already_done = interrupted && !found.before.is_empty() && !pieces::any_relation(&found.before)?;
+            }
+            TopLevelOnly::Reindex { relation } => {
+                let mut leftovers = pieces::put_aside(&found.before)?;
+                leftovers.extend(built.into_iter().filter(|one| !one.valid));
+                found.before = pieces::indexes_of(&oid(relation).into_iter().collect::<Vec<_>>())?;
+                // They are known by this alone until they are dropped.
+                found.before.extend(leftovers.iter().map(|one| one.oid));
+                found.leftovers = leftovers;
+            }
+            TopLevelOnly::Detach { partition, .. } => {
+                found.before = before.unwrap_or_else(|| oid(partition).into_iter().collect());
+                if let (true, Some(partition)) = (interrupted, found.before.first()) {
+                    match pieces::detaching(*partition)? {
+                        None => found.already_done = true,
+                        Some((true, partition, table)) => {
+                            found.instead = Some(format!("ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE"));
+                        }
+                        Some((false, ..)) => {}
+                    }
+                }
+            }
+            TopLevelOnly::Create { kind, name } => {
+                let there = pieces::shared_object(kind, name)?;
+                found.already_done = interrupted && there.is_some_and(|oid| !found.before.contains(&oid));
+                if !interrupted {
+                    found.before = there.into_iter().collect();
+                }
+            }
+            TopLevelOnly::Drop { kind, name } => {
+                let there = pieces::shared_object(kind, name)?;
+                found.already_done = interrupted && !found.before.is_empty() && there.is_none();
+                if !interrupted {
+                    found.before = there.into_iter().collect();
+                }
+            }
+            TopLevelOnly::Repeatable => {}
+        }
+        Ok(found)
+    }
+
+    /// What stands where an index is to be built: an INVALID one that no revision has built stays, and IF NOT EXISTS shall not take it for the
+    /// index that is wanted.
+    fn look_beside(&self, table: u32, name: &str, found: &mut Found) -> Result<(), Failure> {
+        let same = if name.is_empty() { None } else { pieces::index_beside(table, name)? };
+        if let Some(same) = same.filter(|same| !same.valid && found.leftovers.iter().all(|ours| ours.oid != same.oid)) {
+            if !pieces::is_built_by_us(same.oid)? {
+                let detail = "No revision has built it; a build that somebody interrupted has left it, or is still under way.";
+                let hint =
+                    format!("If nobody builds it: DROP INDEX CONCURRENTLY {}; then go on with runbook.resume.", same.name);
+                let message = format!("index {} exists and is INVALID", same.name);
+                return Err(refusal("55000", message, Some(detail.to_owned()), Some(hint)).into());
+            }
+            found.leftovers.push(same);
+        }
+        for other in pieces::invalid_indexes(table)? {
+            if found.leftovers.iter().all(|ours| ours.oid != other.oid) && !pieces::is_built_by_us(other.oid)? {
+                found.foreign.push(other.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// See [`Piece::look`].
+#[derive(Default)]
+struct Found {
+    already_done: bool,
+    /// What finishes an interrupted statement, where that is another one.
+    instead: Option<String>,
+    before: Vec<u32>,
+    leftovers: Vec<Index>,
+    foreign: Vec<String>,
+}
+
+/// Pins the session itself, for statements at top level: transactions come and go.
+fn pin(settings: &Settings) -> Result<(), Failure> {
+    for (name, value) in settings.pinned() {
+        job::set_parameter(&name.to_string_lossy(), &value.to_string_lossy())?;
+    }
+    Ok(())
+}
+
+/// How long dropping what a cancelled statement has left may wait for locks.
+pub const CLEAN_UP: Duration = Duration::from_secs(10);
+
+/// Drops indexes that statements of ours have left INVALID, as those whose tables they are, in the session that revisions have: somebody's
+/// event triggers may fire.
+fn drop_all(leftovers: &[Index], patience: Option<Duration>) -> Result<(), Report> {
+    let dropped = leftovers.iter().try_for_each(|one| {
+        // 0 would be for ever.
+        let timeout = |patience: Duration| format!("{}ms", patience.as_millis().clamp(1, 2_000_000_000));
+        let timeout = patience.map_or_else(|| "0".to_owned(), timeout);
+        transaction(Commit::InOrder, || {
+            pin(&Settings::load()?)?;
+            Ok(job::set_parameter("lock_timeout", &timeout)?)
+        })?;
+        let _own = OwnStatements::enter();
+        let _acting = Acting::enter(one.owner);
+        top_level_only::expect_drop(one.oid);
+        let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", one.name);
+        job::show(&format!("/* runbook: left by an interrupted statement */ {sql}"));
+        top_level_only::run(&sql, None).map(|_| ())
+    });
+    if !leftovers.is_empty() {
+        transaction(Commit::InOrder, || Ok(job::set_parameter("lock_timeout", "0")?))?;
+    }
+    dropped
+}
+
+/// Drops what the statements of a revision have left INVALID, waiting for locks no longer than `patience`. What can't be dropped now is
+/// dropped when the revision is applied again.
+pub fn clean_up(revision: &str, direction: Direction, patience: Duration) {
+    let way = direction.as_str();
+    let left = transaction(Commit::InOrder, || {
+        let mut left = vec![];
+        for one in pieces::progress(revision, way)?.iter().filter(|one| !one.done) {
+            left.extend(pieces::built(revision, way, one.statement)?.into_iter().filter(|index| !index.valid));
+            left.extend(pieces::put_aside(&one.before)?);
+        }
+        Ok(left)
+    });
+    if let Err(report) = left.and_then(|left| drop_all(&left, Some(patience))) {
+        pgrx::log!("pg_runbook: an INVALID index of revision {revision} stays for now: {}", report.message);
+    }
+}

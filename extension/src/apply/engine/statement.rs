@@ -1,0 +1,362 @@
+//! The executor: a revision runs statement by statement as the migration role, in a pinned session.
+
+use crate::apply::context::ApplyContext;
+use crate::catalog::session as stored;
+use crate::error::refusal;
+use crate::guard::classify::{classify, classify_all, classify_each};
+use crate::guard::judge::{self, When};
+use crate::guard::layers::object_access;
+use crate::pg::execute::lock;
+use crate::pg::execute::statements::{self, Statement};
+use crate::pg::failure::Failure;
+use crate::pg::parse::bind;
+use crate::pg::pg_error::PgError;
+use crate::pg::session::identity::set_local;
+use crate::pg::session::pinned::{Pinned, has_pending_triggers, search_path};
+use crate::pg::workers::shared::is_preloaded;
+use crate::store::objects;
+use crate::store::revisions::Stored;
+use crate::{ledger, permission};
+use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::action::Action;
+use runbook_core::command::Command;
+use runbook_core::identity::Identity;
+use runbook_core::ledger::{Entry, Kind};
+use runbook_core::manifest::Manifest;
+use runbook_core::plan::Direction;
+use runbook_core::statement::may_hold_a_secret;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::time::Instant;
+
+/// What failed, for the ledger.
+#[derive(Default)]
+pub struct FailureSite {
+    /// The revision.
+    pub revision: String,
+    /// Number of the statement in its section, from 1; 0 outside of any.
+    pub statement: usize,
+    /// Its line.
+    pub line: usize,
+}
+
+/// What running statements has come to.
+pub struct Ran {
+    /// Whose approvals counted.
+    pub approved_by: Vec<String>,
+    /// What was taken away, with how much was in it.
+    pub lost: Vec<String>,
+}
+
+/// Statements of one section, as they follow one another.
+pub struct Part<'a> {
+    /// `upgrade`, `downgrade` or `verify`.
+    pub section: &'a str,
+    /// The statements.
+    pub statements: &'a [Statement],
+    /// The number of the first of them in its section, from 1.
+    pub first: usize,
+}
+
+impl ApplyContext {
+    /// Runs one revision, and notes that it is applied or reverted.
+    pub fn step(
+        &self,
+        stored: &Stored,
+        come: &[String],
+        site: &RefCell<FailureSite>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Failure> {
+        let start = Instant::now();
+        let id = stored.revision.revision.as_str();
+        *site.borrow_mut() = FailureSite { revision: id.to_owned(), ..FailureSite::default() };
+        let pinned = Pinned::enter(&self.settings.pinned(), self.settings.migration_role())?;
+        let parsed = self.parse(self.sql(stored), id, self.direction.as_str())?;
+        let checks = self.checks(stored)?;
+        let parts = [
+            Part { section: self.direction.as_str(), statements: &parsed, first: 1 },
+            Part { section: "verify", statements: &checks, first: 1 },
+        ];
+        let ran = self.parts(stored, &parts, site, entries)?;
+        drop(pinned);
+        let mut facts = json!({"statements": parsed.len(), "duration_us": micros(start)});
+        if !ran.lost.is_empty() {
+            facts["lost"] = ran.lost.into();
+        }
+        entries.push(self.moved_entry(stored, come, &ran.approved_by, facts)?);
+        Ok(())
+    }
+
+    /// The SQL of this way.
+    pub fn sql<'a>(&self, stored: &'a Stored) -> &'a str {
+        match self.direction {
+            Direction::Upgrade => stored.revision.upgrade.as_str(),
+            Direction::Downgrade => stored.revision.downgrade.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// The statements that must succeed after an upgrade.
+    pub fn checks(&self, stored: &Stored) -> Result<Vec<Statement>, Failure> {
+        match (self.direction, stored.revision.verify.as_deref()) {
+            (Direction::Upgrade, Some(verify)) => self.parse(verify, stored.revision.revision.as_str(), "verify"),
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// The entry about a revision that is applied or reverted now, with further `facts`.
+    pub fn moved_entry(
+        &self,
+        stored: &Stored,
+        come: &[String],
+        approved_by: &[String],
+        mut facts: Value,
+    ) -> Result<Entry, Failure> {
+        let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
+        facts["revision"] = stored.revision.revision.as_str().into();
+        facts["digest"] = stored.digest.as_str().into();
+        facts["direction"] = self.direction.as_str().into();
+        facts["phase"] = stored.phase.as_str().into();
+        facts["approved_by"] = approved_by.into();
+        facts["heads"] = come.into();
+        Ok(ledger::entry(kind, facts)?)
+    }
+
+    /// Runs statements of one revision in the pinned session that the caller has entered.
+    pub fn parts(
+        &self,
+        stored: &Stored,
+        parts: &[Part],
+        site: &RefCell<FailureSite>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Ran, Failure> {
+        let id = stored.revision.revision.as_str();
+        let all = || parts.iter().flat_map(|part| part.statements);
+        // What was classified at submission looked at another catalog; what counts is what runs now.
+        let declared = classify_each(all().map(|statement| &statement.command))?;
+        let actions: Vec<Action> = declared.iter().flatten().cloned().collect();
+        let approved_by = self.refuse_if_needy(stored, &actions, true)?;
+        let lost = objects::losses(&actions)?;
+        let watched = self.watch(&approved_by, all())?;
+        let scope = self.permit(id, vec![]);
+        self.lock_tables(all(), id)?;
+        let mut declared = declared.into_iter();
+        for part in parts {
+            self.run(part, &mut declared, id, site, entries)?;
+        }
+        permission::declare(Manifest::default());
+        *site.borrow_mut() = FailureSite { revision: id.to_owned(), ..FailureSite::default() };
+        self.leave(id)?;
+        self.settle(id, watched)?;
+        self.refuse_if_taken_back(id, &actions, &approved_by)?;
+        let plain = all().all(|statement| is_plain(&statement.command));
+        self.remember_events(stored, &actions, &approved_by, plain)?;
+        drop(scope);
+        Ok(Ran { approved_by, lost })
+    }
+
+    /// Has everything happen now, as the migration role, that would happen at the commit as somebody else; refuses what can't be had now.
+    pub fn leave(&self, id: &str) -> Result<(), Failure> {
+        self.run_what_was_put_off(id)?;
+        self.session.restore(id)?;
+        // Dropping runs no code of the author's; what closing has set off, if anything, runs here.
+        self.run_what_was_put_off(id)
+    }
+
+    /// Runs the triggers that wait for the end of the transaction, and those that they put off in their turn.
+    fn run_what_was_put_off(&self, id: &str) -> Result<(), Failure> {
+        let place = format!("end of revision {id}");
+        for _ in 0..ROUNDS {
+            statements::check_constraints().map_err(|error| with_context(error, &place))?;
+            if !is_anything_put_off()? {
+                return Ok(());
+            }
+        }
+        let message = format!("revision \"{id}\" has triggers that put themselves off again and again");
+        let detail = format!("After {ROUNDS} rounds there still are some, which would run at the commit, as another role.");
+        let hint = "Have the trigger not say SET CONSTRAINTS … DEFERRED for what it writes itself.".to_owned();
+        Err(refusal("55000", message, Some(detail), Some(hint)).into())
+    }
+
+    /// Keeps what the permission in force has seen created and moved.
+    pub fn remember_events(
+        &self,
+        stored: &Stored,
+        actions: &[Action],
+        approved_by: &[String],
+        plain: bool,
+    ) -> Result<(), Failure> {
+        let events = permission::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.events)));
+        self.remember(stored, actions, approved_by, &events.unwrap_or_default(), plain)
+    }
+
+    /// Takes the locks of several tables in one order, before the first statement: the work on one of them is not lost to a deadlock
+    /// over the next. Where data is changed first, nobody shall wait for the tables all that while.
+    fn lock_tables<'a>(&self, statements: impl Iterator<Item = &'a Statement> + Clone, id: &str) -> Result<(), Failure> {
+        if statements.clone().any(|statement| moves_data(&statement.command)) {
+            return Ok(());
+        }
+        set_local(c"lock_timeout", &self.settings.lock_timeout());
+        let place = format!("revision {id} ({}), before its first statement", self.direction.as_str());
+        Ok(lock::tables(statements.flat_map(|statement| &statement.locks)).map_err(|error| with_context(error, &place))?)
+    }
+
+    /// Takes a section apart.
+    pub fn parse(&self, sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> {
+        statements::parse(sql).map_err(|error| Failure::PgError(with_context(error, &format!("revision {id} ({section})"))))
+    }
+
+    fn run(
+        &self,
+        part: &Part,
+        declared: &mut dyn Iterator<Item = Vec<Action>>,
+        id: &str,
+        site: &RefCell<FailureSite>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Failure> {
+        let section = part.section;
+        let mut patience = None;
+        for (at, statement) in part.statements.iter().enumerate() {
+            let number = part.first + at;
+            *site.borrow_mut() = FailureSite { revision: id.to_owned(), statement: number, line: statement.line };
+            let place = format!("revision {id} ({section}), statement {number}, line {}", statement.line);
+            refuse_switch(statement, &place)?;
+            // While a table is locked against everybody, nothing is waited for long.
+            let wanted = match patience {
+                None | Some(true) => is_data(&statement.command),
+                Some(false) => false,
+            };
+            if patience != Some(wanted) {
+                let timeout = if wanted { self.settings.data_lock_timeout() } else { self.settings.lock_timeout() };
+                set_local(c"lock_timeout", &timeout);
+                patience = Some(wanted);
+            }
+            permission::declare(Manifest::new(declared.next().unwrap_or_default(), search_path()));
+            self.settings.show(id, section, number, &statement.sql);
+            let start = Instant::now();
+            statements::run(&statement.sql).map_err(|error| explained(with_context(error, &place)))?;
+            check_under_lock(statement)?;
+            note_roles(statement);
+            entries.push(statement_entry(statement, id, section, number, start)?);
+        }
+        Ok(())
+    }
+}
+
+/// How often triggers may put themselves off.
+const ROUNDS: usize = 20;
+
+/// Whether a trigger waits for the end of the transaction. A table can't be dropped, nor a trigger, while it does.
+fn is_anything_put_off() -> Result<bool, ErrorReport> {
+    Ok(stored::tables_with_deferrable_triggers()?.into_iter().any(has_pending_triggers))
+}
+
+/// The entry about a statement that has run; takes what the guard has observed of it.
+pub fn statement_entry(
+    statement: &Statement,
+    id: &str,
+    section: &str,
+    number: usize,
+    start: Instant,
+) -> Result<Entry, Failure> {
+    let home = search_path().into_iter().next();
+    let declared = classify(&statement.command);
+    let observed = permission::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.observed)));
+    let observed = observed.unwrap_or_default();
+    let actions = if declared.is_empty() { observed } else { declared };
+    let actions: Vec<Action> = actions.into_iter().map(|action| action.at_home(home.as_ref())).collect();
+    let text = (!may_hold_a_secret(&statement.tag, &statement.sql)).then_some(&statement.sql);
+    let facts = json!({
+        "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,
+        "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(), "statement": text, "duration_us": micros(start),
+    });
+    Ok(ledger::entry(Kind::ApplyStatement, facts)?)
+}
+
+/// Statements that wait for rows, and not for whole tables.
+fn is_data(command: &Command) -> bool {
+    match command {
+        Command::Data { tag } => tag == "INSERT",
+        Command::Change { .. } | Command::Delete { .. } => true,
+        _ => false,
+    }
+}
+
+/// Statements that may take long over the rows of a table.
+fn moves_data(command: &Command) -> bool {
+    matches!(command, Command::Data { .. } | Command::Change { .. } | Command::Delete { .. } | Command::Opaque { .. })
+}
+
+/// Whether a statement is DDL that makes no table and reaches nothing but its own objects: then what the guard was told of it
+/// is what happened, and nobody need look.
+pub fn is_plain(command: &Command) -> bool {
+    match command {
+        Command::Create { kind, .. } => !kind.contains("table") && kind != "schema",
+        Command::CreateIndex { .. }
+        | Command::AlterTable { .. }
+        | Command::Rename { .. }
+        | Command::SetSchema { .. }
+        | Command::AddEnumValue { .. }
+        | Command::Drop { .. } => true,
+        _ => false,
+    }
+}
+
+/// No event trigger sees what empties a table. Its name can't move any more once the statement holds its lock, so what it
+/// means is asked again.
+fn check_under_lock(statement: &Statement) -> Result<(), Failure> {
+    if matches!(statement.command, Command::Truncate { .. } | Command::Delete { filtered: false, .. }) {
+        for again in statements::parse(&statement.sql)? {
+            judge::decide(&again.tag, &classify_all([&again.command])?, When::During)?;
+        }
+    }
+    Ok(())
+}
+
+/// A role that the revision has made is its own. The preloaded library sees it; event triggers don't.
+fn note_roles(statement: &Statement) {
+    if is_preloaded() {
+        return;
+    }
+    let is_new = |action: &Action| action.verb == "create" && action.object.kind == "role";
+    for action in classify(&statement.command).into_iter().filter(is_new) {
+        if let Some(name) = action.object.path.last()
+            && let Identity::Is(found) = bind::named("role", name).identity
+        {
+            object_access::created(found);
+        }
+    }
+}
+
+pub fn micros(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+pub fn with_context(mut error: PgError, place: &str) -> PgError {
+    error.add_context(place);
+    error
+}
+
+/// What can't run inside a function gets the hint that PostgreSQL, which doesn't know why, can't give.
+fn explained(mut error: PgError) -> PgError {
+    // 55P04: a new value of an enum can be used once it is committed.
+    if ["25001", "55P04"].contains(&error.sqlstate().as_str()) {
+        error.suggest(
+            "Write \"transaction: off\" into the revision's header: then a worker runs each of its statements by itself \
+             (runbook upgrade, or SELECT runbook.start_upgrade()).",
+        );
+    }
+    error
+}
+
+/// SET ROLE would fail anyway under the security-restricted switch; here it fails with a reason. The other settings would
+/// change what the statements mean that an approver has read.
+pub fn refuse_switch(statement: &Statement, place: &str) -> Result<(), Failure> {
+    let setting = match &statement.command {
+        Command::SwitchRole { setting } => setting.as_str(),
+        _ if !statements::strings_conform() => "standard_conforming_strings",
+        _ => return Ok(()),
+    };
+    let hint = "Revisions run as the migration role, in a pinned session; remove the statement that changes it.";
+    let message = format!("a revision can't change \"{setting}\"");
+    Err(refusal("42501", message, Some(format!("At {place}.")), Some(hint.to_owned())).into())
+}

@@ -1,0 +1,240 @@
+//! Jobs, seen from whoever asks for them: start, wait, cancel, pause, resume.
+
+use crate::apply::context::ApplyContext;
+use crate::apply::way::{Way, way};
+use crate::error::{self, internal, refusal};
+use crate::ledger;
+use crate::pg::execute::job;
+use crate::pg::execute::lock::Held;
+use crate::pg::execute::transaction::with_snapshot;
+use crate::pg::failure::Failure;
+use crate::pg::session::identity::{self, database, session_oid, session_role};
+use crate::settings::Settings;
+use crate::store::jobs::{self, Job, New};
+use crate::store::{self, revisions};
+use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::ledger::Kind;
+use runbook_core::plan::Direction;
+use runbook_core::report::Report;
+use serde_json::json;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// After so many workers that were started for a job and have got nowhere, nobody tries again by himself: what a job does may be what ends them.
+const IDLE_STARTS: i32 = 10;
+
+/// Stores a job for the steps to `target`; its worker starts when the calling transaction commits.
+///
+/// # Errors
+/// Those of the target; 42501 where an approval is missing: what would stop a later step is said before the first.
+pub fn start(direction: Direction, target: &str) -> Result<i64, Failure> {
+    let settings = Settings::load()?;
+    let Way { graph, steps, .. } = way(&revisions::heads()?, target, direction)?;
+    let ids = graph.ids(&steps);
+    let run = ApplyContext::new(direction, settings, &ids)?;
+    let stored = revisions::load(&ids)?;
+    for one in &stored {
+        run.refuse_if_needy(one, one.actions(direction), false)?;
+    }
+    let digests: Vec<String> = stored.into_iter().map(|one| one.digest).collect();
+    if digests.len() != ids.len() {
+        return Err(internal("a revision of the plan has no row").into());
+    }
+    let (login, address) = (session_oid(), store::ledger::client_address()?);
+    let job = jobs::add(&New {
+        direction,
+        target,
+        revisions: &ids,
+        digests: &digests,
+        login: (login, &session_role()),
+        role: identity::current_oid(),
+        address: &address,
+        application: &identity::application_name(),
+        database: &database(),
+    })?;
+    if ids.is_empty() {
+        jobs::set_state(job, "finished", None)?;
+    } else {
+        let facts = json!({"direction": direction.as_str(), "target": target, "revisions": ids, "job": job});
+        ledger::record(Kind::ApplyStarted, facts)?;
+        job::start_at_commit(job, login);
+    }
+    Ok(job)
+}
+
+thread_local! {
+    /// When this session last had a worker started for a job that nobody worked on.
+    static REVIVED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// How a job has ended: with an error, or without one; `None` while it goes on. `told` is what the client knows of what it waits for.
+pub fn look(number: i64, told: &mut Option<String>) -> error::Result<Option<Option<Report>>> {
+    if identity::in_recovery() {
+        return Err(refusal("25006", "a standby works no jobs off", None, None));
+    }
+    let found = with_snapshot(|| jobs::outcome(number))?;
+    let Some((state, is_run, error)) = found else { return Err(unknown(number)) };
+    let ended = |sqlstate: &str, message: String, hint: String| {
+        Ok(Some(Some(Report { sqlstate: sqlstate.to_owned(), message, hint, ..Report::default() })))
+    };
+    match state.as_str() {
+        "finished" => Ok(Some(None)),
+        "failed" => Ok(Some(Some(shown(error.unwrap_or_default())))),
+        "cancelled" => ended(
+            "57014",
+            format!("job {number} was cancelled"),
+            format!("What it had applied stays. To go on: SELECT runbook.resume({number});"),
+        ),
+        "paused" => ended("55000", format!("job {number} is paused"), format!("To go on: SELECT runbook.resume({number});")),
+        _ => {
+            // Its worker may have found no slot, or have gone down with the server.
+            let early = REVIVED.get().is_some_and(|last| last.elapsed() < Duration::from_secs(1));
+            if !is_run && !early {
+                if REVIVED.replace(Some(Instant::now())).is_some() {
+                    with_snapshot(revive)?;
+                }
+            } else if is_run {
+                REVIVED.set(Some(Instant::now()));
+            }
+            tell(number, told)?;
+            Ok(None)
+        }
+    }
+}
+
+/// An error as the session's login may see it: it can hold values of rows.
+pub fn shown(report: Report) -> Report {
+    let may = ["runbook_operator", "runbook_admin", "runbook_auditor"].iter().any(|role| identity::session_is_member(role));
+    if may { report } else { report.reduced() }
+}
+
+/// Says what a job waits for, where that has changed.
+fn tell(number: i64, told: &mut Option<String>) -> error::Result<()> {
+    let Some(text) = with_snapshot(|| jobs::note_of(number))? else { return Ok(()) };
+    if told.as_ref() != Some(&text) {
+        pgrx::notice!("job {number}: {text}");
+        *told = Some(text);
+    }
+    Ok(())
+}
+
+fn unknown(number: i64) -> ErrorReport {
+    let hint = "SELECT job, state, target FROM runbook.jobs;";
+    refusal("42704", format!("job {number} does not exist"), None, Some(hint.to_owned()))
+}
+
+fn existing(number: i64) -> error::Result<Job> {
+    let job = jobs::lock(number)?.ok_or_else(|| unknown(number))?;
+    if job.database != database() {
+        let detail = "A dump brought it along; the logins that it names are those of that database.".to_owned();
+        let hint = format!("Ask for it anew: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
+        return Err(refusal("55000", format!("job {number} was asked for in another database"), Some(detail), Some(hint)));
+    }
+    Ok(job)
+}
+
+fn entry(kind: Kind, job: &Job) -> error::Result<()> {
+    ledger::record(kind, json!({"job": job.job, "direction": job.direction.as_str(), "target": job.target}))
+}
+
+/// Cancels a job; false if it has ended.
+pub fn cancel(number: i64) -> error::Result<bool> {
+    let job = existing(number)?;
+    match job.state.as_str() {
+        "queued" | "paused" if job.starts == 0 => {
+            jobs::set_state(number, "cancelled", None)?;
+        }
+        "queued" | "paused" | "running" | "pausing" | "cancelling" => {
+            jobs::set_state(number, "cancelling", None)?;
+            // The number of a process that is gone may be another's by now.
+            if let Some(pid) = job.worker_pid.filter(|pid| jobs::is_worker(*pid).unwrap_or(false)) {
+                job::interrupt_at_commit(pid);
+            }
+            job::start_at_commit(number, job.login);
+        }
+        _ => return Ok(false),
+    }
+    entry(Kind::ApplyCancelled, &job)?;
+    Ok(true)
+}
+
+/// Has a job stop where it can go on later; false if it has ended.
+pub fn pause(number: i64) -> error::Result<bool> {
+    let job = existing(number)?;
+    match job.state.as_str() {
+        "queued" => drop(jobs::set_state(number, "paused", None)?),
+        "running" => drop(jobs::set_state(number, "pausing", None)?),
+        "pausing" | "paused" => return Ok(true),
+        _ => return Ok(false),
+    }
+    entry(Kind::ApplyPaused, &job)?;
+    Ok(true)
+}
+
+/// Has a job go on; false if it has finished, or somebody is at work on it. One that had ended is the job of the login that resumes it: nobody
+/// acts as another by it.
+pub fn resume(number: i64) -> error::Result<bool> {
+    let job = existing(number)?;
+    let is_stopped = ["paused", "failed", "cancelled"].contains(&job.state.as_str());
+    let is_open = ["queued", "running", "pausing", "cancelling"].contains(&job.state.as_str());
+    if is_stopped {
+        let login = session_oid();
+        jobs::requeue(number, (login, &session_role()), identity::current_oid())?;
+        entry(Kind::ApplyResumed, &job)?;
+        job::start_at_commit(number, login);
+    } else if !is_open {
+        return Ok(false);
+    } else if is_at_work()? {
+        // Whoever is at work takes up what is queued.
+        return Ok(job.state == "queued");
+    } else {
+        start_anew(&job)?;
+    }
+    Ok(true)
+}
+
+/// Whether a worker is at work in this database.
+fn is_at_work() -> error::Result<bool> {
+    Ok(Held::runner().is_none() || jobs::other_worker()?.is_some())
+}
+
+/// Starts a worker for the oldest job that nobody works on.
+pub fn revive() -> error::Result<()> {
+    let Some(job) = jobs::next(&database())? else { return Ok(()) };
+    if is_at_work()? {
+        return Ok(());
+    }
+    start_anew(&job)
+}
+
+/// Starts a worker for a job that has lost its own, or has never had one, and counts it: one that does not come counts, too. Where that is no
+/// use any more, the job fails.
+fn start_anew(job: &Job) -> error::Result<()> {
+    let (number, login) = (job.job, &job.login_name);
+    let error = if job.idle_starts >= IDLE_STARTS {
+        Report {
+            sqlstate: "58000".to_owned(),
+            message: format!("job {number} was given up"),
+            detail: format!("{IDLE_STARTS} workers were started for it in a row and have got nowhere."),
+            hint: format!("Look into the server log; then SELECT runbook.resume({number});"),
+            ..Report::default()
+        }
+    } else if !jobs::is_login(job.login, login)? {
+        Report {
+            sqlstate: "28000".to_owned(),
+            message: format!("job {number} can't go on: login \"{login}\" is gone or can't log in"),
+            hint: format!("SELECT runbook.resume({number}); makes it the job of whoever resumes it."),
+            ..Report::default()
+        }
+    } else {
+        // A worker that came now would wait for a transaction that stays open. Without a slot the job stays in the queue.
+        let begins = if identity::in_transaction_block() {
+            job::start_at_commit(number, job.login);
+            true
+        } else {
+            job::start(number, job.login)
+        };
+        return if begins { jobs::revived(number) } else { Ok(()) };
+    };
+    jobs::set_state(number, "failed", Some(&error)).map(|_| ())
+}

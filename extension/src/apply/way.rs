@@ -1,0 +1,46 @@
+//! The way from where the database stands to a target.
+
+use crate::error::{self, from_core, internal};
+use crate::store::revisions;
+use runbook_core::graph::{Graph, Node};
+use runbook_core::plan::Direction;
+use std::rc::Rc;
+
+/// The nodes of ids that the database says are applied.
+pub fn nodes(graph: &Graph, ids: &[String]) -> error::Result<Vec<Node>> {
+    let find = |id: &String| {
+        graph.find(id).ok_or_else(|| internal(format!("applied revision \"{id}\" is not among the submitted ones")))
+    };
+    ids.iter().map(find).collect()
+}
+
+/// The graph in which `target` is resolved, and in it the heads and the steps.
+pub struct Way {
+    /// The graph, or as much of it as an upgrade can touch.
+    pub graph: Rc<Graph>,
+    /// Where the database stands.
+    pub heads: Vec<Node>,
+    /// What is to be done, in order.
+    pub steps: Vec<Node>,
+}
+
+/// The way from `applied` (ids of the heads) to `target`.
+pub fn way(applied: &[String], target: &str, direction: Direction) -> error::Result<Way> {
+    if direction == Direction::Upgrade
+        && let Some(frontier) = revisions::frontier(target)?
+    {
+        let known = nodes(&frontier.graph, &frontier.applied)?;
+        let heads = nodes(&frontier.graph, applied)?;
+        let steps = steps(&frontier.graph, &known, target, direction)?;
+        return Ok(Way { graph: Rc::new(frontier.graph), heads, steps });
+    }
+    let graph = revisions::graph()?;
+    let heads = nodes(&graph, applied)?;
+    let steps = steps(&graph, &heads, target, direction)?;
+    Ok(Way { graph, heads, steps })
+}
+
+/// The steps to `target` as ids.
+fn steps(graph: &Graph, heads: &[Node], target: &str, direction: Direction) -> error::Result<Vec<Node>> {
+    runbook_core::plan::steps(graph, heads, target, direction).map_err(from_core)
+}

@@ -1,0 +1,3 @@
+//! Approvals: whose yes counts.
+
+pub mod tally;

@@ -1,0 +1,7 @@
+//! SQL over PostgreSQL's own catalogs and views.
+
+pub mod cluster;
+pub mod logins;
+pub mod names;
+pub mod relations;
+pub mod session;

@@ -1,0 +1,149 @@
+//! What other databases of the cluster can do to a guarded one.
+//!
+//! Roles, parameters and databases are shared: whoever may not grant himself a role here could do it next door. So activation
+//! leaves a mark that every database can read (a setting of the database in `pg_db_role_setting`), with what policy says of
+//! control actions; and the preloaded library asks for it wherever the database at hand is not guarded itself.
+
+use crate::catalog::cluster;
+use crate::error::{self, refusal};
+use crate::guard::enforcement;
+use crate::guard::judge::facts;
+use crate::ledger::recorder;
+use crate::pg::parse::bind::DATABASES;
+use crate::pg::parse::objects::is_shared_catalog;
+use crate::pg::session::identity::{database, in_recovery};
+use crate::store::settings;
+use runbook_core::action::{Action, Class, quote};
+use runbook_core::command::Name;
+use runbook_core::identity::{Address, Identity};
+use runbook_core::inventory::ROLES;
+use runbook_core::ledger::Kind;
+use runbook_core::policy::{Policy, Verdict};
+
+/// Marks this database as guarded, with the verdict on control actions; or takes the mark away.
+pub fn mark(active: bool) -> error::Result<()> {
+    if !active {
+        return cluster::unmark();
+    }
+    let here = database();
+    let verdict = settings::policy()?.class_rule(Class::Control).verdict;
+    cluster::mark(&format!("{}/{}/{}", here.system_identifier, here.oid, verdict.as_str()))
+}
+
+/// Writes the mark anew after a change of policy.
+pub fn refresh() -> error::Result<()> {
+    if settings::is_active()? { mark(true) } else { Ok(()) }
+}
+
+/// Judges a statement about shared objects. `own` is the policy of this database, if it is guarded. The strictest guarded database
+/// of the cluster decides: of this one and the others that say the same, this one.
+///
+/// # Errors
+/// 42501.
+pub fn judge(tag: &str, actions: &[Action], policy: Option<&Policy>) -> error::Result<()> {
+    let shared: Vec<&Action> = actions.iter().filter(|action| is_shared(action)).collect();
+    if shared.is_empty() || in_recovery() {
+        return Ok(());
+    }
+    let own = database();
+    let others = cluster::guarded()?.into_iter().filter(|other| other.oid.to_string() != own.oid.to_string());
+    for other in others {
+        let itself = Identity::Is(Address { class: DATABASES, object: other.oid, part: 0 });
+        let about = |action: &&&Action| action.identity == itself;
+        if let Some(action) = shared.iter().find(about) {
+            let takes_mark = action.verb.contains("runbook.guarded") || action.verb.contains("all parameters");
+            let goes =
+                takes_mark || ["drop", "rename"].contains(&action.verb.as_str()) || other.verdict >= Verdict::RequireApproval;
+            settle(tag, actions, action, &other, goes)?;
+        } else if let Some(action) = shared.iter().find(|action| takes_a_role_of_ours(action)) {
+            // Its own guard refuses it here.
+            if policy.is_none() {
+                settle(tag, actions, action, &other, true)?;
+            }
+        } else if let Some(action) = shared.iter().find(|action| may_take_the_mark(action))
+            && policy.is_none()
+        {
+            settle(tag, actions, action, &other, true)?;
+        } else if let Some(action) = shared.iter().find(|action| is_milder_here(action, &other, policy)) {
+            settle(tag, actions, action, &other, other.verdict >= Verdict::RequireApproval)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a statement takes one of our roles away, or makes another of it, as every guarded database knows them.
+fn takes_a_role_of_ours(action: &Action) -> bool {
+    matches!(&action.object.path[..], [name] if ROLES.contains(&name.as_str()))
+        && action.object.kind == "role"
+        && action.verb != "create"
+        && action.verb != "comment on"
+        && !action.verb.ends_with("members of")
+}
+
+/// Whether an action may take the mark of a guarded database away, which is a row of this catalog.
+fn may_take_the_mark(action: &Action) -> bool {
+    action.object.kind == SHARED_CATALOG && action.object.path.last().is_some_and(|name| name == "pg_db_role_setting")
+}
+
+/// Whether the other database says more about an action than this one.
+fn is_milder_here(action: &Action, other: &cluster::Guarded, policy: Option<&Policy>) -> bool {
+    let is_about_another_database = action.object.kind == "database";
+    match policy {
+        None => !is_about_another_database,
+        Some(policy) => {
+            !is_about_another_database
+                && other.verdict >= Verdict::RequireApproval
+                && policy.rule(action).verdict < other.verdict
+        }
+    }
+}
+
+/// DML on a catalog that all databases share.
+///
+/// # Errors
+/// 42501.
+pub fn judge_write(table: u32, name: &Name, policy: Option<&Policy>) -> error::Result<()> {
+    if !is_shared_catalog(table) {
+        return Ok(());
+    }
+    judge("DML", &[Action::on("write to", Class::Control, SHARED_CATALOG, name)], policy)
+}
+
+const SHARED_CATALOG: &str = "shared catalog";
+
+/// Whether an action is about what the whole cluster shares. What a role's sessions in this very database begin with is not.
+pub fn is_shared(action: &Action) -> bool {
+    if action.verb.ends_with(" of")
+        && action.verb.contains(" in database ")
+        && action.verb.contains(&format!(" in database {} of", quote(&cluster::this_database())))
+    {
+        return false;
+    }
+    ["role", "database", "tablespace", "parameter", SHARED_CATALOG].contains(&action.object.kind.as_str())
+        && action.verb != "set"
+        && action.class != Class::Additive
+}
+
+/// Records in the other database's ledger, and refuses what that would.
+fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guarded, refuse: bool) -> error::Result<()> {
+    let detail = format!("Database \"{}\" is guarded by pg_runbook, and shares what this statement changes.", other.name);
+    let mut facts = facts(tag, actions, if refuse { "other_database" } else { "record" }, &detail, None);
+    facts["from_database"] = cluster::this_database().into();
+    match (refuse, enforcement::mode()) {
+        (true, "enforce") => recorder::record_elsewhere(other.oid, Kind::DdlBlocked, facts),
+        (true, "record") => {
+            recorder::record_elsewhere(other.oid, Kind::DdlWouldBlock, facts);
+            return Ok(());
+        }
+        _ => {
+            recorder::record_elsewhere(other.oid, Kind::DdlExecuted, facts);
+            return Ok(());
+        }
+    }
+    let hint = if action.object.kind == "database" {
+        format!("Connect to \"{}\" first, and there: SELECT runbook.deactivate('REASON');", other.name)
+    } else {
+        format!("Connect to \"{}\", where a permit can be asked for: SELECT runbook.request_permit('…', 'REASON');", other.name)
+    };
+    Err(refusal("42501", format!("{action} is not allowed from here"), Some(detail), Some(hint)))
+}

@@ -1,0 +1,5 @@
+//! The guard's own parts: that nobody takes them away, and whether they are whole.
+
+pub mod cluster;
+pub mod protect;
+pub mod wholeness;

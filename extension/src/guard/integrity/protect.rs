@@ -1,0 +1,176 @@
+//! Self-protection: while the guard is active, nothing takes it apart. Only `deactivate(reason)` does, with the approvals that
+//! policy asks for.
+//!
+//! Policy has no say here, and a broken glass neither: whoever could drop the ledger could drop the evidence of it.
+
+use crate::catalog::cluster::this_database;
+use crate::error::{self, refusal};
+use crate::guard::enforcement::Enforcement;
+use crate::guard::integrity::wholeness;
+use crate::guard::judge::facts;
+use crate::guard::protection;
+use crate::ledger::{self, recorder};
+use crate::permission;
+use crate::pg::parse::objects::{is_view, relation_path};
+use crate::pg::session::extension_members;
+use crate::store::{objects, settings};
+use runbook_core::action::{Action, Class};
+use runbook_core::command::{Command, Name};
+use runbook_core::identity::{Address, Identity};
+use runbook_core::inventory::{EVENT_TRIGGERS, ROLES};
+use runbook_core::ledger::Kind;
+
+/// Refuses a statement that would damage the guard.
+///
+/// # Errors
+/// 42501.
+pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enforcement) -> error::Result<()> {
+    if let Some(action) = actions.iter().find(|action| is_damage(action)) {
+        return refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement);
+    }
+    if let Some(action) = actions.iter().find(|action| SWITCHES.contains(&action.verb.as_str()))
+        && protection::is_protected(action)?
+    {
+        return refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement);
+    }
+    let reaches = match command {
+        Command::Drop { cascade: true, .. } => objects::reaches_own(&roots(actions))?,
+        Command::DropOwned { roles, .. } => objects::is_held_by(&names(roles))?,
+        Command::Reassign { roles } => objects::is_owned_by(&names(roles))?,
+        Command::Lock { names, .. } => {
+            // Only for views, of which the catalog must be asked: a LOCK may have to come before the transaction's snapshot.
+            let view = |name: &Name| match name.identity {
+                Identity::Is(found) if is_view(found) => Some(found),
+                _ => None,
+            };
+            let views: Vec<Address> = names.iter().filter_map(view).collect();
+            !views.is_empty() && objects::reaches_own_by_lock(&views)?
+        }
+        _ => false,
+    };
+    if reaches {
+        let what = actions.first().map(Action::to_string).unwrap_or_default();
+        return refuse(tag, actions, &what, enforcement);
+    }
+    Ok(())
+}
+
+fn names(roles: &[Name]) -> Vec<String> {
+    roles.iter().map(|role| role.name.clone()).collect()
+}
+
+/// What switches all triggers of a table.
+const SWITCHES: [&str; 2] = ["disable triggers of", "enable triggers of"];
+
+fn roots(actions: &[Action]) -> Vec<Address> {
+    let found = |action: &Action| if let Identity::Is(found) = action.identity { Some(found) } else { None };
+    actions.iter().filter_map(found).collect()
+}
+
+/// Whether a REINDEX or CLUSTER of a table of ours does not happen: it would hold its lock as long as the transaction, and nothing could be
+/// recorded meanwhile. As for other maintenance that can't be done, there is a warning, and the transaction goes on.
+///
+/// # Errors
+/// Of the ledger.
+pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> error::Result<bool> {
+    let locks = |action: &&Action| {
+        let path: Vec<&str> = action.object.path.iter().map(String::as_str).collect();
+        ["cluster", "reindex"].contains(&action.verb.as_str()) && is_own(action, &path)
+    };
+    let Some(action) = actions.iter().find(locks) else { return Ok(false) };
+    let detail = "It would lock a table of pg_runbook as long as the transaction, and nothing could be recorded meanwhile.";
+    let facts = facts(tag, std::slice::from_ref(action), "self_protection", detail, None);
+    if enforcement == Enforcement::Record {
+        ledger::record(Kind::DdlWouldBlock, facts)?;
+        return Ok(false);
+    }
+    recorder::record(Kind::DdlBlocked, facts);
+    pgrx::warning!(
+        "skipping {tag} of {}: it would keep the ledger locked. REINDEX TABLE CONCURRENTLY and VACUUM FULL do not",
+        action.object
+    );
+    Ok(true)
+}
+
+/// Refuses that an object of ours goes, whatever makes it go.
+///
+/// # Errors
+/// 42501.
+pub fn refuse_drop(tag: &str, action: &Action, enforcement: Enforcement) -> error::Result<()> {
+    refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement)
+}
+
+fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -> error::Result<()> {
+    let detail = "While the guard is active here, no part of pg_runbook can be dropped, replaced, renamed, disabled, given away, \
+                  written to or taken out of the extension, by nobody.";
+    let revision = permission::revision_in_progress();
+    let facts = facts(tag, actions, "self_protection", detail, revision.as_deref());
+    match enforcement {
+        Enforcement::Off => return Ok(()),
+        Enforcement::Record => return ledger::record(Kind::DdlWouldBlock, facts),
+        Enforcement::Enforce => recorder::record(Kind::DdlBlocked, facts),
+    }
+    let hint = "If this is meant, deactivate the guard first, which needs a reason and may need approvals: \
+                SELECT runbook.deactivate('REASON');";
+    Err(refusal("42501", format!("{what} would damage the guard"), Some(detail.to_owned()), Some(hint.to_owned())))
+}
+
+/// Refuses DML on a table of ours that is not ours.
+///
+/// # Errors
+/// 42501.
+pub fn refuse_write(table: u32) -> error::Result<()> {
+    let enforcement = Enforcement::current()?;
+    if enforcement == Enforcement::Off && !settings::is_active()? {
+        return Ok(());
+    }
+    let found = Address::relation(table);
+    let path = relation_path(table).unwrap_or_default();
+    let name = Name {
+        schema: path.first().cloned(),
+        identity: Identity::Is(found),
+        ..Name::bare(path.last().cloned().unwrap_or_default())
+    };
+    let action = Action::on("write to", Class::Control, "table", &name);
+    if enforcement == Enforcement::Off {
+        wholeness::bypassed("DML", std::slice::from_ref(&action), wholeness::MODE_OFF);
+        return Ok(());
+    }
+    refuse_drop("DML", &action, enforcement)
+}
+
+/// Whether an action takes a part of ours away, or changes what it does.
+fn is_damage(action: &Action) -> bool {
+    let verb = action.verb.as_str();
+    let path: Vec<&str> = action.object.path.iter().map(String::as_str).collect();
+    match (action.object.kind.as_str(), &path[..]) {
+        // Calls of ours are judged by policy.
+        _ if action.is_by_call() => false,
+        ("role", [name]) => ROLES.contains(name) && !verb.ends_with("members of"),
+        // The mark that other databases read; see `cluster`.
+        ("database", [name]) if verb.contains("runbook.guarded") || verb.contains("all parameters") => this_database() == *name,
+        ("event trigger", [name]) => verb != "create" && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
+        // A function of somebody else's among ours would be taken for one of them.
+        _ if verb == "move" && action.to.as_deref() == Some("runbook") => true,
+        // Triggers of protected tables; the extension makes them itself.
+        ("trigger", [.., name]) if name.starts_with(OWN_TRIGGERS) => true,
+        ("trigger", _) if action.to.as_ref().is_some_and(|to| to.starts_with(OWN_TRIGGERS)) => true,
+        // What keeps tables in shape and leaves them what they are; for the rest of it see `skips`.
+        _ if ["vacuum full", "cluster", "reindex", "reindex concurrently"].contains(&verb) => false,
+        _ if !is_own(action, &path) => false,
+        _ if verb.starts_with("revoke ") => false,
+        _ => !["grant select ", "grant execute ", "grant usage "].iter().any(|harmless| verb.starts_with(harmless)),
+    }
+}
+
+/// How the names of our triggers begin, which nobody else may use.
+const OWN_TRIGGERS: &str = "a_runbook_";
+
+fn is_own(action: &Action, path: &[&str]) -> bool {
+    match (action.object.kind.as_str(), path) {
+        ("schema", ["runbook"]) | ("extension", ["pg_runbook"]) => true,
+        (kind, ["runbook"]) if kind.starts_with("every ") => true,
+        (_, ["runbook", _, ..]) if action.object.qualified => true,
+        _ => matches!(action.identity, Identity::Is(found) if extension_members::is_own(found)),
+    }
+}

@@ -1,0 +1,319 @@
+//! Decisions: what is done about the actions of one statement, and what a refused user reads.
+
+use crate::error::{self, refusal};
+use crate::guard::break_glass;
+use crate::guard::enforcement::Enforcement;
+use crate::guard::permits::{self, Claim};
+use crate::guard::statement_text::statement_text;
+use crate::ledger::{self, recorder};
+use crate::permission::{self, By};
+use crate::pg::execute::transaction::undone;
+use crate::pg::session::identity::{Moment, moment};
+use crate::store::settings;
+use pgrx::spi::quote_literal;
+use runbook_core::action::{Action, Class};
+use runbook_core::identity::Identity;
+use runbook_core::ledger::{Kind, LISTED, StatementFacts, listed};
+use runbook_core::manifest::Cover;
+use runbook_core::policy::{Policy, Verdict};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+
+/// When the guard looks at a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before any lock, from its parse tree: a permit may be used up for it.
+    Before,
+    /// While it runs, under its locks: what it really does.
+    During,
+}
+
+/// Passes or refuses a statement with these actions.
+pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
+    if actions.iter().all(|action| action.temporary) {
+        return Ok(());
+    }
+    enum Found {
+        Covered { has_windows: bool },
+        Uncovered { by: By, record_only: bool, action: Box<Action>, cover: Cover },
+        Nothing,
+    }
+    let found = permission::covering(|coverage| {
+        let Some(coverage) = coverage else { return Found::Nothing };
+        coverage.observed.extend_from_slice(actions);
+        match coverage.uncovered(actions) {
+            None => Found::Covered { has_windows: coverage.policy.as_ref().is_some_and(Policy::has_windows) },
+            Some((action, cover)) => {
+                Found::Uncovered { by: coverage.by.clone(), record_only: coverage.record_only, action: Box::new(action), cover }
+            }
+        }
+    });
+    match found {
+        Found::Covered { has_windows: false } => Ok(()),
+        Found::Covered { has_windows: true } => in_hours(tag, actions),
+        Found::Uncovered { .. } if break_glass::is_broken() => Ok(()),
+        Found::Uncovered { by, record_only, action, cover } => beyond(tag, actions, &action, cover, &by, record_only),
+        Found::Nothing => by_policy(tag, actions, when),
+    }
+}
+
+/// Refuses what no rollback takes back in a transaction that has changed the rules: with them, the rollback would take back what allowed it,
+/// and that it was allowed.
+///
+/// # Errors
+/// 55000.
+pub fn refuse_by_uncommitted_rules(tag: &str, actions: &[Action]) -> error::Result<()> {
+    match actions.iter().find(|action| action.outlasts_rollback()) {
+        Some(action) => refuse_while_uncommitted(tag, actions, action),
+        None => Ok(()),
+    }
+}
+
+/// The same for an action that is known to outlast a rollback.
+///
+/// # Errors
+/// 55000.
+pub fn refuse_while_uncommitted(tag: &str, actions: &[Action], action: &Action) -> error::Result<()> {
+    if !settings::are_uncommitted() || break_glass::is_broken() {
+        return Ok(());
+    }
+    let detail =
+        "No rollback would take it back, but one would take back the rule or the approval that it is judged by.".to_owned();
+    recorder::record(Kind::DdlBlocked, facts(tag, actions, "uncommitted_rules", &detail, None));
+    let message = format!("{action} can't follow a change of rules or an approval in one transaction");
+    Err(refusal("55000", message, Some(detail), Some("COMMIT first.".to_owned())))
+}
+
+/// Outside revisions and permits, policy decides.
+fn by_policy(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
+    let enforcement = Enforcement::current()?;
+    if enforcement == Enforcement::Off {
+        return Ok(());
+    }
+    // First: a policy that can't be read must not stand in the way of whoever puts out a fire.
+    if break_glass::is_broken() {
+        return Ok(());
+    }
+    let policy = settings::policy()?;
+    let Some((action, verdict)) = policy.obstacle(actions) else {
+        let Some(closed) = policy.closed(actions) else { return Ok(()) };
+        return out_of_hours(tag, actions, &closed, enforcement);
+    };
+    let mut detail = match verdict {
+        Verdict::Deny => format!("Policy denies {} actions.", action.class.as_str()),
+        _ => format!(
+            "Policy requires an approval for {} actions, and nothing approved covers this statement.",
+            action.class.as_str()
+        ),
+    };
+    if when == When::Before && verdict == Verdict::RequireApproval {
+        match permits::claim(actions, &policy)? {
+            Claim::Granted => return Ok(()),
+            Claim::OutOfHours(closed) => return out_of_hours(tag, actions, &closed, enforcement),
+            Claim::Refused(why) => detail = format!("{detail} {why}"),
+            Claim::None => {}
+        }
+    }
+    let class = action.class.as_str();
+    let facts = facts(tag, actions, verdict.as_str(), &detail, None);
+    if enforcement == Enforcement::Record {
+        return if is_news(action, when) { ledger::record(Kind::DdlWouldBlock, facts) } else { Ok(()) };
+    }
+    recorder::record(Kind::DdlBlocked, facts);
+    let hint = match verdict {
+        Verdict::Deny => format!("An admin can change that: {}", allow_call(action, &policy)),
+        _ => REVISION_HINT.to_owned() + &request_hint(tag, when),
+    };
+    Err(refusal("42501", format!("{action} is {class} and not approved"), Some(detail), Some(hint)))
+}
+
+/// A client's statement, and how much had been rolled back.
+type Unspoiled = (Moment, u64);
+
+thread_local! {
+    static SAID: RefCell<(Option<Unspoiled>, Vec<String>)> = const { RefCell::new((None, Vec::new())) };
+}
+
+/// Whether an action that is only recorded has not been recorded for the client's statement at hand before it ran.
+fn is_news(action: &Action, when: When) -> bool {
+    let (now, what) = (Some((moment(), undone())), action.to_string());
+    SAID.with_borrow_mut(|(then, said)| {
+        if *then != now {
+            (*then, *said) = (now, Vec::new());
+        }
+        let known = said.contains(&what);
+        if when == When::Before && said.len() < LISTED {
+            said.push(what);
+        }
+        when == When::Before || !known
+    })
+}
+
+/// Records what passes and fires no event trigger, where policy does not simply allow it.
+pub fn record_passing(tag: &str, actions: &[Action]) -> error::Result<()> {
+    record_passing_as(tag, actions, actions.iter().any(Action::outlasts_rollback))
+}
+
+/// The same outside of the transaction, before the statement does anything.
+pub fn record_passing_at_once(tag: &str, actions: &[Action]) -> error::Result<()> {
+    record_passing_as(tag, actions, true)
+}
+
+fn record_passing_as(tag: &str, actions: &[Action], at_once: bool) -> error::Result<()> {
+    let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary && action.verb != "lock").cloned().collect();
+    if lasting.is_empty() {
+        return Ok(());
+    }
+    if permission::is_applying() {
+        // The revision's own entry goes with its transaction, if that is rolled back.
+        if at_once {
+            let revision = permission::covering(|coverage| match &coverage?.by {
+                By::Revision { revision, .. } => Some(revision.clone()),
+                By::Permit { .. } => None,
+            });
+            recorder::record(Kind::DdlExecuted, facts(tag, &lasting, "record", "", revision.as_deref()));
+        }
+        return Ok(());
+    }
+    let policy = settings::policy()?;
+    let is_ddl = |action: &Action| action.verb == "create" || action.class == Class::Additive;
+    let passes = |action: &Action| policy.rule(action).verdict == Verdict::Allow && !is_ddl(action);
+    if lasting.iter().all(passes) {
+        return Ok(());
+    }
+    let statement = statement_text(tag);
+    let facts = StatementFacts {
+        mode: Some("record").filter(|_| crate::guard::enforcement::mode() == "record"),
+        actions: &lasting,
+        statement: statement.as_deref(),
+        tag,
+        verdict: "record",
+        ..StatementFacts::default()
+    };
+    ledger::record_statement(facts, at_once)
+}
+
+/// Records that a statement begins which commits in parts: if it is cancelled, what it has done so far stays, and no event tells of it.
+pub fn record_beginning(tag: &str, actions: &[Action]) {
+    let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary).cloned().collect();
+    if lasting.is_empty() || permission::is_applying() {
+        return;
+    }
+    let reason = "It begins; it commits in parts, and what it has done so far stays if it is cancelled.";
+    recorder::record(Kind::DdlExecuted, facts(tag, &lasting, "record", reason, None));
+}
+
+/// The call that would let approvals decide where policy denies.
+pub fn allow_call(action: &Action, policy: &Policy) -> String {
+    let class = action.class;
+    let by_pattern = policy.class_rule(class).verdict != Verdict::Deny;
+    let objects = if by_pattern { format!(", {}", quote_literal(action.object.path.join("."))) } else { String::new() };
+    format!("SELECT runbook.set_policy('{}', 'require_approval', 1{objects});", class.as_str())
+}
+
+const REVISION_HINT: &str = "Put the statement into a revision (runbook revision -m MESSAGE, then runbook submit), have somebody \
+                             else run SELECT runbook.approve('REVISION'), then SELECT runbook.upgrade().";
+
+/// How to ask for a permit, where the client's statement is what was refused and not something that it reached.
+fn request_hint(tag: &str, when: When) -> String {
+    match statement_text(tag).filter(|text| when == When::Before && text.len() <= 200) {
+        Some(text) => format!(" For this once: SELECT runbook.request_permit({}, 'REASON');", quote_literal(text)),
+        None => String::new(),
+    }
+}
+
+/// What is covered by a revision or permit, dynamic SQL included, runs inside maintenance windows only.
+fn in_hours(tag: &str, actions: &[Action]) -> error::Result<()> {
+    match settings::policy()?.closed(actions) {
+        Some(closed) => out_of_hours(tag, actions, &closed, Enforcement::current()?),
+        None => Ok(()),
+    }
+}
+
+/// Refuses, or only records, what no maintenance window is open for.
+///
+/// # Errors
+/// 42501.
+pub fn out_of_hours(
+    tag: &str,
+    actions: &[Action],
+    closed: &runbook_core::window::Closed,
+    enforcement: Enforcement,
+) -> error::Result<()> {
+    if break_glass::is_broken() {
+        return Ok(());
+    }
+    let detail = format!("The next one is \"{}\", which opens {}.", closed.window, closed.next);
+    let facts = facts(tag, actions, "outside_window", &detail, None);
+    if enforcement == Enforcement::Record {
+        return ledger::record(Kind::DdlWouldBlock, facts);
+    }
+    recorder::record(Kind::DdlBlocked, facts);
+    let message = format!("{} actions run inside maintenance windows only, and none is open", closed.class.as_str());
+    Err(refusal("42501", message, Some(detail), Some(WINDOW_HINT.to_owned())))
+}
+
+/// What to do where no window is open.
+pub const WINDOW_HINT: &str = "Wait for it; the windows are in SELECT * FROM runbook.maintenance_windows;";
+
+/// A statement that is covered by a revision or permit goes beyond what that declares.
+fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By, record_only: bool) -> error::Result<()> {
+    let (revision, whose) = match by {
+        By::Revision { revision, direction } => (Some(revision.as_str()), format!("revision \"{revision}\" ({direction})")),
+        By::Permit { permit, .. } => (None, format!("permit \"{permit}\"")),
+    };
+    let class = action.class.as_str();
+    let (message, detail, hint) = match cover {
+        Cover::OtherRoles => (
+            format!("a role in \"{action}\" is not the one that {whose} declares"),
+            "The name stood for another role, or for none; an approval covers roles, not names.".to_owned(),
+            "Look at pg_roles, then have it approved again.".to_owned(),
+        ),
+        Cover::Another { declared } => (
+            format!("{} is not the object that {whose} declares", action.object),
+            format!(
+                "The name stood for {} and stands for {} now; an approval covers objects, not names.",
+                describe(declared),
+                action.identity.describe()
+            ),
+            match by {
+                By::Revision { revision, .. } => format!(
+                    "Find out who moved it (SELECT * FROM runbook.ledger), then approve again: SELECT runbook.approve('{revision}');"
+                ),
+                By::Permit { .. } => {
+                    "Find out who moved it (SELECT * FROM runbook.ledger), then ask for another permit.".to_owned()
+                }
+            },
+        ),
+        _ => (
+            format!("{action} is {class} and outside the manifest of {whose}"),
+            "It is not declared; an approval covers the statements that the approver could read, not what a cascade, a DO block \
+             or a function reaches."
+                .to_owned(),
+            "Write it as a statement of its own, and have that approved.".to_owned(),
+        ),
+    };
+    let facts = facts(tag, actions, "outside_manifest", &detail, revision);
+    if record_only {
+        return ledger::record(Kind::DdlWouldBlock, facts);
+    }
+    recorder::record(Kind::DdlBlocked, facts);
+    Err(refusal("42501", message, Some(detail), Some(hint)))
+}
+
+fn describe(declared: Identity) -> String {
+    if declared == Identity::Missing { "nothing".to_owned() } else { declared.describe() }
+}
+
+/// The facts of an entry about one statement.
+pub fn facts(tag: &str, actions: &[Action], verdict: &str, reason: &str, revision: Option<&str>) -> Value {
+    json!({
+        "tag": tag,
+        "objects": actions.iter().take(LISTED).map(listed).collect::<Vec<_>>(),
+        "objects_total": actions.len(),
+        "verdict": verdict,
+        "reason": reason,
+        "revision": revision,
+        "statement": statement_text(tag),
+    })
+}

@@ -1,0 +1,388 @@
+//! Layer 1: event triggers.
+//!
+//! `ddl_command_start` decides before any lock is taken, from the parse tree, and again under the lock that it takes then; `sql_drop` and `table_rewrite` check what
+//! really happens, cascades included; `ddl_command_end` asks again, under the lock, what a covered statement has touched, and
+//! records DDL outside revisions.
+
+use crate::catalog::relations::{self, Dropped};
+use crate::error::refusal;
+use crate::guard::classify::classify;
+use crate::guard::enforcement::{self, Enforcement};
+use crate::guard::integrity::protect;
+use crate::guard::integrity::wholeness::{self, MODE_OFF};
+use crate::guard::judge::{When, decide, record_beginning, record_passing, refuse_by_uncommitted_rules};
+use crate::guard::layers::begun;
+use crate::guard::layers::utility_hook::statement_class;
+use crate::guard::statement_text::statement_text;
+use crate::guard::{permits, unresolved};
+use crate::ledger;
+use crate::permission::{self, Before, Coverage};
+use crate::pg::execute::transaction;
+use crate::pg::hooks::events::{self, Event};
+use crate::pg::parse::commands::Reading;
+use crate::pg::parse::names::part_of;
+use crate::pg::parse::objects::{describe, has_temporary_schema};
+use crate::pg::session::extension_members::{expect_a_script, extension_of_the_script, is_in_a_script};
+use crate::pg::session::identity::is_own_sql;
+use crate::store::objects::{self, Touched};
+use crate::store::settings;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use runbook_core::action::{Action, Class, Object};
+use runbook_core::command::{Command, Name};
+use runbook_core::identity::{Address, Identity};
+use runbook_core::ledger::StatementFacts;
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.guard_command_start() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does not allow, before any lock and again under it.';"
+)]
+fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let event = event(fcinfo)?;
+    let decided = event.is_decided();
+    MEMBERS.take();
+    if event.tag.ends_with(" EXTENSION") {
+        expect_a_script();
+    }
+    if let Some(extension) = extension_of_the_script() {
+        return if event.tag.starts_with("DROP") { remember_members(&[extension]) } else { Ok(()) };
+    }
+    if is_own_sql() {
+        return Ok(());
+    }
+    if decided && permission::covering(|coverage| coverage.is_none()) && event.tag != "DROP EXTENSION" {
+        if event.is_judged_under_lock() && Enforcement::current()? != Enforcement::Off {
+            let reading = event.reading();
+            return if reading.unresolved {
+                Ok(())
+            } else {
+                begun::settle(&event, reading, None, |reading, actions| judge(&event, reading, actions, When::During))
+            };
+        }
+        return Ok(());
+    }
+    if event.comes_first() {
+        transaction::keep_without_id();
+    }
+    let reading = event.reading();
+    let Reading { command, unresolved } = &reading;
+    if *unresolved {
+        if !decided {
+            event.note_unresolved();
+        }
+        return Ok(());
+    }
+    let actions = classify(command);
+    let extensions = actions.iter().filter(|action| action.verb == "drop" && action.object.kind == "extension");
+    let extensions = extensions.filter_map(|action| match action.identity {
+        Identity::Is(extension) => Some(extension.object),
+        _ => None,
+    });
+    remember_members(&extensions.collect::<Vec<_>>())?;
+    if permission::covering(|coverage| coverage.is_some()) {
+        let named = match command {
+            Command::Create { replace: true, name, .. } => objects::named(&name.name)?,
+            Command::Definer { name, .. } => objects::named(&name.name)?,
+            Command::Rule { replace: true, name, .. } | Command::Trigger { replace: true, name, .. } => objects::named(name)?,
+            _ => HashSet::new(),
+        };
+        let columns = actions.iter().filter_map(|action| match action.identity {
+            Identity::NewColumn { table, after } if action.verb == "add" => Some((table, after)),
+            _ => None,
+        });
+        let before = Before { named, columns: columns.collect() };
+        permission::covering(|coverage| coverage.map(|coverage| coverage.before = before));
+    }
+    let enforcement = Enforcement::current()?;
+    if !decided {
+        let there: Vec<Action> = actions.iter().filter(|action| is_there(action)).cloned().collect();
+        if enforcement != Enforcement::Off {
+            let damaged = wholeness::damaged_triggers();
+            if !damaged.is_empty() {
+                wholeness::bypassed(&event.tag, &there, &format!("event triggers are damaged: {}", damaged.join(", ")));
+            }
+        } else if enforcement::mode() == "off" && settings::is_active()? {
+            wholeness::bypassed(&event.tag, &there, MODE_OFF);
+        }
+        refuse_by_uncommitted_rules(&event.tag, &there)?;
+        judge(&event, &reading, &actions, When::Before)?;
+        if enforcement != Enforcement::Off && there.iter().any(Action::outlasts_rollback) {
+            record_passing(&event.tag, &there)?;
+        }
+        if enforcement != Enforcement::Off && event.commits_midway() {
+            record_beginning(&event.tag, &there);
+        }
+    }
+    let is_unguarded = is_unguarded()?;
+    match event.is_judged_under_lock() && !is_unguarded {
+        true => begun::settle(&event, reading, (!decided).then_some(actions), |reading, actions| {
+            judge(&event, reading, actions, When::During)
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Judges a statement that is about to run. What doesn't exist can't be lost; PostgreSQL says so better, or IF EXISTS asks for silence.
+fn judge(event: &Event, reading: &Reading, actions: &[Action], when: When) -> Result<(), ErrorReport> {
+    let actions: Vec<Action> = actions.iter().filter(|action| is_there(action)).cloned().collect();
+    let enforcement = Enforcement::current()?;
+    if enforcement != Enforcement::Off {
+        protect::check(&event.tag, &reading.command, &actions, enforcement)?;
+    }
+    decide(&event.tag, &actions, when)
+}
+
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.guard_sql_drop() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_sql_drop() IS 'Checks what was really dropped, cascades included.';"
+)]
+fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let event = event(fcinfo)?;
+    if is_unguarded()? {
+        return Ok(());
+    }
+    let dropped = relations::dropped_objects();
+    // Indexes, defaults and row types that go along with their object are no decision of their own. What a CASCADE reached
+    // is, and so is whatever holds data: partitions, owned sequences, members of an extension.
+    let mut decided: Vec<Action> = Vec::new();
+    for object in &dropped {
+        let holds_data = HOLDS_DATA.contains(&object.action.object.kind.as_str());
+        let counts = holds_data || (object.original || object.normal) && !goes_with_its_extension(&object.action);
+        if counts && !is_what_its_statement_says(&event.tag, &object.action) && !goes_with_its_relation(object, &dropped)? {
+            decided.push(object.action.clone());
+        }
+    }
+    decide(&event.tag, &decided, When::During)?;
+    let lasting: Vec<Action> = dropped.into_iter().map(|object| object.action).filter(|action| !action.temporary).collect();
+    record(&event.tag, &lasting)
+}
+
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.guard_table_rewrite() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_table_rewrite() IS 'Checks tables that are about to be rewritten.';"
+)]
+fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let event = event(fcinfo)?;
+    if is_unguarded()? {
+        return Ok(());
+    }
+    let Some((oid, schema, name)) = relations::rewritten_table()? else { return Ok(()) };
+    let temporary = schema.starts_with("pg_temp");
+    let found = Address::relation(oid);
+    let name = Name { schema: Some(schema), temporary, identity: Identity::Is(found), ..Name::bare(name) };
+    // The catalog has the new types already.
+    let declared = begun::of(&event).map_or_else(|| classify(&event.command()), |begun| begun.actions);
+    let rewrite = Action::on("rewrite", Class::Blocking, "table", &name);
+    if permission::covering(|coverage| coverage.is_none()) {
+        // An heir, or a table of a type that is altered, loses what the statement's own table loses.
+        let of_data = declared.iter().filter(|action| action.object.kind == "column" || action.class == Class::Destructive);
+        let class = of_data.map(|action| action.class).max().unwrap_or(Class::Blocking).max(Class::Blocking);
+        let rewrite = Action { class, ..rewrite };
+        // What a name means has been decided on before the lock; it can't change any more.
+        let again = declared.into_iter().filter(is_there).filter(|_| enforcement::mode() != "record");
+        return decide(&event.tag, &again.chain([rewrite]).collect::<Vec<_>>(), When::During);
+    }
+    // The statement is declared; here it shows which tables it really rewrites.
+    let strays = permission::covering(|coverage| {
+        let coverage = coverage?;
+        let policy = coverage.policy.as_ref()?;
+        let stopped = declared.into_iter().find(|action| policy.stops(action))?;
+        (!temporary && !coverage.mentions(found, stopped.class)).then_some(stopped.class)
+    });
+    match strays {
+        Some(class) => decide(&event.tag, &[Action { class, ..rewrite }], When::During),
+        None => Ok(()),
+    }
+}
+
+#[pg_extern(
+    sql = "CREATE FUNCTION runbook.guard_command_end() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook.guard_command_end() IS 'Asks again, under the lock, what a covered statement has touched; records DDL outside revisions.';"
+)]
+fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let event = event(fcinfo)?;
+    if event.was_unresolved() && !is_own_sql() {
+        return unresolved::refuse(&event.tag);
+    }
+    begun::check(&event)?;
+    if permission::covering(|coverage| coverage.is_some()) && !is_in_a_script() {
+        check_under_lock(&event)?;
+        permits::check_code()?;
+    }
+    if is_unguarded()? {
+        return Ok(());
+    }
+    if has_temporary_schema() || relations::has_temporary_objects()? {
+        check_temporary(&event)?;
+    }
+    if permission::is_applying() {
+        return Ok(());
+    }
+    // What the objects say is what was touched; how grave it is, the statement says.
+    let of_statement = || classify(&event.command()).into_iter().map(|action| action.class).max();
+    let class = statement_class().map_or_else(of_statement, Some);
+    let mut touched = relations::created_objects(&event.tag)?;
+    touched.iter_mut().for_each(|action| action.class = class.unwrap_or(action.class));
+    record(&event.tag, &touched)
+}
+
+/// What depends on a temporary object goes with the session that it belongs to, without any event: so it must not come to that.
+fn check_temporary(event: &Event) -> Result<(), ErrorReport> {
+    let tied = relations::tied_to_temporary()?.into_iter().filter_map(|found| {
+        let (kind, path, _) = describe(found)?;
+        let object = Object { kind, qualified: path.len() > 1, path };
+        Some(Action {
+            object,
+            identity: Identity::Is(found),
+            ..Action::on("tie to a temporary object", Class::Destructive, "", &Name::default())
+        })
+    });
+    decide(&event.tag, &tied.collect::<Vec<_>>(), When::During)
+}
+
+/// What a covered statement has touched, asked again now that its locks are held: names can't move any more.
+fn check_under_lock(event: &Event) -> Result<(), ErrorReport> {
+    let touched = objects::touched()?;
+    let (moves, rest): (Vec<Action>, Vec<Action>) =
+        classify(&event.command()).into_iter().filter(|action| action.verb != "drop").partition(Action::is_move);
+    permission::covering(|coverage| coverage.map(|coverage| note_created(coverage, &touched, &rest)));
+    let stays: Vec<Action> = rest.into_iter().filter(is_there).collect();
+    if permission::covering(|coverage| coverage.is_some_and(|coverage| coverage.uncovered(&stays).is_some())) {
+        decide(&event.tag, &stays, When::During)?;
+    }
+    for action in moves {
+        for (_, found, path) in &touched {
+            // The old name is gone: the object itself says what was renamed, and where it is now.
+            // What has no identity of its own goes by its name.
+            let own = !["enum value", "domain constraint"].contains(&action.object.kind.as_str());
+            let moved = if own { Action { identity: Identity::Is(*found), ..action.clone() } } else { action.clone() };
+            if permission::covering(|coverage| coverage.is_some_and(|coverage| coverage.declares_move(&moved))) {
+                permission::covering(|coverage| coverage.map(|coverage| coverage.events.rename(*found, path.clone())));
+            } else {
+                decide(&event.tag, &[moved], When::During)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Objects and columns that were not there before the statement.
+fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]) {
+    for (_, found, path) in touched.iter().filter(|(tag, ..)| tag.starts_with("CREATE") || tag == "SELECT INTO") {
+        if !coverage.before.named.contains(&found.whole()) {
+            coverage.events.create(found.whole(), path.clone());
+        }
+    }
+    for action in actions.iter().filter(|action| action.verb == "add") {
+        if let (Identity::Is(table), Some(name)) = (action.owner, action.object.path.last())
+            && let Identity::Is(constraint) = part_of(table, "constraint", name)
+        {
+            coverage.events.create(constraint, action.object.path.clone());
+        }
+        if let Identity::Is(column) = action.identity
+            && coverage.before.columns.get(&column.object).is_some_and(|after| column.part > *after)
+        {
+            coverage.events.create(column, action.object.path.clone());
+        }
+    }
+}
+
+/// Whether taking a member out is all that the statement does: it has been decided on as a whole, before it ran.
+fn is_what_its_statement_says(tag: &str, action: &Action) -> bool {
+    let members: &[&str] = match tag {
+        "ALTER PUBLICATION" => &["publication relation", "publication namespace"],
+        "ALTER OPERATOR FAMILY" => &["operator of access method", "function of access method"],
+        _ => &[],
+    };
+    members.contains(&action.object.kind.as_str())
+}
+
+thread_local! {
+    /// The members of the extensions that the statement drops, or of the extension whose script it is part of.
+    static MEMBERS: RefCell<HashSet<Address>> = RefCell::default();
+}
+
+fn remember_members(extensions: &[u32]) -> Result<(), ErrorReport> {
+    MEMBERS.set(objects::members(extensions)?);
+    Ok(())
+}
+
+/// Whether it is a member of an extension that the statement drops, or that drops a member of its own in its script. The approval of
+/// the extension's statement covers it.
+fn goes_with_its_extension(action: &Action) -> bool {
+    // Schemas and views are in the manifest one by one: they may have been put into the extension since the approval.
+    !["schema", "view"].contains(&action.object.kind.as_str())
+        && matches!(action.identity, Identity::Is(found) if MEMBERS.with_borrow(|members| members.contains(&found)))
+}
+
+/// Whether a constraint, rule, trigger or row security policy goes because the statement drops its relation, or a column of
+/// that. PostgreSQL may say that it depends on it as something of its own, as the rule of a view does. The same constraint
+/// of heirs has been judged with that of their parent, and a domain's with the statement.
+fn goes_with_its_relation(object: &Dropped, all: &[Dropped]) -> Result<bool, ErrorReport> {
+    let action = &object.action;
+    let kind = action.object.kind.as_str();
+    let originals =
+        || all.iter().filter(|other| other.original && !std::ptr::eq(*other, object)).map(|other| &other.action.object);
+    if kind == "domain constraint" {
+        return Ok(object.original || originals().any(|other| other.kind == "type"));
+    }
+    let [schema, relation, name] = &action.object.path[..] else { return Ok(false) };
+    if !["constraint", "rule", "trigger", "policy"].contains(&kind) {
+        return Ok(false);
+    }
+    for other in originals() {
+        let path = &other.path[..];
+        let is_relation = ["table", "view", "materialized view", "foreign table"].contains(&other.kind.as_str());
+        match path {
+            [its_schema, its_relation] if is_relation && (its_schema, its_relation) == (schema, relation) => return Ok(true),
+            [its_schema, its_relation, _] if other.kind == "column" && (its_schema, its_relation) == (schema, relation) => {
+                return Ok(true);
+            }
+            [its_schema, its_relation, its_name]
+                if kind == "constraint"
+                    && other.kind == "constraint"
+                    && its_name == name
+                    && relations::inherits(schema, relation, its_schema, its_relation)? =>
+            {
+                return Ok(true);
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Kinds of objects that hold data of their own.
+const HOLDS_DATA: [&str; 4] = ["table", "sequence", "materialized view", "foreign table"];
+
+/// Whether there is anything to lose yet; a column to be added is not there and counts all the same.
+fn is_there(action: &Action) -> bool {
+    action.verb == "add" || !action.identity.is_absent()
+}
+
+fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {
+    events::read(fcinfo).ok_or_else(|| refusal("39P03", "this function can only be called by an event trigger", None, None))
+}
+
+/// Whether nothing is enforced or recorded here. A revision that is being applied carries its own answer.
+fn is_unguarded() -> Result<bool, ErrorReport> {
+    if is_own_sql() {
+        return Ok(true);
+    }
+    match permission::covering(|coverage| coverage.map(|coverage| coverage.policy.is_none())) {
+        Some(unguarded) => Ok(unguarded),
+        None => Ok(Enforcement::current()? == Enforcement::Off),
+    }
+}
+
+fn record(tag: &str, actions: &[Action]) -> Result<(), ErrorReport> {
+    if actions.is_empty() || permission::is_applying() {
+        return Ok(());
+    }
+    let statement = statement_text(tag);
+    let facts =
+        StatementFacts { actions, statement: statement.as_deref(), tag, verdict: "record", ..StatementFacts::default() };
+    ledger::record_statement(facts, false)
+}

@@ -1,0 +1,109 @@
+//! Layer 2, statements: what event triggers never see, and everything else before they do.
+
+use crate::error;
+use crate::guard::classify::classify;
+use crate::guard::enforcement::Enforcement;
+use crate::guard::integrity::{cluster, protect, wholeness};
+use crate::guard::judge::{When, decide, record_beginning, record_passing, refuse_by_uncommitted_rules};
+use crate::guard::layers::object_access;
+use crate::pg::execute::transaction::{self, Looking};
+use crate::pg::hooks::chain::{self, Passes, Utility};
+use crate::pg::parse::commands::Reading;
+use crate::pg::session::extension_members::{expect_a_script, is_in_a_script, is_installed};
+use crate::store::{objects, settings};
+use runbook_core::action::{Action, Class};
+
+/// Event triggers judge what it drops.
+const REPORTED: Passes = Passes::Judged { reported: true };
+
+/// Judges a utility statement.
+pub fn before(utility: &Utility) -> Passes {
+    match judge(utility) {
+        Ok(passes) => passes,
+        Err(report) => {
+            report.report(pgrx::PgLogLevel::ERROR);
+            REPORTED
+        }
+    }
+}
+
+/// A statement that could not be read has run.
+pub fn unresolved(tag: &str) {
+    if let Err(report) = crate::guard::unresolved::refuse(tag) {
+        report.report(pgrx::PgLogLevel::ERROR);
+    }
+}
+
+fn judge(utility: &Utility) -> error::Result<Passes> {
+    let here = is_installed();
+    if utility.tag.ends_with(" EXTENSION") {
+        expect_a_script();
+    }
+    // The statements of an extension's script have been judged with the statement that runs it.
+    if (!here || is_in_a_script()) && utility.has_events {
+        return Ok(REPORTED);
+    }
+    let _looking = Looking::enter();
+    let enforcement = if here { Enforcement::current()? } else { Enforcement::Off };
+    object_access::remember(enforcement);
+    let active = here && (enforcement != Enforcement::Off || settings::is_active()?);
+    if !active && utility.has_events {
+        return Ok(REPORTED);
+    }
+    if utility.comes_first() {
+        transaction::keep_without_id();
+    }
+    let Reading { command, unresolved } = utility.reading();
+    if unresolved {
+        return Ok(if enforcement == Enforcement::Off { REPORTED } else { Passes::Unresolved });
+    }
+    let mut actions = classify(&command);
+    actions.retain(|action| action.verb == "add" || !action.identity.is_absent());
+    if here {
+        refuse_by_uncommitted_rules(&utility.tag, &actions)?;
+    }
+    if enforcement == Enforcement::Off {
+        if active {
+            wholeness::bypassed(&utility.tag, &actions, wholeness::MODE_OFF);
+        }
+        let policy = if active { Some(settings::policy()?) } else { None };
+        cluster::judge(&utility.tag, &actions, policy.as_ref())?;
+        return Ok(REPORTED);
+    }
+    let damaged = wholeness::damaged_triggers();
+    if !damaged.is_empty() {
+        wholeness::bypassed(&utility.tag, &actions, &format!("event triggers are damaged: {}", damaged.join(", ")));
+    }
+    chain::set_grade(actions.iter().map(|action| action.class).max().and_then(grade).unwrap_or_default());
+    if actions.iter().any(cluster::is_shared) {
+        cluster::judge(&utility.tag, &actions, Some(&settings::policy()?))?;
+    }
+    if protect::skips(&utility.tag, &actions, enforcement)? {
+        return Ok(Passes::Skipped);
+    }
+    protect::check(&utility.tag, &command, &actions, enforcement)?;
+    if let Some(verb) = actions.iter().find(|action| action.empties()).map(|action| action.verb.clone()) {
+        object_access::announce_truncate(&verb);
+        let implied = objects::implied(&actions)?;
+        actions.extend(implied);
+    }
+    decide(&utility.tag, &actions, When::Before)?;
+    if utility.commits_midway() {
+        record_beginning(&utility.tag, &actions);
+    }
+    // A foreign table's program has run when the transaction that made the table is rolled back.
+    if !utility.has_events || actions.iter().any(Action::outlasts_rollback) {
+        record_passing(&utility.tag, &actions)?;
+    }
+    Ok(Passes::Judged { reported: !damaged.iter().any(|name| name == "a_runbook_sql_drop") })
+}
+
+/// A class as a number that is not 0, as the hook keeps it for the statement that is running.
+fn grade(class: Class) -> Option<u8> {
+    Class::ALL.iter().position(|known| *known == class).and_then(|at| u8::try_from(at + 1).ok())
+}
+
+/// The gravest class among the actions of the statement that is running, if the hook has judged it.
+pub fn statement_class() -> Option<Class> {
+    usize::from(chain::grade()).checked_sub(1).and_then(|at| Class::ALL.get(at).copied())
+}

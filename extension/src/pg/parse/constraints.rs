@@ -1,0 +1,66 @@
+//! Constraints in parse trees: what they do to the rows that are there, and to those that clients write from now on.
+
+use crate::pg::parse::nodes::{NodePtr, items, tag};
+use crate::pg::strings::text;
+use pgrx::pg_sys::{self, ConstrType, NodeTag};
+use runbook_core::command::Change;
+use std::ffi::c_char;
+
+/// What ADD CONSTRAINT does.
+pub fn added(definition: NodePtr) -> Change {
+    if tag(definition) != NodeTag::T_Constraint {
+        return Change::AddConstraint { name: String::new(), scans: true };
+    }
+    // SAFETY: the tag says so.
+    let constraint = unsafe { &*definition.cast::<pg_sys::Constraint>() };
+    // SAFETY: null or NUL-terminated.
+    let name = unsafe { text(constraint.conname) };
+    of_kind(constraint, name)
+}
+
+fn of_kind(constraint: &pg_sys::Constraint, name: String) -> Change {
+    let reaches_rows = |action: c_char| [b'c', b'n', b'd'].contains(&(action as u8));
+    let changes_rows = |action: c_char| [b'n', b'd'].contains(&(action as u8));
+    let cascades = reaches_rows(constraint.fk_del_action) || changes_rows(constraint.fk_upd_action);
+    match constraint.contype {
+        ConstrType::CONSTR_FOREIGN if cascades => Change::AddCascade { name, scans: !constraint.skip_validation },
+        ConstrType::CONSTR_CHECK => Change::AddRestriction { name },
+        _ if constraint.skip_validation => Change::AddRestriction { name },
+        // An index that is there already is what has been built for it.
+        _ => Change::AddConstraint { name, scans: constraint.indexname.is_null() },
+    }
+}
+
+/// The changes that adding a column makes: `own` is the column itself.
+pub fn of_column(column: &pg_sys::ColumnDef, table: &str, own: Change) -> Vec<Change> {
+    // SAFETY: NUL-terminated.
+    let column_name = unsafe { text(column.colname) };
+    let all: Vec<&pg_sys::Constraint> = items(column.constraints)
+        .into_iter()
+        .filter(|one| tag(*one) == NodeTag::T_Constraint)
+        // SAFETY: the tag says so.
+        .map(|one| unsafe { &*one.cast::<pg_sys::Constraint>() })
+        .collect();
+    let has = |kinds: &[ConstrType::Type]| all.iter().any(|one| kinds.contains(&one.contype));
+    let mut changes = vec![own];
+    for one in &all {
+        let suffix = match one.contype {
+            ConstrType::CONSTR_FOREIGN => "_fkey",
+            ConstrType::CONSTR_UNIQUE => "_key",
+            ConstrType::CONSTR_PRIMARY => "_pkey",
+            ConstrType::CONSTR_CHECK => "_check",
+            _ => continue,
+        };
+        // SAFETY: null or NUL-terminated.
+        let given = unsafe { text(one.conname) };
+        // As PostgreSQL will call it, if that name is free.
+        let of = if one.contype == ConstrType::CONSTR_PRIMARY { table.to_owned() } else { format!("{table}_{column_name}") };
+        changes.push(of_kind(one, if given.is_empty() { format!("{of}{suffix}") } else { given }));
+    }
+    // INSERTs of clients that don't know the column fail.
+    let filled = [ConstrType::CONSTR_DEFAULT, ConstrType::CONSTR_IDENTITY, ConstrType::CONSTR_GENERATED];
+    if has(&[ConstrType::CONSTR_NOTNULL, ConstrType::CONSTR_PRIMARY]) && !has(&filled) {
+        changes.push(Change::AddRestriction { name: format!("{table}_{column_name}_not_null") });
+    }
+    changes
+}

@@ -1,0 +1,13 @@
+//! Parse trees: read into commands, and what the names in them stand for.
+
+pub mod arguments;
+pub mod bind;
+pub mod catalogs;
+pub mod commands;
+pub mod constraints;
+pub mod kinds;
+pub mod lookup;
+pub mod names;
+pub mod nodes;
+pub mod objects;
+pub mod type_change;

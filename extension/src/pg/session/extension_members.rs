@@ -1,0 +1,230 @@
+//! What belongs to the extension: its tables, its members, and whether it is here at all. Looked up once, and again after a schema has
+//! changed: every statement asks.
+
+use crate::pg::session::latest::event_triggers_version as schemas_version;
+use pgrx::pg_sys;
+use runbook_core::identity::Address;
+use std::cell::Cell;
+use std::ffi::{CStr, c_int};
+
+/// Our tables.
+const TABLES: [&CStr; 21] = [
+    c"activation",
+    c"applied_head",
+    c"approval",
+    c"backfill",
+    c"branch_label",
+    c"built",
+    c"code_change",
+    c"entry",
+    c"job",
+    c"job_step",
+    c"made",
+    c"maintenance_window",
+    c"permit",
+    c"permit_decision",
+    c"policy_rule",
+    c"revision",
+    c"setting",
+    c"state",
+    c"statement_progress",
+    c"tile",
+    c"unsealed",
+];
+
+thread_local! {
+    static OWN_TABLES: Cell<Option<[u32; TABLES.len()]>> = const { Cell::new(None) };
+    static LISTENS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a table is ours. Names are looked up once per session, and again after a schema has changed.
+pub fn is_own_table(table: u32) -> bool {
+    if let Some(known) = OWN_TABLES.get() {
+        return known.contains(&table);
+    }
+    // SAFETY: look-ups in catalog caches with missing_ok; the callback forgets what was found when a schema changes.
+    let found = unsafe {
+        if !LISTENS.replace(true) {
+            pg_sys::CacheRegisterSyscacheCallback(
+                pg_sys::SysCacheIdentifier::NAMESPACEOID as c_int,
+                Some(forget_tables),
+                pg_sys::Datum::from(0),
+            );
+        }
+        let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
+        let extension = if schema == pg_sys::InvalidOid { schema } else { own_extension() };
+        TABLES.map(|name| {
+            if extension == pg_sys::InvalidOid {
+                return 0;
+            }
+            let table = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            if is_table_of(table, extension) { table.to_u32() } else { 0 }
+        })
+    };
+    OWN_TABLES.set(Some(found));
+    found.contains(&table)
+}
+
+unsafe extern "C-unwind" fn forget_tables(_argument: pg_sys::Datum, _cache: c_int, _hash: u32) {
+    OWN_TABLES.set(None);
+}
+
+thread_local! {
+    /// The extension, and whether it is whole enough to be asked; as of a version of the schemas.
+    static EXTENSION: Cell<Option<(u64, pg_sys::Oid, bool)>> = const { Cell::new(None) };
+}
+
+/// OID of the extension, and whether its tables are its own. Looked up again after a schema has changed: the extension can't come or
+/// go without its schema.
+fn extension() -> (pg_sys::Oid, bool) {
+    let version = schemas_version();
+    if let Some((_, extension, whole)) = EXTENSION.get().filter(|known| known.0 == version) {
+        return (extension, whole);
+    }
+    // SAFETY: look-ups in catalogs with missing_ok, inside a transaction.
+    let (extension, whole) = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
+        if schema == pg_sys::InvalidOid {
+            (schema, false)
+        } else {
+            // Anybody can make a schema and a view of these names, where the extension is not.
+            let extension = pg_sys::get_extension_oid(c"pg_runbook".as_ptr(), true);
+            let table = pg_sys::get_relname_relid(c"activation".as_ptr(), schema);
+            (extension, extension != pg_sys::InvalidOid && is_table_of(table, extension))
+        }
+    };
+    // SAFETY: reads a static of extension.c.
+    if !unsafe { pg_sys::creating_extension } {
+        EXTENSION.set(Some((version, extension, whole)));
+    }
+    (extension, whole)
+}
+
+/// Whether the extension is in this database, and not just being created or dropped.
+pub fn is_installed() -> bool {
+    // SAFETY: look-ups in catalog caches, inside a transaction; the statics are of extension.c.
+    unsafe {
+        if !pg_sys::IsTransactionState() {
+            return false;
+        }
+        let (extension, whole) = extension();
+        whole
+            && pg_sys::get_relname_relid(c"activation".as_ptr(), pg_sys::get_namespace_oid(c"runbook".as_ptr(), true))
+                != pg_sys::InvalidOid
+            && !(pg_sys::creating_extension && pg_sys::CurrentExtensionObject == extension)
+    }
+}
+
+thread_local! {
+    /// What stood on the stack of error contexts when CREATE or ALTER EXTENSION began.
+    static SCRIPT_CONTEXT: Cell<*mut pg_sys::ErrorContextCallback> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// CREATE or ALTER EXTENSION begins.
+pub fn expect_a_script() {
+    // SAFETY: reads statics of extension.c and elog.c.
+    unsafe {
+        if !pg_sys::creating_extension {
+            SCRIPT_CONTEXT.set(pg_sys::error_context_stack);
+        }
+    }
+}
+
+/// Whether the statement is part of an extension's script, of CREATE EXTENSION or ALTER EXTENSION … UPDATE. What an event trigger, a
+/// function or a DO block does meanwhile is not: each of these has put something of its own on the stack of error contexts.
+pub fn is_in_a_script() -> bool {
+    extension_of_the_script().is_some()
+}
+
+/// The extension of whose script the statement is part.
+pub fn extension_of_the_script() -> Option<u32> {
+    // SAFETY: reads statics of extension.c and elog.c.
+    unsafe {
+        let directly = pg_sys::creating_extension && pg_sys::error_context_stack == SCRIPT_CONTEXT.get();
+        directly.then(|| pg_sys::CurrentExtensionObject.to_u32())
+    }
+}
+
+/// Whether a relation is an ordinary table that belongs to the extension.
+unsafe fn is_table_of(relation: pg_sys::Oid, extension: pg_sys::Oid) -> bool {
+    // SAFETY: look-ups in a catalog cache and in pg_depend.
+    unsafe {
+        relation != pg_sys::InvalidOid
+            && pg_sys::get_rel_relkind(relation) as u8 == b'r'
+            && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, relation) == extension
+    }
+}
+
+/// OID of the extension; 0 if it is not in this database.
+fn own_extension() -> pg_sys::Oid {
+    extension().0
+}
+
+thread_local! {
+    /// The highest OID of a member of the extension, as of a version of the schemas.
+    static LAST_MEMBER: Cell<Option<(u64, u32)>> = const { Cell::new(None) };
+}
+
+fn last_member(extension: pg_sys::Oid) -> u32 {
+    let version = schemas_version();
+    if let Some((_, last)) = LAST_MEMBER.get().filter(|known| known.0 == version) {
+        return last;
+    }
+    let mut last = 0;
+    // SAFETY: a scan of pg_depend by the object referred to; the rows are read while the scan is open.
+    unsafe {
+        let mut keys: [pg_sys::ScanKeyData; 2] = std::mem::zeroed();
+        let equals = pg_sys::BTEqualStrategyNumber as u16;
+        for (key, (column, value)) in
+            keys.iter_mut().zip([(REFERRED_CLASS, pg_sys::ExtensionRelationId), (REFERRED_OBJECT, extension)])
+        {
+            pg_sys::ScanKeyInit(key, column, equals, pg_sys::RegProcedure::from(pg_sys::F_OIDEQ), value.into());
+        }
+        let depends = pg_sys::table_open(pg_sys::Oid::from(DEPENDS), pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::systable_beginscan(
+            depends,
+            pg_sys::Oid::from(DEPENDS_BY_REFERENCE),
+            true,
+            std::ptr::null_mut(),
+            2,
+            keys.as_mut_ptr(),
+        );
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let header = (*tuple).t_data;
+            // classid and objid are its first columns, never NULL.
+            let [_class, member] = *header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<[u32; 2]>();
+            last = last.max(member);
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(depends, pg_sys::AccessShareLock as i32);
+    }
+    LAST_MEMBER.set(Some((version, last)));
+    last
+}
+
+/// OIDs of pg_depend and of pg_depend_reference_index, and the index's columns in the table (catalog/pg_depend.h).
+const DEPENDS: u32 = 2608;
+const DEPENDS_BY_REFERENCE: u32 = 2674;
+const REFERRED_CLASS: i16 = 4;
+const REFERRED_OBJECT: i16 = 5;
+
+/// Whether the object is the extension itself or a member of it.
+pub fn is_own(object: Address) -> bool {
+    let extension = own_extension();
+    if extension == pg_sys::InvalidOid {
+        return false;
+    }
+    if object.class == pg_sys::ExtensionRelationId.to_u32() {
+        return object.object == extension.to_u32();
+    }
+    // Whatever is made after the extension has a higher OID than its members: tables that come and go are not looked up.
+    if object.object > last_member(extension) {
+        return false;
+    }
+    // SAFETY: a scan of pg_depend.
+    unsafe { pg_sys::getExtensionOfObject(pg_sys::Oid::from(object.class), pg_sys::Oid::from(object.object)) == extension }
+}

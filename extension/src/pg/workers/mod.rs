@@ -1,0 +1,6 @@
+//! Background processes, and the shared memory between them and the sessions.
+
+pub mod launcher;
+pub mod recorder;
+pub mod shared;
+pub mod worker;
