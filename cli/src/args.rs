@@ -2,10 +2,12 @@
 
 mod approval;
 mod audit;
+pub mod import;
 
 pub use approval::{Approve, BreakGlass, Decide, DecidePermit, Permit, Policy};
 pub use audit::{Archive, Audit, CheckProof, CheckpointArgs, Export, Keygen, Prove, Shape, Verify};
 
+use crate::args::import::Import;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -356,84 +358,6 @@ pub struct Log {
     pub verbose: bool,
 }
 
-/// `import`.
-#[derive(Debug, Subcommand)]
-pub enum Import {
-    /// Import an Alembic environment by running it on a scratch database and recording what it sends
-    Alembic(Alembic),
-}
-
-/// `import alembic`.
-#[derive(Debug, ClapArgs)]
-pub struct Alembic {
-    /// Alembic's configuration file
-    #[arg(long, default_value = "alembic.ini")]
-    pub ini: PathBuf,
-    /// Directory with env.py, if the configuration file doesn't name it
-    #[arg(long)]
-    pub script_location: Option<PathBuf>,
-    /// Server to make the scratch database on; the login must be allowed to create databases
-    #[arg(long, value_name = "URL")]
-    pub scratch: Option<String>,
-    /// Python that has the project's packages
-    #[arg(long, default_value = "python3")]
-    pub python: PathBuf,
-    /// Python callable (module:function, or module:object.method) that takes an engine and makes the tables that exist before the first revision
-    #[arg(long, value_name = "MODULE:FUNCTION")]
-    pub initial: Option<String>,
-    /// Directory for the revision files
-    #[arg(long, value_name = "DIRECTORY")]
-    pub out: Option<PathBuf>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn what_fingers_learnt_with_alembic_is_understood() {
-        let lines = [
-            "runbook upgrade head",
-            "runbook upgrade +2",
-            "runbook upgrade a:b --sql",
-            "runbook downgrade -1",
-            "runbook downgrade branch@-1",
-            "runbook downgrade base",
-            "runbook current -v",
-            "runbook current -c",
-            "runbook current --check-heads",
-            "runbook heads -v",
-            "runbook branches -v",
-            "runbook history -r a:b -v -i",
-            "runbook history -r-3:current",
-            "runbook history --indicate-current",
-            "runbook show head",
-            "runbook edit head",
-            "runbook stamp head --purge",
-            "runbook stamp a b",
-            "runbook merge heads -m joined",
-            "runbook merge a b --branch-label x --rev-id c",
-            "runbook revision -m words --head a --splice --branch-label x --rev-id c --depends-on d",
-            "runbook -c runbook.toml upgrade",
-            "runbook approve a -m words --for 2h --catalog",
-            "runbook policy set destructive require_approval --approvals 2 --objects billing --approver-role dba",
-            "runbook break-glass -m fire --upgrade +1",
-        ];
-        assert!(Args::try_parse_from(["runbook", "break-glass", "-m", "fire"]).is_err(), "it must be for something");
-        for line in lines {
-            if let Err(error) = Args::try_parse_from(line.split(' ')) {
-                panic!("{line}: {error}");
-            }
-        }
-    }
-}
-
 /// What is asked of the guard.
 #[derive(Debug, Subcommand)]
 pub enum Guard {
@@ -451,3 +375,6 @@ pub struct Report {
     #[arg(long, short = 'n', default_value_t = 20)]
     pub limit: i64,
 }
+
+#[cfg(test)]
+mod tests;

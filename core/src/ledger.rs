@@ -5,81 +5,18 @@
 //! Invariant: payloads hold strings, integers, booleans, arrays and objects, never floating-point numbers.
 
 use crate::action::Action;
+use crate::canonical::canonical;
 use crate::identity::Identity;
 use crate::merkle;
+pub use crate::vocabulary::ledger_kind::Kind;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// The canonical form (RFC 8785) of a JSON value.
-pub fn canonical(value: &Value) -> String {
-    // serde_json escapes strings as RFC 8785 wants it; for ASCII keys, sorting by bytes is sorting by UTF-16 units. Every DDL
-    // statement waits for this, and the general way was a sixth of what the guard costs.
-    let text = if is_plain(value) { serde_json::to_string(&Sorted(value)) } else { serde_json_canonicalizer::to_string(value) };
-    text.expect("a serde_json::Value has string keys and finite numbers")
-}
-
-/// A value whose objects are written with their keys sorted, whatever order the map keeps: that is a feature of serde_json, which any
-/// crate of a build can switch on.
-struct Sorted<'a>(&'a Value);
-
-impl Serialize for Sorted<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Array(values) => serializer.collect_seq(values.iter().map(Sorted)),
-            Value::Object(members) => {
-                let mut members: Vec<(&String, &Value)> = members.iter().collect();
-                members.sort_unstable_by_key(|(key, _)| *key);
-                serializer.collect_map(members.into_iter().map(|(key, value)| (key, Sorted(value))))
-            }
-            plain => plain.serialize(serializer),
-        }
-    }
-}
-
-/// Whether all keys are ASCII, and all numbers integers that a double holds exactly.
-fn is_plain(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
-        Value::Number(number) => number.as_i64().is_some_and(|number| number.unsigned_abs() < 1 << 53),
-        Value::Array(values) => values.iter().all(is_plain),
-        Value::Object(members) => members.iter().all(|(key, value)| key.is_ascii() && is_plain(value)),
-    }
-}
-
 /// SHA-256(0x00 ‖ payload): the hash of a leaf of the Merkle tree (RFC 6962, section 2.1).
 pub fn leaf_hash(payload: &str) -> [u8; 32] {
     merkle::leaf(payload.as_bytes())
-}
-
-/// What an entry is about, for look-ups: `kind:`, `role:`, `revision:`, `permit:`, and `object:` with the identity of each object and of
-/// whatever contains it, up to its schema's members. Sorted, each once; empty if the payload is no entry.
-pub fn terms(payload: &str) -> Vec<String> {
-    let Ok(about) = serde_json::from_str::<About>(payload) else { return Vec::new() };
-    let mut terms = Vec::with_capacity(8);
-    for (term, text) in [
-        ("kind", about.kind),
-        ("role", about.session_role),
-        ("role", about.current_role),
-        ("revision", about.revision),
-        ("permit", about.permit),
-    ] {
-        terms.extend(text.map(|text| self::term(term, &text)));
-    }
-    for identity in about.objects.into_iter().filter_map(|object| object.identity) {
-        terms.push(self::term("object", &identity));
-        let dots = dots(&identity);
-        terms.extend(dots.iter().skip(1).take(4).map(|dot| self::term("object", &identity[..*dot])));
-    }
-    terms.sort_unstable();
-    terms.dedup();
-    terms
-}
-
-/// A term to look up by. An index takes no long ones: what is longer than names are is cut off, and ends with its hash.
-pub fn term(kind: &str, text: &str) -> String {
-    format!("{kind}:{}", bounded(text, 400))
 }
 
 /// A text of at most so many bytes: a longer one is cut off, and ends with the SHA-256 of the whole. Whoever names a library of thirty
@@ -97,39 +34,6 @@ const LONGEST_IDENTITY: usize = 2_000;
 /// Bytes of a reason or a detail in a payload.
 const LONGEST_REASON: usize = 64 << 10;
 
-/// The members of a payload that entries are looked up by. Every sealed entry is read like this, by the index.
-#[derive(Deserialize)]
-struct About<'a> {
-    #[serde(borrow)]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    session_role: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    current_role: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    revision: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    permit: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    objects: Vec<AboutObject<'a>>,
-}
-
-#[derive(Deserialize)]
-struct AboutObject<'a> {
-    #[serde(borrow)]
-    identity: Option<Cow<'a, str>>,
-}
-
-/// Where the dots between the parts of a quoted identity are.
-fn dots(identity: &str) -> Vec<usize> {
-    let mut quoted = false;
-    let between = |(at, character): (usize, char)| {
-        quoted ^= character == '"';
-        (character == '.' && !quoted).then_some(at)
-    };
-    identity.char_indices().filter_map(between).collect()
-}
-
 /// A payload as a value; `None` for what is no JSON that PostgreSQL can hold as jsonb, which has no NUL in strings.
 pub fn readable(payload: &str) -> Option<Value> {
     let value = serde_json::from_str(payload).ok()?;
@@ -142,127 +46,6 @@ fn holds_nul(value: &Value) -> bool {
         Value::Array(values) => values.iter().any(holds_nul),
         Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
         _ => false,
-    }
-}
-
-/// What an entry is about. The text is part of the hashed payload: a variant is never renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is described by its text")]
-pub enum Kind {
-    RevisionSubmitted,
-    RevisionApproved,
-    RevisionRejected,
-    RevisionRevoked,
-    RevisionApplied,
-    RevisionReverted,
-    RevisionStamped,
-    ApplyStarted,
-    ApplyStatement,
-    ApplyFailed,
-    ApplyFinished,
-    ApplyWaited,
-    ApplyResumed,
-    ApplyPaused,
-    ApplyCancelled,
-    BlockerTerminated,
-    DdlExecuted,
-    DdlBlocked,
-    DdlWouldBlock,
-    PolicyChanged,
-    GuardActivated,
-    GuardDeactivated,
-    GuardBypassed,
-    CheckpointSigned,
-    EpochOpened,
-    LedgerArchived,
-    PermitRequested,
-    PermitApproved,
-    PermitRejected,
-    PermitUsed,
-    BreakGlassOpened,
-    BreakGlassClosed,
-    CallRefused,
-}
-
-impl Kind {
-    /// The kind as it stands in payloads and in `runbook.ledger`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RevisionSubmitted => "revision.submitted",
-            Self::RevisionApproved => "revision.approved",
-            Self::RevisionRejected => "revision.rejected",
-            Self::RevisionRevoked => "revision.revoked",
-            Self::RevisionApplied => "revision.applied",
-            Self::RevisionReverted => "revision.reverted",
-            Self::RevisionStamped => "revision.stamped",
-            Self::ApplyStarted => "apply.started",
-            Self::ApplyStatement => "apply.statement",
-            Self::ApplyFailed => "apply.failed",
-            Self::ApplyFinished => "apply.finished",
-            Self::ApplyWaited => "apply.waited",
-            Self::ApplyResumed => "apply.resumed",
-            Self::ApplyPaused => "apply.paused",
-            Self::ApplyCancelled => "apply.cancelled",
-            Self::BlockerTerminated => "blocker.terminated",
-            Self::DdlExecuted => "ddl.executed",
-            Self::DdlBlocked => "ddl.blocked",
-            Self::DdlWouldBlock => "ddl.would_block",
-            Self::PolicyChanged => "policy.changed",
-            Self::GuardActivated => "guard.activated",
-            Self::GuardDeactivated => "guard.deactivated",
-            Self::GuardBypassed => "guard.bypassed",
-            Self::CheckpointSigned => "checkpoint.signed",
-            Self::EpochOpened => "epoch.opened",
-            Self::LedgerArchived => "ledger.archived",
-            Self::PermitRequested => "permit.requested",
-            Self::PermitApproved => "permit.approved",
-            Self::PermitRejected => "permit.rejected",
-            Self::PermitUsed => "permit.used",
-            Self::BreakGlassOpened => "break_glass.opened",
-            Self::BreakGlassClosed => "break_glass.closed",
-            Self::CallRefused => "call.refused",
-        }
-    }
-
-    /// Reads what [`Kind::as_str`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        use Kind::*;
-        let all = [
-            RevisionSubmitted,
-            RevisionApproved,
-            RevisionRejected,
-            RevisionRevoked,
-            RevisionApplied,
-            RevisionReverted,
-            RevisionStamped,
-            ApplyStarted,
-            ApplyStatement,
-            ApplyFailed,
-            ApplyFinished,
-            ApplyWaited,
-            ApplyResumed,
-            ApplyPaused,
-            ApplyCancelled,
-            BlockerTerminated,
-            DdlExecuted,
-            DdlBlocked,
-            DdlWouldBlock,
-            PolicyChanged,
-            GuardActivated,
-            GuardDeactivated,
-            GuardBypassed,
-            CheckpointSigned,
-            EpochOpened,
-            LedgerArchived,
-            PermitRequested,
-            PermitApproved,
-            PermitRejected,
-            PermitUsed,
-            BreakGlassOpened,
-            BreakGlassClosed,
-            CallRefused,
-        ];
-        all.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -355,7 +138,7 @@ struct StatementPayload<'a> {
 }
 
 /// Writes a member that may be missing.
-fn text<M: SerializeMap>(map: &mut M, key: &'static str, value: Option<&str>) -> Result<(), M::Error> {
+pub fn text<M: SerializeMap>(map: &mut M, key: &'static str, value: Option<&str>) -> Result<(), M::Error> {
     value.map_or(Ok(()), |value| map.serialize_entry(key, value))
 }
 
@@ -540,119 +323,4 @@ impl Beside<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn canonical_sorts_keys_by_utf16_and_escapes_like_ecmascript() {
-        // RFC 8785, section 3.2.3: sorting is by UTF-16 code units, so U+1F600 comes before U+FB33.
-        let value =
-            json!({"\u{20ac}": "Euro Sign", "\r": "Carriage Return", "\u{fb33}": "Hebrew", "1": "One", "\u{1f600}": "Smiley"});
-        assert_eq!(
-            canonical(&value),
-            "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u{20ac}\":\"Euro Sign\",\"\u{1f600}\":\"Smiley\",\"\u{fb33}\":\"Hebrew\"}"
-        );
-    }
-
-    #[test]
-    fn a_payload_is_read_or_it_is_none() {
-        assert_eq!(readable(r#"{"a": "\\u0000"}"#).unwrap()["a"], "\\u0000");
-        for text in ["", "{", r#"{"a": "\u0000"}"#, r#"{"\u0000": 1}"#, r#"["x", {"y": ["\u0000"]}]"#, r#""\ud800""#, "1e400"] {
-            assert_eq!(readable(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_short_way_gives_what_the_general_way_gives() {
-        let every: String = (0..0x300).chain([0xd7ff, 0xe000, 0xffff, 0x1f600]).filter_map(char::from_u32).collect();
-        let value = json!({"b": every, "a": [1, -5, 0, 9_007_199_254_740_991_i64, true, null, {"z": {}, "Z": [], "": "\u{7f}"}], "\t": "\u{1}"});
-        assert!(is_plain(&value));
-        assert_eq!(canonical(&value), serde_json_canonicalizer::to_string(&value).unwrap());
-        assert!(!is_plain(&json!({"\u{e9}": 1})) && !is_plain(&json!(1.5)) && !is_plain(&json!(9_007_199_254_740_992_i64)));
-    }
-
-    #[test]
-    fn an_entry_about_a_statement_is_canonical_whichever_way_it_is_built() {
-        use crate::action::Class;
-        use crate::command::Name;
-        use crate::identity::Address;
-        let name = Name { schema: Some("pub\"lic".into()), identity: Identity::Is(Address::relation(7)), ..Name::bare("t\n") };
-        let actions = [
-            Action::on("create", Class::Additive, "table", &name),
-            Action::on("alter", Class::Blocking, "table", &Name::bare("u")),
-        ];
-        let circumstances = Circumstances {
-            entry_id: "id".into(),
-            recorded_at: "now".into(),
-            session_role: "a".into(),
-            application: "\u{1}é".into(),
-            xid: "7".into(),
-            ..Default::default()
-        };
-        for (glass, statement) in [(None, Some("CREATE TABLE \"x\"")), (Some("g"), None)] {
-            let facts = StatementFacts {
-                break_glass: glass,
-                mode: glass,
-                permit: glass,
-                replication_role: glass,
-                statement,
-                actions: &actions,
-                tag: "CREATE TABLE",
-                verdict: "record",
-            };
-            let built = Entry::of_statement(Kind::DdlExecuted, circumstances.clone(), &facts);
-            let objects: Vec<Value> = actions.iter().map(listed).collect();
-            let general = json!({"tag": "CREATE TABLE", "objects": objects, "objects_total": 2, "verdict": "record", "reason": "",
-                "statement": statement, "break_glass": glass, "mode": glass, "permit": glass, "session_replication_role": glass});
-            assert_eq!(built.payload, Entry::new(Kind::DdlExecuted, circumstances.clone(), general).payload);
-            assert_eq!(built.leaf_hash, leaf_hash(&built.payload));
-        }
-    }
-
-    #[test]
-    fn an_entry_is_found_by_its_objects_and_by_what_contains_them() {
-        let payload = json!({"kind": "ddl.executed", "session_role": "al.ice", "revision": "3f2a", "objects": [
-            {"identity": "public.\"a.b\".note"}, {"identity": "public.\"a.b\""}, {"identity": "app"}, {"no": 1}]});
-        assert_eq!(
-            terms(&payload.to_string()),
-            [
-                "kind:ddl.executed",
-                "object:app",
-                "object:public.\"a.b\"",
-                "object:public.\"a.b\".note",
-                "revision:3f2a",
-                "role:al.ice"
-            ]
-        );
-        assert!(terms("[]").is_empty() && terms("no json").is_empty() && terms("{\"objects\": 3}").is_empty());
-    }
-
-    #[test]
-    fn what_is_too_long_to_be_looked_up_is_cut_off_and_still_found() {
-        let long = "é".repeat(30_000);
-        let payload = json!({"kind": "ddl.executed", "objects": [{"identity": long}, {"identity": format!("a.{long}.b.c")}]});
-        let terms = terms(&payload.to_string());
-        assert!(terms.iter().all(|term| term.len() < 500) && terms.contains(&term("object", &long)), "{terms:?}");
-        assert_ne!(term("object", &long), term("object", &(long.clone() + "x")));
-        assert_eq!(bounded("short", 10), "short");
-        let entry = Entry::new(Kind::DdlBlocked, Circumstances::default(), json!({"reason": long.repeat(9)}));
-        assert!(entry.payload.len() < 70_000);
-    }
-
-    #[test]
-    fn leaf_hash_of_nothing_is_the_one_of_rfc_6962() {
-        assert_eq!(hex::encode(leaf_hash("")), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
-    }
-
-    #[test]
-    fn an_entry_hashes_exactly_its_payload() {
-        let circumstances = Circumstances { entry_id: "id".into(), session_role: "alice".into(), ..Default::default() };
-        let entry = Entry::new(Kind::RevisionApproved, circumstances, json!({"revision": "a", "reason": null}));
-        assert_eq!(
-            entry.payload,
-            r#"{"entry_id":"id","kind":"revision.approved","revision":"a","session_role":"alice","v":1}"#
-        );
-        assert_eq!(entry.leaf_hash, leaf_hash(&entry.payload));
-    }
-}
+mod tests;

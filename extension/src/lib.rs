@@ -70,7 +70,7 @@ pub extern "C-unwind" fn _PG_init() {
             pg::execute::job::merged(own, parent);
         },
     });
-    pg::hooks::chain::install(pg::hooks::chain::Watch {
+    pg::hooks::chain::install(pg::hooks::watch::Watch {
         utility: guard::layers::utility_hook::before,
         unresolved: guard::layers::utility_hook::unresolved,
         dropped: guard::layers::object_access::dropped,

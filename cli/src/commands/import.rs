@@ -2,7 +2,8 @@
 //!
 //! The Python helper does the running; here are the scratch database, the files and the report.
 
-use crate::args::{Alembic, Format};
+use crate::args::Format;
+use crate::args::import::Alembic;
 use crate::connect::{self, Parameters};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};

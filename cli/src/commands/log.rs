@@ -6,7 +6,7 @@ use crate::context::{Context, rows};
 use crate::error::{Error, Kind, Result};
 use crate::output::{self, Row};
 use postgres::Client;
-use runbook_core::ledger::term;
+use runbook_core::terms::term;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::time::Duration;

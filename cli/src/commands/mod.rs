@@ -29,7 +29,8 @@ mod status;
 mod submit;
 mod upgrade;
 
-use crate::args::{Command, Guard, Import};
+use crate::args::import::Import;
+use crate::args::{Command, Guard};
 use crate::context::Context;
 use crate::error::Result;
 

@@ -110,7 +110,7 @@ fn jobs_in_force(
     >,
     ErrorReport,
 > {
-    let row = |line: store::jobs::Line| {
+    let row = |line: store::job_lines::Line| {
         let percent = if line.state == "finished" { Some(100.0) } else { progress::percent(&line.seen) };
         let elapsed = line.seconds.filter(|seconds| *seconds > 0.0).map(Duration::from_secs_f64);
         let eta = percent.zip(elapsed).and_then(|(percent, elapsed)| progress::eta(percent, elapsed));
@@ -136,5 +136,5 @@ fn jobs_in_force(
             line.error.map(shown),
         )
     };
-    Ok(TableIterator::new(store::jobs::lines(only)?.into_iter().map(row)))
+    Ok(TableIterator::new(store::job_lines::lines(only)?.into_iter().map(row)))
 }

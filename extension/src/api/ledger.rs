@@ -179,7 +179,7 @@ fn archive_ledger(
 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION runbook.ledger_terms(text) IS 'What an entry is about: terms such as object:public.orders, role:alice, kind:ddl.blocked, revision:3f2a, permit:ID.';")]
 fn ledger_terms(payload: &str) -> Vec<String> {
-    runbook_core::ledger::terms(payload)
+    runbook_core::terms::terms(payload)
 }
 
 /// A payload as jsonb; NULL if it is not JSON. Queries of many entries run it in parallel, so that it must not catch an error.

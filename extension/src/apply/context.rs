@@ -5,6 +5,7 @@ use crate::apply::gate::object_history::Since;
 use crate::apply::gate::requirements::need;
 use crate::apply::stamp;
 use crate::approval::tally::Approvals;
+use crate::catalog::objects;
 use crate::code::Reached;
 use crate::error::{self, internal, refusal};
 use crate::guard::break_glass;
@@ -19,7 +20,7 @@ use crate::pg::session::pinned::{Pinned, search_path};
 use crate::settings::Settings;
 use crate::spi;
 use crate::store::approvals::Given;
-use crate::store::objects::{self, Lasting, Made};
+use crate::store::object_history::{self, Lasting, Made};
 use crate::store::revisions::{self, Stored};
 use crate::store::settings;
 use runbook_core::action::{Action, Class};
@@ -208,7 +209,7 @@ impl ApplyContext {
             .flat_map(|action| [action.identity, action.owner].into_iter().chain(action.roles.iter().copied()))
             .filter_map(whole)
             .collect();
-        let mut done = objects::made_by_revisions(&objects)?;
+        let mut done = object_history::made_by_revisions(&objects)?;
         let here = self.done.borrow();
         done.extend(objects.iter().filter_map(|one| here.get(&one.object)).flatten().cloned());
         let search_path = search_path();
@@ -241,7 +242,7 @@ impl ApplyContext {
 
     /// Stores what revisions have created and brought elsewhere.
     pub fn flush(&self) -> error::Result<()> {
-        objects::remember_made(&self.lately.take())
+        object_history::remember_made(&self.lately.take())
     }
 
     /// Forgets what an attempt did that was rolled back.
@@ -286,7 +287,7 @@ impl ApplyContext {
             _ => !by.is_empty(),
         };
         // What a subtransaction took back has not happened; a new table's columns have their names from here on.
-        let lasting = if plain { objects::as_told(events) } else { objects::lasting(events)? };
+        let lasting = if plain { object_history::as_told(events) } else { object_history::lasting(events)? };
         for Lasting { object, created, tied, path } in lasting {
             let one = Made {
                 revision: id.to_owned(),

@@ -6,7 +6,7 @@ use crate::ledger;
 use crate::pg::execute::lock;
 use crate::pg::failure::Failure;
 use crate::pg::hooks::lock_wait_monitor;
-use crate::store::jobs;
+use crate::store::{job_lines, jobs};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::patience;
@@ -54,7 +54,7 @@ pub fn take(patience: Duration) -> error::Result<()> {
 /// Refuses to wait on where somebody waits for this session: a function can't give its snapshot up, and a concurrent index build, the
 /// other migrator's most likely, can't end while it is there.
 fn give_way() -> error::Result<()> {
-    if !jobs::is_waited_for()? {
+    if !job_lines::is_waited_for()? {
         return Ok(());
     }
     let holder = relations::migrator()?
@@ -102,7 +102,7 @@ impl Retries {
             return Ok(None);
         }
         relations::look_anew()?;
-        let blockers = jobs::describe(&seen.blockers)?;
+        let blockers = job_lines::describe(&seen.blockers)?;
         let mut entries = terminated(&seen, place)?;
         entries.push(ledger::entry(
             Kind::ApplyWaited,

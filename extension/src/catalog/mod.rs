@@ -3,5 +3,6 @@
 pub mod cluster;
 pub mod logins;
 pub mod names;
+pub mod objects;
 pub mod relations;
 pub mod session;

@@ -1,11 +1,11 @@
 //! Actions of a statement, bound to the objects that its names mean now.
 
+use crate::catalog::objects;
 use crate::error;
 use crate::guard::protection;
 use crate::pg::parse::names::{part_of, relation_named};
 use crate::pg::session::pinned::search_path;
-use crate::store::objects;
-use runbook_core::action::{self, Action};
+use runbook_core::action::Action;
 use runbook_core::command::{Change, Command};
 use runbook_core::identity::Identity;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ pub fn classify(command: &Command) -> Vec<Action> {
         true => action.at_home(home.get_or_insert_with(search_path).first()),
         false => action,
     };
-    let mut actions: Vec<Action> = action::classify(command).into_iter().map(bind).map(at_home).collect();
+    let mut actions: Vec<Action> = runbook_core::classify::classify(command).into_iter().map(bind).map(at_home).collect();
     if let Command::Delete { name, .. } | Command::Change { name } = command
         && protection::limits_rows(name).unwrap_or(true)
     {

@@ -10,7 +10,6 @@ use crate::pg::hooks::events::client_query;
 use crate::store::settings;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::spi::quote_literal;
-use runbook_core::action;
 use runbook_core::changing::{Changing, Weakens};
 use runbook_core::command::Name;
 use runbook_core::ledger::Kind;
@@ -31,7 +30,7 @@ pub fn decide(function: &Changing, table: Option<&Name>, what: &str) -> Result<(
     }
     let policy = settings::policy()?;
     let name = Name { schema: Some("runbook".to_owned()), ..Name::bare(function.name) };
-    let actions = action::control_call(&name, table);
+    let actions = runbook_core::classify::control_call(&name, table);
     let Some((action, verdict)) = policy.obstacle(&actions) else {
         let Some(closed) = policy.closed(&actions) else { return Ok(()) };
         return out_of_hours("SELECT", &actions, &closed, enforcement);

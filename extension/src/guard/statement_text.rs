@@ -1,7 +1,7 @@
 //! The text of a statement, as far as it may stand in the ledger.
 
-use crate::pg::hooks::chain::client_statement;
 use crate::pg::hooks::events::client_query;
+use crate::pg::hooks::statement_at_hand::client_statement;
 use runbook_core::statement::{may_hold_a_secret, skip_blank};
 
 /// The text of a permit's statement as it may stand in the ledger; `None` where it can carry a password.

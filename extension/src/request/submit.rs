@@ -1,6 +1,6 @@
 //! Submitting: a revision is parsed by PostgreSQL, classified, checked against the graph, and stored.
 
-use crate::apply::engine::backfill;
+use crate::apply::engine::backfill_plan;
 use crate::catalog::logins::this_login;
 use crate::error::{from_core, refusal};
 use crate::guard::classify::classify_all;
@@ -43,7 +43,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
         refuse_parameters(&downgrade, &id, "downgrade")?;
     }
     if revision.backfill.is_some() {
-        backfill::check(&revision, &upgrade)?;
+        backfill_plan::check(&revision, &upgrade)?;
     }
     // By name: what an approval binds is looked up when it is given.
     let actions = |statements: &[&Statement]| -> Result<Vec<Action>, ErrorReport> {

@@ -3,9 +3,10 @@
 pub mod approvals;
 pub mod backfills;
 pub mod code;
+pub mod job_lines;
 pub mod jobs;
 pub mod ledger;
-pub mod objects;
+pub mod object_history;
 pub mod permits;
 pub mod pieces;
 pub mod protected;

@@ -283,7 +283,7 @@ pub fn save(stored: &Stored, ordinal: i64) -> Result<bool> {
             stored.phase.as_str().into(),
             stored.author.as_str().into(),
             stored.digest.as_str().into(),
-            runbook_core::ledger::canonical(&source).into(),
+            runbook_core::canonical::canonical(&source).into(),
             json(&stored.upgrade_actions).into(),
             json(&stored.downgrade_actions).into(),
             stored.submitter.name.as_str().into(),

@@ -59,7 +59,7 @@ fn list(folder: &Path, paths: &mut Vec<PathBuf>) {
         let path = entry.expect("the sources can be read").path();
         if path.is_dir() {
             list(&path, paths);
-        } else if path.extension().is_some_and(|end| end == "rs") {
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
             paths.push(path);
         }
     }

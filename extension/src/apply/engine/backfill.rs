@@ -1,31 +1,27 @@
 //! Backfills: a change of many rows in batches along a key, each a transaction of its own that also says where the next one begins.
 
 use crate::apply::context::ApplyContext;
+use crate::apply::engine::backfill_plan::{Plan, only, plan, statement_text, table_of};
 use crate::apply::engine::non_transactional::finish;
 use crate::apply::engine::statement::{FailureSite, micros, statement_entry, with_context};
 use crate::apply::engine::throttle::Throttle;
 use crate::apply::job::step::{Step, Stepped, moved, planned};
 use crate::apply::job::stop_request::{must_be_operator, stop_requested};
-use crate::error::{from_core, refusal};
+use crate::error::refusal;
 use crate::guard::classify::classify_all;
 use crate::pg::clock;
 use crate::pg::execute::job::{self, Commit, transaction};
+use crate::pg::execute::lock;
 use crate::pg::execute::statements::{self, Statement, View};
-use crate::pg::execute::{lock, subtransaction};
 use crate::pg::failure::Failure;
-use crate::pg::parse::names;
 use crate::pg::session::identity::set_local;
 use crate::pg::session::pinned::Pinned;
 use crate::settings::Settings;
-use crate::store::backfills::{self, Column, Progress, Table};
+use crate::store::backfills::{self, Progress};
 use crate::store::jobs::Job;
 use crate::store::revisions::Stored;
 use pgrx::pg_sys::panic::ErrorReport;
-use runbook_core::Revision;
-use runbook_core::action::quote;
 use runbook_core::backfill::{self, Backfill, Cut, Pace};
-use runbook_core::command::Command;
-use runbook_core::identity::Identity;
 use runbook_core::report::Report;
 use serde_json::json;
 use std::cell::RefCell;
@@ -36,16 +32,6 @@ const PASSES: i32 = 20;
 
 /// Bytes that a row takes at least: its header, and its place in the page.
 const SMALLEST_ROW: i64 = 28;
-
-/// What all batches share.
-struct Plan {
-    header: Backfill,
-    cut: Cut,
-    table: Table,
-    key: Key,
-    /// The author's statement, with parameters.
-    sql: String,
-}
 
 /// Does all batches that are left, and notes that the revision is applied.
 ///
@@ -119,72 +105,6 @@ fn begin(
     Ok((run, pinned, statement))
 }
 
-/// Looks a backfill over when it is submitted, in the session that revisions run in. A table that is not there yet is looked at later.
-///
-/// # Errors
-/// 22023 for header or statement, 42P16 for a table without a key.
-pub fn check(revision: &Revision, parsed: &[Statement]) -> Result<(), ErrorReport> {
-    let header = Backfill::parse(revision.backfill.as_deref().unwrap_or_default()).map_err(from_core)?;
-    let cut = backfill::cut(&revision.upgrade).map_err(from_core)?;
-    only(parsed.to_vec())?;
-    refuse_unless_condition(&header)?;
-    match table_of(&header) {
-        Ok(table) if cut == Cut::Range => key_of(&header, &table).map(|_| ()),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses a header whose condition is anything but one expression: it stands between others in the statements that look for keys.
-fn refuse_unless_condition(header: &Backfill) -> Result<(), ErrorReport> {
-    match &header.filter {
-        Some(filter) if !statements::is_expression(filter) => {
-            let hint = "Write one condition, as behind WHERE: total IS NULL";
-            Err(refusal("22023", format!("backfill: \"{filter}\" is not a condition"), None, Some(hint.to_owned())))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The one statement that a backfill has.
-///
-/// # Errors
-/// 22023 where there are none or several, or it changes no rows.
-pub fn only(mut statements: Vec<Statement>) -> Result<Statement, ErrorReport> {
-    let wrong = |problem: &str| {
-        let hint = "One UPDATE, INSERT, DELETE or MERGE with :from and :to, or with :limit.";
-        Err(refusal("22023", format!("the upgrade of a backfill {problem}"), None, Some(hint.to_owned())))
-    };
-    match (statements.len(), statements.pop()) {
-        (1, Some(one)) if matches!(one.command, Command::Change { .. } | Command::Delete { .. } | Command::Data { .. }) => {
-            Ok(one)
-        }
-        (1, Some(one)) => wrong(&format!("is {}, which changes no rows", one.tag)),
-        (count, _) => wrong(&format!("has {count} statements")),
-    }
-}
-
-/// Looks the table and its key up, under the pinned search path.
-fn plan(stored: &Stored, statement: &Statement) -> Result<Plan, ErrorReport> {
-    let header = Backfill::parse(stored.revision.backfill.as_deref().unwrap_or_default()).map_err(from_core)?;
-    let cut = backfill::cut(&stored.revision.upgrade).map_err(from_core)?;
-    refuse_unless_condition(&header)?;
-    let table = table_of(&header)?;
-    let key = if cut == Cut::Range { key_of(&header, &table)? } else { Key::default() };
-    let sql = backfill::with_parameters(&statement_text(&stored.revision.upgrade, statement), &key.types);
-    Ok(Plan { header, cut, table, key, sql })
-}
-
-/// The table that a header names, under the search path in force.
-fn table_of(header: &Backfill) -> Result<Table, ErrorReport> {
-    let Identity::Is(found) = names::relation_written(&header.table).identity else {
-        let hint = "Write the table as in SQL, with its schema where the search path does not find it.".to_owned();
-        return Err(refusal("42P01", format!("table \"{}\" of the backfill does not exist", header.table), None, Some(hint)));
-    };
-    backfills::table(found.object)?
-        .filter(|table| ["r", "p"].contains(&table.kind.as_str()))
-        .ok_or_else(|| refusal("42809", format!("\"{}\" is not a table", header.table), None, None))
-}
-
 /// What becomes of a backfill under whose table's name another one is found.
 fn another_table(header: &Backfill) -> ErrorReport {
     let detail =
@@ -193,74 +113,6 @@ fn another_table(header: &Backfill) -> ErrorReport {
     let message = format!("table \"{}\" is not the one in which the backfill began", header.table);
     refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned()))
 }
-
-/// The key along which batches are cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Key {
-    /// Names of its columns.
-    names: Vec<String>,
-    /// Their types, as SQL spells them.
-    types: Vec<String>,
-    /// What else their order depends on.
-    shape: String,
-}
-
-/// The key of a backfill.
-fn key_of(header: &Backfill, table: &Table) -> Result<Key, ErrorReport> {
-    let names = if header.key.is_empty() { table.primary_key.clone() } else { header.key.clone() };
-    let columns = key_columns(table, &names)?;
-    let shape = columns.iter().map(|column| column.shape.as_str()).collect::<Vec<_>>().join(" ");
-    Ok(Key { names, types: columns.into_iter().map(|column| column.spelled).collect(), shape })
-}
-
-/// The author's text of the statement, without what stands around it.
-fn statement_text(section: &str, statement: &Statement) -> String {
-    let parsed = backfill::for_parser(section);
-    // Names and parameters have the same length, so the places are the same.
-    parsed.find(&statement.sql).and_then(|at| section.get(at..at + statement.sql.len())).unwrap_or(section).to_owned()
-}
-
-fn key_columns(table: &Table, key: &[String]) -> Result<Vec<Column>, ErrorReport> {
-    let advice = |problem: String| {
-        let hint = "Name columns that are NOT NULL and lead an index, as in \"key id\"; or bound the statement by :limit: \
-                    … WHERE ctid = ANY (ARRAY(SELECT ctid FROM t WHERE … LIMIT :limit)).";
-        Err(refusal(
-            "42P16",
-            problem,
-            Some("Batches are cut along a key that every row has.".to_owned()),
-            Some(hint.to_owned()),
-        ))
-    };
-    if key.is_empty() {
-        return advice(format!("table {} has no primary key, and the backfill names no key", table.name));
-    }
-    let mut columns = vec![];
-    for (name, found) in key.iter().zip(backfills::columns(table.oid, key)?) {
-        match found {
-            None => return advice(format!("table {} has no column \"{name}\"", table.name)),
-            Some(column) if !column.is_filled => {
-                return advice(format!("column \"{name}\" of table {} may be NULL", table.name));
-            }
-            Some(column) if !names::is_compared_as_ordered(column.data_type) => {
-                let message = format!("column \"{name}\" of table {} is compared otherwise than it is ordered", table.name);
-                let detail = format!(
-                    "The operators of type {} are not in the search path, or others stand before them.",
-                    column.spelled
-                );
-                let hint = "Put their schema into it: SELECT runbook.configure('search_path', 'public, …');";
-                return Err(refusal("42P16", message, Some(detail), Some(hint.to_owned())));
-            }
-            Some(column) => columns.push(column),
-        }
-    }
-    if !backfills::has_index(table.oid, key)? {
-        return advice(format!("no index of table {} begins with ({})", table.name, key.join(", ")));
-    }
-    Ok(columns)
-}
-
-/// The values of a key's columns, as text.
-type Values = Vec<String>;
 
 enum Batch {
     Asked,
@@ -387,102 +239,4 @@ fn endless(step: &Step, detail: &str) -> Failure {
     let hint = "The statement must make its condition false for the rows that it changes; new rows must come with the value.";
     let message = format!("the backfill of revision \"{}\" does not come to an end", step.revision);
     refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned())).into()
-}
-
-impl Plan {
-    /// Whether the table is not inside what it was when this was planned, or when the last batch ran. An error about its key is that of the
-    /// next plan.
-    fn is_outdated(&self, table: &Table, files: &[u32], progress: &Progress) -> bool {
-        let same_key = key_of(&self.header, table).is_ok_and(|key| key == self.key);
-        // A partition that has come is like rows that have been inserted.
-        !same_key
-            || progress.shape.as_ref().is_some_and(|known| *known != self.key.shape)
-            || progress.files.iter().flatten().any(|known| !files.contains(known))
-    }
-
-    /// Whether the statement changes the very rows whose keys cut the batches.
-    fn updates(&self, statement: &Statement) -> bool {
-        matches!(&statement.command, Command::Change { name } if statement.tag == "UPDATE"
-            && matches!(name.identity, Identity::Is(found) if found.object == self.table.oid))
-    }
-
-    /// The first and the last key of the next batch.
-    fn bounds(&self, progress: &Progress) -> Result<Option<(Values, Values)>, Failure> {
-        // Qualified throughout: ORDER BY takes a bare name for an output column first, and those are texts here.
-        let columns = self.columns();
-        let text = |(at, column): (usize, &String)| format!("{column}::pg_catalog.text AS key_{at}");
-        let texts: Vec<String> = columns.iter().enumerate().map(text).collect();
-        let parameter = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", at + 1);
-        let key = self.row(&columns);
-        let bound = self.row(&self.key.types.iter().enumerate().map(parameter).collect::<Vec<_>>());
-        let filter = self.filter();
-        let table = format!("{} AS backfilled", self.table.name);
-        let (texts, order) = (texts.join(", "), columns.join(", "));
-        let descending: Vec<String> = columns.iter().map(|column| format!("{column} DESC")).collect();
-        let after = if progress.last_key.is_some() { format!("{key} > {bound}") } else { "true".to_owned() };
-        let first = statements::query(
-            &format!("SELECT {texts} FROM {table} WHERE {after} AND {filter} ORDER BY {order} LIMIT 1"),
-            progress.last_key.as_deref().unwrap_or_default(),
-        )?;
-        let Some(first) = first.into_iter().next() else { return Ok(None) };
-        let skip = progress.batch_rows.max(1) - 1;
-        let from = format!("FROM {table} WHERE {key} >= {bound} AND {filter}");
-        let mut last = statements::query(&format!("SELECT {texts} {from} ORDER BY {order} OFFSET {skip} LIMIT 1"), &first)?;
-        if last.is_empty() {
-            last = statements::query(&format!("SELECT {texts} {from} ORDER BY {} LIMIT 1", descending.join(", ")), &first)?;
-        }
-        let last = last.into_iter().next().unwrap_or_else(|| first.clone());
-        Ok(Some((first, last)))
-    }
-
-    /// The columns of the key.
-    fn columns(&self) -> Vec<String> {
-        self.key.names.iter().map(|column| format!("backfilled.{}", quote(column))).collect()
-    }
-
-    fn row(&self, values: &[String]) -> String {
-        if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) }
-    }
-
-    fn filter(&self) -> String {
-        // The line break ends a comment that the condition may end with.
-        self.header.filter.as_ref().map_or_else(|| "true".to_owned(), |filter| format!("({filter}\n)"))
-    }
-
-    /// Runs the first batch again, to be rolled back, and compares the rows of its range.
-    fn refuse_unless_repeatable(&self, view: &View, parameters: &[String], statement: &Statement) -> Result<(), Failure> {
-        let columns = self.columns();
-        let bounds = |first: usize| {
-            let one = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", first + at);
-            self.row(&self.key.types.iter().enumerate().map(one).collect::<Vec<_>>())
-        };
-        let rows = format!(
-            "SELECT pg_catalog.md5(pg_catalog.string_agg(sum, '' ORDER BY sum)) FROM (SELECT \
-             pg_catalog.md5(backfilled::pg_catalog.text) FROM {} AS backfilled WHERE {} BETWEEN {} AND {}) AS found (sum)",
-            self.table.name,
-            self.row(&columns),
-            bounds(1),
-            bounds(1 + self.key.types.len())
-        );
-        let before = statements::query_under(view, &rows, parameters)?;
-        let mut same = false;
-        // Rolled back whatever comes of it.
-        let again = subtransaction::within(|| {
-            let changed = statements::execute_under(view, &self.sql, parameters)?;
-            let inserts = statement.tag == "INSERT" && changed > 0;
-            same = !inserts && statements::query_under(view, &rows, parameters)? == before;
-            Err::<(), Failure>(refusal("RB001", "rolled back", None, None).into())
-        });
-        if same {
-            return Ok(());
-        }
-        let detail = match again {
-            Err(Failure::PgError(error)) => format!("ApplyContext again, its first batch fails: {}", error.message()),
-            _ => "ApplyContext again, its first batch changes rows that it has changed already.".to_owned(),
-        };
-        let hint = "Write it so that a second run changes nothing, such as SET total = price * quantity; or, where each row may be \
-                    changed once only, write \"repeatable no\" into the backfill's header: batches are never run twice.";
-        let message = "the backfill's statement is not repeatable";
-        Err(refusal("55000", message, Some(detail), Some(hint.to_owned())).into())
-    }
 }

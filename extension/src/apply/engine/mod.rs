@@ -1,6 +1,8 @@
 //! How the statements of a revision are run.
 
 pub mod backfill;
+pub mod backfill_plan;
+pub mod clean_up;
 pub mod deferred;
 pub mod leftovers;
 pub mod non_transactional;

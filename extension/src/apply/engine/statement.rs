@@ -1,7 +1,7 @@
 //! The executor: a revision runs statement by statement as the migration role, in a pinned session.
 
 use crate::apply::context::ApplyContext;
-use crate::catalog::session as stored;
+use crate::catalog::{objects, session as stored};
 use crate::error::refusal;
 use crate::guard::classify::{classify, classify_all, classify_each};
 use crate::guard::judge::{self, When};
@@ -14,7 +14,6 @@ use crate::pg::pg_error::PgError;
 use crate::pg::session::identity::set_local;
 use crate::pg::session::pinned::{Pinned, has_pending_triggers, search_path};
 use crate::pg::workers::shared::is_preloaded;
-use crate::store::objects;
 use crate::store::revisions::Stored;
 use crate::{ledger, permission};
 use pgrx::pg_sys::panic::ErrorReport;

@@ -1,6 +1,6 @@
 //! What revisions have done since an approval was given, as far as it may count for that approval.
 
-use crate::store::objects::Made;
+use crate::store::object_history::Made;
 use runbook_core::identity::{Address, History, Identity};
 use runbook_core::plan::Direction;
 

@@ -11,7 +11,7 @@ use crate::pg::failure::Failure;
 use crate::pg::session::identity::{self, database, session_oid, session_role};
 use crate::settings::Settings;
 use crate::store::jobs::{self, Job, New};
-use crate::store::{self, revisions};
+use crate::store::{self, job_lines, revisions};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
 use runbook_core::plan::Direction;
@@ -219,7 +219,7 @@ fn start_anew(job: &Job) -> error::Result<()> {
             hint: format!("Look into the server log; then SELECT runbook.resume({number});"),
             ..Report::default()
         }
-    } else if !jobs::is_login(job.login, login)? {
+    } else if !job_lines::is_login(job.login, login)? {
         Report {
             sqlstate: "28000".to_owned(),
             message: format!("job {number} can't go on: login \"{login}\" is gone or can't log in"),

@@ -2,7 +2,7 @@
 
 use crate::apply::context::ApplyContext;
 use crate::apply::engine::statement::FailureSite;
-use crate::apply::engine::{backfill, non_transactional};
+use crate::apply::engine::{backfill, clean_up, non_transactional};
 use crate::apply::job::queue::revive;
 use crate::apply::job::session::set_up;
 use crate::apply::job::step::{self, Step, Stepped, done, planned, remaining};
@@ -285,7 +285,7 @@ fn asked(job: &Job, step: &Step) -> Result<End, Report> {
     if ["pausing", "paused"].contains(&state.as_str()) {
         return Ok(End::Paused);
     }
-    non_transactional::clean_up(&step.revision, job.direction, non_transactional::CLEAN_UP);
+    clean_up::clean_up(&step.revision, job.direction, clean_up::CLEAN_UP);
     Ok(End::Cancelled)
 }
 

@@ -4,6 +4,7 @@
 //! Policy has no say here, and a broken glass neither: whoever could drop the ledger could drop the evidence of it.
 
 use crate::catalog::cluster::this_database;
+use crate::catalog::objects;
 use crate::error::{self, refusal};
 use crate::guard::enforcement::Enforcement;
 use crate::guard::integrity::wholeness;
@@ -13,7 +14,7 @@ use crate::ledger::{self, recorder};
 use crate::permission;
 use crate::pg::parse::objects::{is_view, relation_path};
 use crate::pg::session::extension_members;
-use crate::store::{objects, settings};
+use crate::store::settings;
 use runbook_core::action::{Action, Class};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};

@@ -5,12 +5,12 @@
 //! type. So the lock is taken here, the same that PostgreSQL takes next, and the statement is read once more. What was read then is
 //! remembered for the events that follow, when the catalog says already what the statement has made of it.
 
+use crate::catalog::objects::{self, Touched};
 use crate::error::{self, refusal};
 use crate::guard::classify::classify;
 use crate::pg::execute::lock;
 use crate::pg::hooks::events::{Event, Statement};
 use crate::pg::parse::commands::Reading;
-use crate::store::objects::{self, Touched};
 use runbook_core::action::Action;
 use runbook_core::identity::{Identity, RELATIONS};
 use std::cell::RefCell;

@@ -4,6 +4,7 @@
 //! really happens, cascades included; `ddl_command_end` asks again, under the lock, what a covered statement has touched, and
 //! records DDL outside revisions.
 
+use crate::catalog::objects::{self, Touched};
 use crate::catalog::relations::{self, Dropped};
 use crate::error::refusal;
 use crate::guard::classify::classify;
@@ -24,7 +25,6 @@ use crate::pg::parse::names::part_of;
 use crate::pg::parse::objects::{describe, has_temporary_schema};
 use crate::pg::session::extension_members::{expect_a_script, extension_of_the_script, is_in_a_script};
 use crate::pg::session::identity::is_own_sql;
-use crate::store::objects::{self, Touched};
 use crate::store::settings;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;

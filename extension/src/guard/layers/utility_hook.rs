@@ -1,5 +1,6 @@
 //! Layer 2, statements: what event triggers never see, and everything else before they do.
 
+use crate::catalog::objects;
 use crate::error;
 use crate::guard::classify::classify;
 use crate::guard::enforcement::Enforcement;
@@ -7,10 +8,11 @@ use crate::guard::integrity::{cluster, protect, wholeness};
 use crate::guard::judge::{When, decide, record_beginning, record_passing, refuse_by_uncommitted_rules};
 use crate::guard::layers::object_access;
 use crate::pg::execute::transaction::{self, Looking};
-use crate::pg::hooks::chain::{self, Passes, Utility};
+use crate::pg::hooks::statement_at_hand;
+use crate::pg::hooks::watch::{Passes, Utility};
 use crate::pg::parse::commands::Reading;
 use crate::pg::session::extension_members::{expect_a_script, is_in_a_script, is_installed};
-use crate::store::{objects, settings};
+use crate::store::settings;
 use runbook_core::action::{Action, Class};
 
 /// Event triggers judge what it drops.
@@ -74,7 +76,7 @@ fn judge(utility: &Utility) -> error::Result<Passes> {
     if !damaged.is_empty() {
         wholeness::bypassed(&utility.tag, &actions, &format!("event triggers are damaged: {}", damaged.join(", ")));
     }
-    chain::set_grade(actions.iter().map(|action| action.class).max().and_then(grade).unwrap_or_default());
+    statement_at_hand::set_grade(actions.iter().map(|action| action.class).max().and_then(grade).unwrap_or_default());
     if actions.iter().any(cluster::is_shared) {
         cluster::judge(&utility.tag, &actions, Some(&settings::policy()?))?;
     }
@@ -105,5 +107,5 @@ fn grade(class: Class) -> Option<u8> {
 
 /// The gravest class among the actions of the statement that is running, if the hook has judged it.
 pub fn statement_class() -> Option<Class> {
-    usize::from(chain::grade()).checked_sub(1).and_then(|at| Class::ALL.get(at).copied())
+    usize::from(statement_at_hand::grade()).checked_sub(1).and_then(|at| Class::ALL.get(at).copied())
 }

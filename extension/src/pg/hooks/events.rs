@@ -1,7 +1,7 @@
 //! Event trigger calls (src/include/commands/event_trigger.h).
 
 use crate::pg::execute::{lock, top_level_only};
-use crate::pg::hooks::chain::{self, Place};
+use crate::pg::hooks::statement_at_hand::{self, Place};
 use crate::pg::parse::commands::{self, Reading};
 use crate::pg::parse::nodes;
 use crate::pg::strings::text;
@@ -91,7 +91,7 @@ impl Event {
 
     /// Whether the preloaded library has judged this statement just now; asked once.
     pub fn is_decided(&self) -> bool {
-        chain::has_decided(self.tree)
+        statement_at_hand::has_decided(self.tree)
     }
 }
 

@@ -4,5 +4,8 @@ pub mod chain;
 pub mod entry;
 pub mod events;
 pub mod lock_wait_monitor;
+pub mod object_access;
 pub mod protect;
+pub mod statement_at_hand;
 pub mod triggers;
+pub mod watch;

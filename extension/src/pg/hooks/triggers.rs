@@ -4,8 +4,8 @@
 
 use crate::error::refusal;
 use crate::pg::execute::transaction::undone;
-use crate::pg::hooks::chain::local_transaction;
 use crate::pg::hooks::entry;
+use crate::pg::hooks::statement_at_hand::local_transaction;
 use crate::pg::parse::nodes;
 use crate::pg::session::identity::{Moment, moment};
 use crate::pg::session::latest::rules_version;

@@ -292,3 +292,13 @@ pub fn is_compared_as_ordered(data_type: u32) -> bool {
         greater != pg_sys::InvalidOid && pg_sys::OperatorIsVisible(greater)
     }
 }
+
+pub fn either(variable: *mut pg_sys::RangeVar, kind: ObjectType::Type, node: NodePtr) -> Name {
+    if variable.is_null() { object(kind, node) } else { relation(variable) }
+}
+
+pub fn kind_of(variable: *mut pg_sys::RangeVar, name: &Name, word: &'static str) -> &'static str {
+    if variable.is_null() { word } else { relation_kind(name, word) }
+}
+
+pub const OUR_SCHEMA: &str = "runbook";

@@ -64,3 +64,7 @@ pub fn name_of(mut parts: Vec<String>) -> Name {
     let schema = parts.pop();
     Name { temporary: schema.as_deref() == Some("pg_temp"), schema, ..Name::bare(name) }
 }
+
+pub fn cascades(behavior: pg_sys::DropBehavior::Type) -> bool {
+    behavior == pg_sys::DropBehavior::DROP_CASCADE
+}
