@@ -317,7 +317,9 @@ fn a_decision_that_is_taken_back_while_a_statement_waits_is_taken_back() {
             admin
                 .batch_execute("SET ROLE app_owner; CREATE TABLE gold (id int); RESET ROLE; SELECT runbook.activate()")
                 .unwrap();
-            submit(&mut server.connect(name, "alice"), &revision("r1", &[], "DROP TABLE gold", "")).unwrap();
+            // A line about a role must not lend the others its exception.
+            let text = if at == 0 { "ALTER ROLE CURRENT_USER SET work_mem = 4096; DROP TABLE gold" } else { "DROP TABLE gold" };
+            submit(&mut server.connect(name, "alice"), &revision("r1", &[], text, "")).unwrap();
             server.connect(name, "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
             let mut holder = server.connect(name, "postgres");
             holder.batch_execute("BEGIN; LOCK TABLE gold IN ACCESS SHARE MODE").unwrap();
@@ -343,4 +345,42 @@ fn a_decision_that_is_taken_back_while_a_statement_waits_is_taken_back() {
             assert!(admin.query_one(there, &[]).unwrap().get::<_, bool>(0), "{call}, by a job: {by_job}");
         }
     }
+}
+
+#[test]
+fn what_a_block_reaches_is_judged_by_the_rules_of_now_and_a_no_stands() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("app");
+    let tables = "SET ROLE app_owner; CREATE TABLE gold (id int); CREATE TABLE child (id int); INSERT INTO child VALUES (1); RESET ROLE";
+    admin.batch_execute(&format!("{tables}; SELECT runbook.activate(), runbook.configure('environment', 'local')")).unwrap();
+    let mut alice = server.connect("app", "alice");
+    let block = "DO $$ BEGIN PERFORM pg_advisory_xact_lock(7); EXECUTE 'DROP TABLE gold'; END $$";
+    submit(&mut alice, &revision("r1", &[], block, "")).unwrap();
+    let mut holder = server.connect("app", "postgres");
+    holder.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(7)").unwrap();
+    let mut app = server.connect("app", "app");
+    let applied = std::thread::spawn(move || app.batch_execute("SELECT runbook.upgrade('r1')"));
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    wait_until(20, "the block waits", || admin.query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0);
+    admin.batch_execute("SELECT runbook.set_policy('destructive', 'deny')").unwrap();
+    holder.batch_execute("COMMIT").unwrap();
+    assert_eq!(sqlstate(applied.join().unwrap()), "42501");
+    assert!(admin.query_one("SELECT to_regclass('gold') IS NOT NULL", &[]).unwrap().get::<_, bool>(0));
+
+    // Nothing in it needs a yes; somebody's no stands all the same, until it is taken back.
+    submit(&mut alice, &revision("r2", &["r1"], "DELETE FROM child WHERE true", "")).unwrap();
+    admin.batch_execute("SELECT runbook.set_policy('destructive', 'default'), runbook.stamp('r1')").unwrap();
+    server.connect("app", "eve").batch_execute("SELECT runbook.reject('r2', 'no')").unwrap();
+    server.connect("app", "bob").batch_execute("SELECT runbook.approve('r2')").unwrap();
+    let mut app = server.connect("app", "app");
+    assert_eq!(sqlstate(app.batch_execute("SELECT runbook.upgrade('r2')")), "42501");
+    server.connect("app", "eve").batch_execute("SELECT runbook.revoke('r2', 'yes')").unwrap();
+    app.batch_execute("SELECT runbook.upgrade('r2')").unwrap();
+
+    // What is approved is what the approver's transaction shows.
+    submit(&mut alice, &revision("r3", &["r2"], "TRUNCATE child", "")).unwrap();
+    let mut bob = server.connect("app", "bob");
+    bob.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT runbook.show('r3')").unwrap();
+    submit(&mut alice, &revision("r3", &["r2"], "DROP TABLE gold", "")).unwrap();
+    assert_eq!(sqlstate(bob.batch_execute("SELECT runbook.approve('r3')")), "40001");
 }

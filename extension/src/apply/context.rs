@@ -19,7 +19,7 @@ use crate::pg::failure::Failure;
 use crate::pg::session::pinned::{Pinned, search_path};
 use crate::settings::Settings;
 use crate::spi;
-use crate::store::approvals::Given;
+use crate::store::approvals::{self, Given};
 use crate::store::object_history::{self, Lasting, Made};
 use crate::store::revisions::{self, Stored};
 use crate::store::settings;
@@ -29,7 +29,7 @@ use runbook_core::identity::{Address, Events, Identity};
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
-use runbook_core::policy::Policy;
+use runbook_core::policy::{Policy, Verdict};
 use serde_json::json;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -143,13 +143,18 @@ impl ApplyContext {
 
     /// Refuses what has run, where a decision or a rule that allowed it was taken back meanwhile: while a statement waited, say.
     pub fn refuse_if_taken_back(&self, id: &str, actions: &[Action], approved_by: &[String]) -> Result<(), Failure> {
-        // It may itself have taken the approver's role away.
-        let is_about_roles = actions.iter().any(|action| action.object.kind == "role");
-        if is_about_roles || self.policy.is_none() || self.enforcement == Enforcement::Record || break_glass::is_broken() {
+        if self.policy.is_none() || self.enforcement == Enforcement::Record || break_glass::is_broken() {
             return Ok(());
         }
         let policy = settings::policy()?;
-        if approved_by.is_empty() && policy.obstacle(actions).is_none() && policy.closed(actions).is_none() {
+        let is_rejected = revisions::status(id)?.is_some_and(|status| status == "rejected");
+        let obstacle = policy.obstacle(actions).map(|(_, verdict)| verdict);
+        if !is_rejected && approved_by.is_empty() && obstacle.is_none() && policy.closed(actions).is_none() {
+            return Ok(());
+        }
+        // It may itself have taken the approver's role away.
+        let is_about_roles = actions.iter().any(|action| action.object.kind == "role");
+        if is_about_roles && !is_rejected && obstacle != Some(Verdict::Deny) && !is_revoked(id, approved_by)? {
             return Ok(());
         }
         let now = revisions::load(&[id.to_owned()])?;
@@ -311,4 +316,13 @@ impl ApplyContext {
         let manifest = Manifest::new(actions, search_path());
         permission::enter(Coverage::new(by, manifest, self.policy.clone(), self.enforcement == Enforcement::Record))
     }
+}
+
+/// Whether one of those whose yes counted has taken it back.
+fn is_revoked(id: &str, approved_by: &[String]) -> error::Result<bool> {
+    let given = approvals::given_for(&[id.to_owned()])?;
+    let stands = |name: &String| {
+        given.iter().any(|one| one.approved && one.login.name == *name && one.void.as_deref() != Some(approvals::REVOKED))
+    };
+    Ok(!approved_by.iter().all(stands))
 }

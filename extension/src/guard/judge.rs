@@ -34,13 +34,32 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
         return Ok(());
     }
     enum Found {
-        Covered { has_windows: bool },
-        Uncovered { by: By, record_only: bool, action: Box<Action>, cover: Cover },
+        Covered {
+            has_windows: bool,
+        },
+        Uncovered {
+            by: By,
+            record_only: bool,
+            action: Box<Action>,
+            cover: Cover,
+        },
+        /// A permit covers it, and policy denies it by now.
+        Denied(Action),
         Nothing,
     }
+    // Not by the rules with which the revision or permit began, which may have been long ago.
+    let has_policy = permission::covering(|coverage| coverage.is_some_and(|coverage| coverage.policy.is_some()));
+    let policy = if has_policy && !break_glass::is_broken() { Some(settings::policy()?) } else { None };
     let found = permission::covering(|coverage| {
         let Some(coverage) = coverage else { return Found::Nothing };
+        if policy.is_some() {
+            coverage.policy = policy;
+        }
         coverage.observed.extend_from_slice(actions);
+        let denied = coverage.policy.as_ref().and_then(|policy| policy.obstacle(actions));
+        if let (By::Permit { .. }, false, Some((action, Verdict::Deny))) = (&coverage.by, coverage.record_only, denied) {
+            return Found::Denied(action.clone());
+        }
         match coverage.uncovered(actions) {
             None => Found::Covered { has_windows: coverage.policy.as_ref().is_some_and(Policy::has_windows) },
             Some((action, cover)) => {
@@ -53,6 +72,11 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
         Found::Covered { has_windows: true } => in_hours(tag, actions),
         Found::Uncovered { .. } if break_glass::is_broken() => Ok(()),
         Found::Uncovered { by, record_only, action, cover } => beyond(tag, actions, &action, cover, &by, record_only),
+        Found::Denied(action) => {
+            let detail = format!("Policy denies {} actions by now, whatever the permit says.", action.class.as_str());
+            recorder::record(Kind::DdlBlocked, facts(tag, actions, Verdict::Deny.as_str(), &detail, None));
+            Err(refusal("42501", format!("{action} is {}, which policy denies", action.class.as_str()), Some(detail), None))
+        }
         Found::Nothing => by_policy(tag, actions, when),
     }
 }

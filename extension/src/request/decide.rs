@@ -15,7 +15,7 @@ use crate::pg::session::pinned::{Pinned, search_path};
 use crate::request::submit;
 use crate::settings::Settings;
 use crate::spi::clock;
-use crate::store::approvals::{self, Decision};
+use crate::store::approvals::{self, Decision, Given};
 use crate::store::revisions::{self, Stored};
 use crate::{code, ledger};
 use pgrx::datum::Interval;
@@ -46,6 +46,7 @@ pub fn approve(
     refuse_other_content(&stored, digest)?;
     refuse_without_way(&stored)?;
     refuse_other_catalog(fingerprint)?;
+    refuse_old_sight(id)?;
     let login = this_login()?;
     refuse_author(&stored, &login)?;
     let settings = Settings::load()?;
@@ -75,7 +76,8 @@ pub fn approve(
             Some("Give a positive valid_for.".into()),
         ));
     }
-    revisions::set_status(id, "approved")?;
+    // Somebody else's no stands.
+    revisions::set_status(id, status_by(&given))?;
     let facts = json!({
         "revision": id, "digest": stored.digest, "reason": comment, "expires": expires, "fingerprint": fingerprint,
         "code": runbook_core::code::digest(&code),
@@ -83,6 +85,27 @@ pub fn approve(
     });
     ledger::record(Kind::RevisionApproved, facts)?;
     Ok(stored.digest)
+}
+
+/// Refuses to approve what the caller's transaction may not show: it sees what was there when it began.
+fn refuse_old_sight(id: &str) -> Result<(), ErrorReport> {
+    if !revisions::has_moved_on()? {
+        return Ok(());
+    }
+    let message = "could not serialize access: revisions were submitted or applied since this transaction began";
+    let detail =
+        "Its isolation level has it see what was there when it began; what is approved is what is there now.".to_owned();
+    Err(refusal("40001", message, Some(detail), Some(format!("ROLLBACK, and read it again: SELECT runbook.show('{id}');"))))
+}
+
+/// The status of a revision that waits, by the decisions that stand.
+fn status_by(given: &[Given]) -> &'static str {
+    let stands = |approved: bool| given.iter().any(|one| one.approved == approved && one.void.is_none());
+    match (stands(false), stands(true)) {
+        (true, _) => "rejected",
+        (false, true) => "approved",
+        (false, false) => "pending",
+    }
 }
 
 /// Rejects; returns the digest. A no stands until it is taken back or the content changes.
@@ -121,19 +144,12 @@ pub fn revoke(name: &str, comment: Option<&str>) -> Result<bool, ErrorReport> {
     limited("comment", comment.unwrap_or_default())?;
     let stored = find("revoke", name)?;
     let id = stored.revision.revision.as_str();
-    if approvals::void(id, Some(session_oid()), "it was revoked")? == 0 {
+    if approvals::void(id, Some(session_oid()), approvals::REVOKED)? == 0 {
         return Ok(false);
     }
     let left = approvals::given_for(&[id.to_owned()])?;
-    let stands = |approved: bool| left.iter().any(|one| one.approved == approved && one.void.is_none());
-    let status = if stands(false) {
-        "rejected"
-    } else if stands(true) {
-        "approved"
-    } else {
-        "pending"
-    };
-    revisions::set_status(id, status)?;
+    crate::store::settings::change()?;
+    revisions::set_status(id, status_by(&left))?;
     ledger::record(Kind::RevisionRevoked, json!({"revision": id, "digest": stored.digest, "reason": comment}))?;
     Ok(true)
 }

@@ -36,6 +36,9 @@ pub struct Given {
     downgrade_code: String,
 }
 
+/// Why a decision does not count that its login has taken back.
+pub const REVOKED: &str = "it was revoked";
+
 impl Given {
     /// What was approved of one direction.
     pub fn manifest(&self, direction: Direction) -> Result<Manifest> {

@@ -310,6 +310,15 @@ pub fn mark(id: &str, direction: Direction, digest: Option<&str>) -> Result<bool
     Ok(!write(sql, &[id.into(), digest.map(str::to_owned).into()], |row| row.get::<i32>(1))?.is_empty())
 }
 
+/// The status of a revision.
+pub fn status(id: &str) -> Result<Option<String>> {
+    let rows =
+        read("SELECT r.status FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) $1", &[id.into()], |row| {
+            row.get::<String>(1)
+        })?;
+    Ok(rows.into_iter().next())
+}
+
 /// Ids of the revisions that build upon this one, directly or not, as parents or dependencies.
 pub fn descendants(id: &str) -> Result<Vec<String>> {
     read(
