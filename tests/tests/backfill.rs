@@ -272,6 +272,10 @@ fn another_table_under_the_name_stops_the_job() {
     assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = 1"), 10_000);
 }
 
+/// Turns the labels of an enum round.
+const RELABEL: &str =
+    "ALTER TYPE e RENAME VALUE 'a' TO 'z'; ALTER TYPE e RENAME VALUE 'd' TO 'a'; ALTER TYPE e RENAME VALUE 'z' TO 'd'";
+
 /// Runs a backfill, does something to its table while a batch waits for the lock, and lets it go on.
 fn meddled(server: &Server, name: &str, header: &str, sql: &str, meddle: &str) -> (Client, Result<(), postgres::Error>) {
     meddled_in(server, name, TABLE, header, sql, meddle)
@@ -321,16 +325,16 @@ fn rows_of_a_table_that_is_rewritten_emptied_or_exchanged_meanwhile_are_not_left
         assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w = v"), 10_000, "{header}: {meddle}");
     }
     // What the order of keys depends on may change without a new file.
-    let keyed = "CREATE TYPE e AS ENUM ('a', 'b', 'c', 'd'); CREATE TABLE t (k text PRIMARY KEY, en e NOT NULL, a int NOT NULL, b int NOT NULL, v int, w int); \
-        CREATE UNIQUE INDEX ON t (en, a); CREATE UNIQUE INDEX ON t (a); CREATE UNIQUE INDEX ON t (b); \
-        INSERT INTO t SELECT CASE WHEN i % 2 = 0 THEN 'x' ELSE 'X' END || i, (enum_range(NULL::e))[1 + i % 4], i, 10001 - i, i FROM generate_series(1, 10000) i";
+    let keyed = "CREATE TYPE e AS ENUM ('a', 'b', 'c', 'd'); CREATE TYPE co AS (x e, y int); \
+        CREATE TABLE t (k text PRIMARY KEY, en e NOT NULL, es e[] NOT NULL, co co NOT NULL, a int NOT NULL, b int NOT NULL, v int, w int); \
+        CREATE UNIQUE INDEX ON t (en, a); CREATE INDEX ON t (es); CREATE INDEX ON t (co); CREATE UNIQUE INDEX ON t (a); CREATE UNIQUE INDEX ON t (b); \
+        INSERT INTO t SELECT CASE WHEN i % 2 = 0 THEN 'x' ELSE 'X' END || i, (enum_range(NULL::e))[1 + i % 4], ARRAY[(enum_range(NULL::e))[1 + i % 4], (enum_range(NULL::e))[1 + i / 4 % 4]], \
+            ROW((enum_range(NULL::e))[1 + i % 4], i)::co, i, 10001 - i, i FROM generate_series(1, 10000) i";
     for (at, (key, bounds, meddle)) in [
         ("k", "k", "ALTER TABLE t ALTER k TYPE text COLLATE \"C\""),
-        (
-            "en, a",
-            "(en, a)",
-            "ALTER TYPE e RENAME VALUE 'a' TO 'z'; ALTER TYPE e RENAME VALUE 'd' TO 'a'; ALTER TYPE e RENAME VALUE 'z' TO 'd'",
-        ),
+        ("en, a", "(en, a)", RELABEL),
+        ("es", "es", RELABEL),
+        ("co", "co", RELABEL),
         ("a", "a", "ALTER TABLE t RENAME a TO z; ALTER TABLE t RENAME b TO a; ALTER TABLE t RENAME z TO b"),
     ]
     .into_iter()

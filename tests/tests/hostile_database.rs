@@ -351,7 +351,8 @@ fn a_decision_that_is_taken_back_while_a_statement_waits_is_taken_back() {
 fn what_a_block_reaches_is_judged_by_the_rules_of_now_and_a_no_stands() {
     let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
     let mut admin = server.database("app");
-    let tables = "SET ROLE app_owner; CREATE TABLE gold (id int); CREATE TABLE child (id int); INSERT INTO child VALUES (1); RESET ROLE";
+    let tables =
+        "SET ROLE app_owner; CREATE TABLE gold (id int); CREATE TABLE child (id int); INSERT INTO child VALUES (1); RESET ROLE";
     admin.batch_execute(&format!("{tables}; SELECT runbook.activate(), runbook.configure('environment', 'local')")).unwrap();
     let mut alice = server.connect("app", "alice");
     let block = "DO $$ BEGIN PERFORM pg_advisory_xact_lock(7); EXECUTE 'DROP TABLE gold'; END $$";

@@ -67,18 +67,19 @@ fn no_room_imports_one_above_it() {
     }
 }
 
-/// What is printed by `cargo test --test house -- --nocapture counts`.
+/// What is left to be made smaller, by crate: functions of more than 60 lines, public things without a word, unsafe blocks without a reason
+/// directly above. None of it may grow.
+const LEFT: [(&str, usize, usize, usize); 3] = [("core", 1, 10, 0), ("extension", 16, 33, 11), ("cli", 3, 45, 0)];
+
 #[test]
-fn counts() {
-    for name in ["core", "extension", "cli"] {
-        let Counts { long_files, long_functions, booleans, undocumented, unsafe_without_reason, .. } = count(&house(name), &[]);
-        println!(
-            "{name}: {} files over 400 lines {long_files:?}\n  {} functions over 60 {long_functions:?}\n  {} booleans\n  {} undocumented {undocumented:?}\n  {} unsafe without a reason {unsafe_without_reason:?}",
-            long_files.len(),
-            long_functions.len(),
-            booleans.len(),
-            undocumented.len(),
-            unsafe_without_reason.len()
-        );
+fn no_file_holds_two_ideas_and_nothing_else_grows() {
+    for (name, functions, undocumented, unsafe_blocks) in LEFT {
+        let found = count(&house(name));
+        assert!(found.long_files.is_empty(), "{name}: more than 400 lines: {:?}", found.long_files);
+        assert!(found.long_functions.len() <= functions, "{name}: more than 60 lines: {:#?}", found.long_functions);
+        assert!(found.undocumented.len() <= undocumented, "{name}: {:#?}", found.undocumented);
+        assert!(found.unsafe_without_reason.len() <= unsafe_blocks, "{name}: {:#?}", found.unsafe_without_reason);
+        let left = (found.long_functions.len(), found.undocumented.len(), found.unsafe_without_reason.len());
+        println!("{name}: {left:?}, {} booleans as parameters", found.booleans.len());
     }
 }

@@ -41,18 +41,22 @@ fn a_publication_of_all_tables_is_in_nobodys_way() {
 #[test]
 fn a_job_waits_in_the_queue_however_often_somebody_asks() {
     let server = Server::start();
-    let (_admin, mut alice, mut app) = scene(&server, "queue");
-    submit(&mut alice, &revision("a001", &[], "CREATE TABLE u (); SELECT pg_sleep(3)", "DROP TABLE u")).unwrap();
+    let (mut admin, mut alice, mut app) = scene(&server, "queue");
+    // However slow the machine is, the first job is at work until it is let go.
+    admin.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
+    let text = "CREATE TABLE u (); SELECT pg_advisory_xact_lock(7)";
+    submit(&mut alice, &revision("a001", &[], text, "DROP TABLE u")).unwrap();
     let mut listener = server.connect("queue", "dave");
     listener.batch_execute("LISTEN runbook_jobs").unwrap();
     let first = start(&mut app, "head").unwrap();
     submit(&mut alice, &revision("a002", &["a001"], "CREATE TABLE w ()", "DROP TABLE w")).unwrap();
     let second = start(&mut app, "head").unwrap();
-    wait_until(20, "it sleeps", || column(&mut app, first, "statement").contains("pg_sleep"));
+    wait_until(60, "it waits", || column(&mut app, first, "statement").contains("pg_advisory_xact_lock"));
     for _ in 0..20 {
         assert!(app.query_one("SELECT runbook.resume($1)", &[&second]).unwrap().get::<_, bool>(0));
         assert_eq!(column(&mut app, second, "state"), "queued");
     }
+    admin.batch_execute("SELECT pg_advisory_unlock(7)").unwrap();
     wait(&mut app, second).unwrap();
     assert_eq!(column(&mut app, first, "state"), "finished");
     // It had two revisions in its plan, the first of which the other job has applied.

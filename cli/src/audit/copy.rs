@@ -77,6 +77,7 @@ impl<'a> Records<'a> {
     }
 }
 
+/// A server that gives what no ledger of ours gives.
 pub fn odd(what: &str) -> Error {
     Error::new(Kind::Check, what, "The tables of schema runbook are not as the extension has made them.")
 }

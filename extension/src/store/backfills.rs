@@ -143,7 +143,7 @@ pub struct Column {
     pub data_type: u32,
     /// Whether it is NOT NULL.
     pub is_filled: bool,
-    /// What else its order and its values depend on: which column it is, type, length, collation, and the labels of an enum in their order.
+    /// What else its order and its values depend on: which column it is, type, length, collation, and the labels of the enums in it, in their order.
     pub shape: String,
 }
 
@@ -152,10 +152,20 @@ pub fn columns(table: u32, names: &[String]) -> Result<Vec<Option<Column>>> {
     let rows = read(
         "SELECT a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.attnotnull, \
              pg_catalog.concat_ws('/', a.attnum, a.atttypid, a.atttypmod, a.attcollation, \
-                 (SELECT pg_catalog.md5(pg_catalog.string_agg(e.enumlabel::pg_catalog.text, ',' ORDER BY e.enumsortorder \
-                         USING OPERATOR(pg_catalog.<))) \
-                  FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_enum AS e ON e.enumtypid OPERATOR(pg_catalog.=) \
-                      COALESCE(NULLIF(t.typbasetype, 0), t.oid) WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid)) \
+                 (WITH RECURSIVE part (oid) AS (SELECT a.atttypid UNION SELECT n.oid FROM part AS p CROSS JOIN LATERAL ( \
+                      SELECT t.typelem FROM pg_catalog.pg_type AS t \
+                          WHERE t.oid OPERATOR(pg_catalog.=) p.oid AND t.typelem OPERATOR(pg_catalog.<>) 0 \
+                      UNION ALL SELECT t.typbasetype FROM pg_catalog.pg_type AS t \
+                          WHERE t.oid OPERATOR(pg_catalog.=) p.oid AND t.typbasetype OPERATOR(pg_catalog.<>) 0 \
+                      UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE r.rngtypid OPERATOR(pg_catalog.=) p.oid \
+                      UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range AS r WHERE r.rngmultitypid OPERATOR(pg_catalog.=) p.oid \
+                      UNION ALL SELECT c.atttypid FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_attribute AS c \
+                              ON c.attrelid OPERATOR(pg_catalog.=) t.typrelid \
+                          WHERE t.oid OPERATOR(pg_catalog.=) p.oid AND c.attnum OPERATOR(pg_catalog.>) 0 AND NOT c.attisdropped \
+                  ) AS n (oid)) \
+                  SELECT pg_catalog.md5(pg_catalog.json_agg(ARRAY[e.enumtypid::pg_catalog.text, e.enumlabel::pg_catalog.text] \
+                      ORDER BY e.enumtypid USING OPERATOR(pg_catalog.<), e.enumsortorder USING OPERATOR(pg_catalog.<))::pg_catalog.text) \
+                  FROM part AS p JOIN pg_catalog.pg_enum AS e ON e.enumtypid OPERATOR(pg_catalog.=) p.oid)) \
          FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) $1 \
              AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($2) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped",
         &[Oid::from(table).into(), names.to_vec().into()],

@@ -18,8 +18,6 @@ pub struct Counts {
     pub undocumented: Vec<String>,
     /// Unsafe blocks without `SAFETY:` in the comment directly above.
     pub unsafe_without_reason: Vec<String>,
-    /// Literals that are compared or matched, and are words of `vocabulary`.
-    pub literals: Vec<String>,
 }
 
 /// The most lines a file has.
@@ -27,15 +25,15 @@ const LONGEST_FILE: usize = 400;
 /// The most lines a function has.
 const LONGEST_FUNCTION: usize = 60;
 
-/// Counts in all files of a crate. `vocabulary` holds the texts of the domain's words.
-pub fn count(house: &Crate, vocabulary: &[&str]) -> Counts {
+/// Counts in all files of a crate.
+pub fn count(house: &Crate) -> Counts {
     let mut counts = Counts::default();
     for file in &house.files {
         let lines = file.text.lines().count();
         if lines > LONGEST_FILE {
             counts.long_files.push((file.path.clone(), lines));
         }
-        Counter { file, vocabulary, counts: &mut counts }.visit_file(&file.syntax);
+        Counter { file, counts: &mut counts }.visit_file(&file.syntax);
     }
     counts.long_files.sort_by_key(|(_, lines)| std::cmp::Reverse(*lines));
     counts.long_functions.sort_by_key(|(_, lines)| std::cmp::Reverse(*lines));
@@ -44,7 +42,6 @@ pub fn count(house: &Crate, vocabulary: &[&str]) -> Counts {
 
 struct Counter<'a> {
     file: &'a File,
-    vocabulary: &'a [&'a str],
     counts: &'a mut Counts,
 }
 
@@ -75,15 +72,6 @@ impl Counter<'_> {
         if is_public && !has_docs {
             let place = self.at(name, &name.to_string());
             self.counts.undocumented.push(place);
-        }
-    }
-
-    fn literal(&mut self, expression: &syn::Expr) {
-        if let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = expression
-            && self.vocabulary.contains(&text.value().as_str())
-        {
-            let place = self.at(text, &text.value());
-            self.counts.literals.push(place);
         }
     }
 }
@@ -134,25 +122,5 @@ impl Visit<'_> for Counter<'_> {
             self.counts.unsafe_without_reason.push(place);
         }
         visit::visit_expr_unsafe(self, block);
-    }
-
-    fn visit_expr_binary(&mut self, binary: &syn::ExprBinary) {
-        if matches!(binary.op, syn::BinOp::Eq(_) | syn::BinOp::Ne(_)) {
-            self.literal(&binary.left);
-            self.literal(&binary.right);
-        }
-        visit::visit_expr_binary(self, binary);
-    }
-
-    fn visit_expr_array(&mut self, array: &syn::ExprArray) {
-        array.elems.iter().for_each(|element| self.literal(element));
-        visit::visit_expr_array(self, array);
-    }
-
-    fn visit_pat(&mut self, pattern: &syn::Pat) {
-        if let syn::Pat::Lit(literal) = pattern {
-            self.literal(&syn::Expr::Lit(literal.clone()));
-        }
-        visit::visit_pat(self, pattern);
     }
 }

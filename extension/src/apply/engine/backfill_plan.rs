@@ -116,6 +116,10 @@ pub fn statement_text(section: &str, statement: &Statement) -> String {
     parsed.find(&statement.sql).and_then(|at| section.get(at..at + statement.sql.len())).unwrap_or(section).to_owned()
 }
 
+/// regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary, regnamespace, regrole and regcollation
+/// (catalog/pg_type.dat): their values are numbers that are written as names.
+const NAMES: [u32; 11] = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191];
+
 fn key_columns(table: &Table, key: &[String]) -> Result<Vec<Column>, ErrorReport> {
     let advice = |problem: String| {
         let hint = "Name columns that are NOT NULL and lead an index, as in \"key id\"; or bound the statement by :limit: \
@@ -134,6 +138,12 @@ fn key_columns(table: &Table, key: &[String]) -> Result<Vec<Column>, ErrorReport
     for (name, found) in key.iter().zip(backfills::columns(table.oid, key)?) {
         match found {
             None => return advice(format!("table {} has no column \"{name}\"", table.name)),
+            Some(column) if NAMES.contains(&column.data_type) => {
+                return advice(format!(
+                    "column \"{name}\" of table {} is written as a name, which can come to mean another object",
+                    table.name
+                ));
+            }
             Some(column) if !column.is_filled => {
                 return advice(format!("column \"{name}\" of table {} may be NULL", table.name));
             }
