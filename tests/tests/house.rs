@@ -1,7 +1,7 @@
 //! The house: no file imports one that stands above it, and no two files import each other.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
 
-use runbook_tests::house::{Counts, Crate, circles, count, read, upward};
+use runbook_tests::house::{Crate, circles, count, read, upward};
 use runbook_tests::repository;
 
 /// The rooms of each crate, from the ground up. Rooms on one floor do not import each other.
