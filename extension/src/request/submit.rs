@@ -87,7 +87,6 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
         "objects": stored.upgrade_actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });
     ledger::record(Kind::RevisionSubmitted, facts)?;
-    crate::store::settings::change()?;
     Ok(id)
 }
 
