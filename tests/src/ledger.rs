@@ -1,6 +1,8 @@
 //! Ledgers of any length, made without the statements that they speak of.
 
+use crate::Server;
 use postgres::Client;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -48,4 +50,32 @@ pub fn measure(command: &mut Command) -> (Duration, u64) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The number that a query gives.
+pub fn number(client: &mut Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).unwrap().get(0)
+}
+
+/// Asserts that the ledger is whole, and its positions without a gap.
+pub fn is_whole(client: &mut Client) {
+    let row = client.query_one("SELECT ok, problem FROM runbook.verify_ledger()", &[]).unwrap();
+    assert!(row.get::<_, bool>(0), "{:?}", row.get::<_, Option<String>>(1));
+    let dense = "SELECT count(*) = COALESCE(max(position) + 1, 0) FROM runbook.entry";
+    assert!(client.query_one(dense, &[]).unwrap().get::<_, bool>(0));
+}
+
+/// A database that is guarded under the rules of `local`.
+pub fn guarded(server: &Server, database: &str) -> Client {
+    let mut admin = server.database(database);
+    admin.batch_execute("SELECT runbook.configure('environment', 'local')").unwrap();
+    admin.batch_execute("SELECT runbook.activate()").unwrap();
+    admin
+}
+
+/// `runbook audit` with arguments, which are parted by blanks, as a superuser.
+pub fn audit(server: &Server, database: &str, directory: &Path, arguments: &str) -> Command {
+    let mut command = server.runbook(database, "postgres", directory);
+    command.arg("audit").args(arguments.split(' '));
+    command
 }

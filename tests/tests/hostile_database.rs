@@ -385,3 +385,41 @@ fn what_a_block_reaches_is_judged_by_the_rules_of_now_and_a_no_stands() {
     submit(&mut alice, &revision("r3", &["r2"], "DROP TABLE gold", "")).unwrap();
     assert_eq!(sqlstate(bob.batch_execute("SELECT runbook.approve('r3')")), "40001");
 }
+
+#[test]
+fn a_statement_under_a_permit_that_waits_is_refused_where_policy_comes_to_deny() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("app");
+    admin
+        .batch_execute(
+            "SET ROLE app_owner; CREATE TABLE gold (id int); INSERT INTO gold VALUES (1); RESET ROLE; \
+             CREATE ROLE dba LOGIN IN ROLE app_owner, runbook_operator; SELECT runbook.activate()",
+        )
+        .unwrap();
+    for (statement, denied) in [("TRUNCATE gold", true), ("DROP TABLE gold", true), ("DROP TABLE gold", false)] {
+        let mut dba = server.connect("app", "dba");
+        let permit: String = dba.query_one("SELECT runbook.request_permit($1, 'reason')", &[&statement]).unwrap().get(0);
+        server.connect("app", "bob").execute("SELECT runbook.approve_permit($1)", &[&permit]).unwrap();
+        let mut holder = server.connect("app", "postgres");
+        holder.batch_execute("BEGIN; LOCK TABLE gold IN ACCESS SHARE MODE").unwrap();
+        let waiting = std::thread::spawn(move || dba.batch_execute(statement));
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        wait_until(20, "the statement waits", || admin.query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0);
+        if denied {
+            admin.batch_execute("SELECT runbook.set_policy('destructive', 'deny')").unwrap();
+        }
+        holder.batch_execute("COMMIT").unwrap();
+        let ended = waiting.join().unwrap();
+        let kept: bool = admin.query_one("SELECT to_regclass('gold') IS NOT NULL", &[]).unwrap().get(0);
+        assert_eq!(kept, denied, "{statement}");
+        if denied {
+            let refusal = ended.unwrap_err();
+            let refusal = refusal.as_db_error().unwrap();
+            assert!(refusal.code().code() == "42501" && refusal.hint().unwrap().contains("set_policy"), "{refusal:?}");
+            assert_eq!(admin.query_one("SELECT count(*) FROM gold", &[]).unwrap().get::<_, i64>(0), 1, "{statement}");
+            admin.batch_execute("SELECT runbook.set_policy('destructive', 'default')").unwrap();
+        } else {
+            ended.unwrap();
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::apply::engine::leftovers::Session;
 use crate::apply::gate::object_history::Since;
-use crate::apply::gate::requirements::need;
+use crate::apply::gate::requirements::{Need, need};
 use crate::apply::stamp;
 use crate::approval::tally::Approvals;
 use crate::catalog::objects;
@@ -30,7 +30,7 @@ use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
 use runbook_core::policy::{Policy, Verdict};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -127,18 +127,27 @@ impl ApplyContext {
                 detail = format!("It would lose {}. {detail}", lost.join("; "));
             }
         }
-        let facts = json!({
-            "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
-            "verdict": need.verdict, "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
-        });
         if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
-            ledger::record(Kind::DdlWouldBlock, facts)?;
+            ledger::record(Kind::DdlWouldBlock, self.facts_of_need(id, &need, &detail, actions))?;
             return Ok(by);
         }
-        recorder::record(Kind::DdlBlocked, facts);
-        let message = format!("revision \"{id}\" ({}) needs {}", self.direction.as_str(), need.text);
+        Err(self.refused(id, &need, (detail, hint), actions, "needs"))
+    }
+
+    /// What an entry says of a step that something stands in the way of.
+    fn facts_of_need(&self, id: &str, need: &Need, detail: &str, actions: &[Action]) -> Value {
+        json!({
+            "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
+            "verdict": need.verdict, "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The refusal of a step, recorded. `how` says how it needs what it needs.
+    fn refused(&self, id: &str, need: &Need, (detail, hint): (String, String), actions: &[Action], how: &str) -> Failure {
+        recorder::record(Kind::DdlBlocked, self.facts_of_need(id, need, &detail, actions));
+        let message = format!("revision \"{id}\" ({}) {how} {}", self.direction.as_str(), need.text);
         let detail = format!("Nothing was changed. {detail}").trim_end().to_owned();
-        Err(refusal(need.sqlstate, message, Some(detail), Some(hint)).into())
+        refusal(need.sqlstate, message, Some(detail), Some(hint)).into()
     }
 
     /// Refuses what has run, where a decision or a rule that allowed it was taken back meanwhile: while a statement waited, say.
@@ -161,15 +170,7 @@ impl ApplyContext {
         let Some(stored) = now.first() else { return Ok(()) };
         let (need, _) = need(stored, self.direction, actions, Some(&policy), &Approvals::of(&[id.to_owned()])?, None)?;
         let Some(need) = need else { return Ok(()) };
-        let (detail, hint) = need.explain(stored)?;
-        let facts = json!({
-            "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
-            "verdict": need.verdict, "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
-        });
-        recorder::record(Kind::DdlBlocked, facts);
-        let message = format!("revision \"{id}\" ({}) has run, and needs {} by now", self.direction.as_str(), need.text);
-        Err(refusal(need.sqlstate, message, Some(format!("Nothing was changed. {detail}").trim_end().to_owned()), Some(hint))
-            .into())
+        Err(self.refused(id, &need, need.explain(stored)?, actions, "has run, and by now needs"))
     }
 
     /// What a revision would take away now, whatever was there when it was submitted.

@@ -75,7 +75,13 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
         Found::Denied(action) => {
             let detail = format!("Policy denies {} actions by now, whatever the permit says.", action.class.as_str());
             recorder::record(Kind::DdlBlocked, facts(tag, actions, Verdict::Deny.as_str(), &detail, None));
-            Err(refusal("42501", format!("{action} is {}, which policy denies", action.class.as_str()), Some(detail), None))
+            let hint = format!("An admin can change that: {}", allow_call(&action, &settings::policy()?));
+            Err(refusal(
+                "42501",
+                format!("{action} is {}, which policy denies", action.class.as_str()),
+                Some(detail),
+                Some(hint),
+            ))
         }
         Found::Nothing => by_policy(tag, actions, when),
     }
@@ -98,7 +104,7 @@ pub fn refuse_by_uncommitted_rules(tag: &str, actions: &[Action]) -> error::Resu
 /// # Errors
 /// 55000.
 pub fn refuse_while_uncommitted(tag: &str, actions: &[Action], action: &Action) -> error::Result<()> {
-    if !settings::are_uncommitted() || break_glass::is_broken() {
+    if !settings::rules_are_uncommitted() || break_glass::is_broken() {
         return Ok(());
     }
     let detail =

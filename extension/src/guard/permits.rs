@@ -20,7 +20,7 @@ use runbook_core::action::Action;
 use runbook_core::approval::objection;
 use runbook_core::identity::Nothing;
 use runbook_core::ledger::Kind;
-use runbook_core::policy::{Policy, Verdict};
+use runbook_core::policy::Policy;
 use runbook_core::statement::digest;
 use runbook_core::window::Closed;
 use serde_json::json;
@@ -113,21 +113,6 @@ fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> e
 
 /// After a statement that a permit covers: refuses it if somebody has replaced the code that it ran.
 pub fn check_code() -> error::Result<()> {
-    let declared = permission::covering(|coverage| match coverage {
-        Some(Coverage { by: By::Permit { .. }, manifest, record_only: false, .. }) => Some(manifest.actions().to_vec()),
-        _ => None,
-    });
-    if let Some(actions) = declared
-        && let Some((action, Verdict::Deny)) = crate::store::settings::policy()?.obstacle(&actions)
-    {
-        let detail = "That was set while the statement waited.".to_owned();
-        return Err(refusal(
-            "42501",
-            format!("{action} is {}, which policy denies", action.class.as_str()),
-            Some(detail),
-            None,
-        ));
-    }
     let reached = permission::covering(|coverage| coverage?.reached.clone());
     let Some(name) = reached.and_then(|reached| reached.meanwhile(&[]).replaced) else { return Ok(()) };
     let detail = "The permit covers what it was before.".to_owned();

@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use crate::spi::clock;
 use crate::store::approvals::{self, Decision, Given};
 use crate::store::revisions::{self, Stored};
+use crate::store::settings;
 use crate::{code, ledger};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -66,7 +67,7 @@ pub fn approve(
         fingerprint,
     };
     let expires = approvals::decide(&decision, valid_for, settings.approval_valid_for(), &database())?;
-    crate::store::settings::change()?;
+    settings::note_change()?;
     let given = approvals::given_for(&[id.to_owned()])?;
     if !given.iter().any(|one| one.oid == session_oid() && one.void.is_none()) {
         return Err(refusal(
@@ -148,7 +149,7 @@ pub fn revoke(name: &str, comment: Option<&str>) -> Result<bool, ErrorReport> {
         return Ok(false);
     }
     let left = approvals::given_for(&[id.to_owned()])?;
-    crate::store::settings::change()?;
+    settings::note_change()?;
     revisions::set_status(id, status_by(&left))?;
     ledger::record(Kind::RevisionRevoked, json!({"revision": id, "digest": stored.digest, "reason": comment}))?;
     Ok(true)

@@ -129,7 +129,7 @@ pub fn approve(name: &str, comment: Option<&str>) -> Result<String, ErrorReport>
     }
     let reached = code::reach(code::texts(&statements::parse(&permit.statement).map_err(Failure::from)?), &[]);
     permits::decide(&permit.permit, Some(&reached.code), &login, session_oid(), comment)?;
-    settings::change()?;
+    settings::note_change()?;
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement), "reason": comment});
     ledger::record(Kind::PermitApproved, facts)?;
     Ok(permit.statement)

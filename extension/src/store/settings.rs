@@ -33,12 +33,12 @@ pub fn changes() -> u64 {
 }
 
 /// Whether the guard decides by rules, or by somebody's yes, that are not committed: what no rollback takes back must not be decided by them.
-pub fn are_uncommitted() -> bool {
+pub fn rules_are_uncommitted() -> bool {
     CHANGED.get()
 }
 
 /// Takes note of a change of rules, or of a decision by them; of a guard that is not active, they decide nothing.
-pub fn change() -> Result<()> {
+pub fn note_change() -> Result<()> {
     CHANGES.set(CHANGES.get() + 1);
     if is_active()? {
         CHANGED.set(true);
@@ -86,7 +86,7 @@ pub fn is_active() -> Result<bool> {
 
 /// Activates the guard for this database.
 pub fn activate(by: &str) -> Result<()> {
-    change()?;
+    note_change()?;
     let here = database();
     execute(
         "INSERT INTO runbook.activation (only_row, system_identifier, database_oid, activated_by, activated_at) \
@@ -99,7 +99,7 @@ pub fn activate(by: &str) -> Result<()> {
 
 /// Deactivates the guard.
 pub fn deactivate() -> Result<()> {
-    change()?;
+    note_change()?;
     execute("DELETE FROM runbook.activation", &[])
 }
 
@@ -179,7 +179,7 @@ impl StoredWindow {
 
 /// Sets the rule of a class, on all objects or on those that match.
 pub fn set_rule(class: Class, objects: Option<&Pattern>, rule: &Rule) -> Result<()> {
-    change()?;
+    note_change()?;
     execute(
         "INSERT INTO runbook.policy_rule (class, objects, verdict, approvals, approver_role) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (class, objects) DO UPDATE SET verdict = excluded.verdict, approvals = excluded.approvals, \
@@ -196,7 +196,7 @@ pub fn set_rule(class: Class, objects: Option<&Pattern>, rule: &Rule) -> Result<
 
 /// Takes a rule back.
 pub fn drop_rule(class: Class, objects: Option<&Pattern>) -> Result<()> {
-    change()?;
+    note_change()?;
     execute(
         "DELETE FROM runbook.policy_rule AS p WHERE p.class OPERATOR(pg_catalog.=) $1 AND p.objects OPERATOR(pg_catalog.=) $2",
         &[class.as_str().into(), objects.map(Pattern::to_string).unwrap_or_default().into()],
@@ -205,7 +205,7 @@ pub fn drop_rule(class: Class, objects: Option<&Pattern>) -> Result<()> {
 
 /// Stores a maintenance window, in place of one with the same name.
 pub fn set_window(window: &Window, days: &str) -> Result<()> {
-    change()?;
+    note_change()?;
     execute(
         "INSERT INTO runbook.maintenance_window (name, classes, days, opens, closes, time_zone) \
          VALUES ($1, $2, $3, $4::pg_catalog.time, $5::pg_catalog.time, $6) ON CONFLICT (name) DO UPDATE SET \
@@ -235,7 +235,7 @@ pub fn window(name: &str) -> Result<Option<String>> {
 
 /// Removes a maintenance window.
 pub fn drop_window(name: &str) -> Result<()> {
-    change()?;
+    note_change()?;
     execute("DELETE FROM runbook.maintenance_window AS w WHERE w.name OPERATOR(pg_catalog.=) $1", &[name.into()])
 }
 
@@ -258,7 +258,7 @@ pub fn all() -> Result<BTreeMap<String, String>> {
 
 /// Sets a setting; `None` takes it back to its default.
 pub fn set(key: &str, value: Option<&str>) -> Result<()> {
-    change()?;
+    note_change()?;
     match value {
         Some(value) => execute(
             "INSERT INTO runbook.setting (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
