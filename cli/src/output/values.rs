@@ -5,7 +5,7 @@ use runbook_core::visible::visible_json;
 use serde_json::Value;
 use std::io::Write;
 
-/// A value as a person reads it; not yet fit for a terminal, which is what a [`Line`] is for.
+/// A value as a person reads it; not yet fit for a terminal, which is what a [`Line`](crate::line::Line) is for.
 pub fn text(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),

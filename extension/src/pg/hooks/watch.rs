@@ -48,7 +48,7 @@ pub enum Passes {
     Skipped,
 }
 
-/// What the guard does at each hook; [`install`] is given it.
+/// What the guard does at each hook; [`install`](super::chain::install) is given it.
 pub struct Watch {
     /// A utility statement is about to run.
     pub utility: fn(&Utility) -> Passes,

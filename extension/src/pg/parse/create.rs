@@ -182,7 +182,7 @@ fn kind_from(command_tag: &str) -> String {
     command_tag.trim_start_matches("CREATE ").trim_end_matches(" AS").to_lowercase()
 }
 
-/// What only the kind of statement tells. Every statement of PostgreSQL 15 stands here, or in [`read`]; one that a later
+/// What only the kind of statement tells. Every statement of PostgreSQL 15 stands here, or in [`read`](super::commands::read); one that a later
 /// version adds counts as breaking until somebody has looked at it (the test `statements` compares with the server's headers).
 pub fn by_tag(node_tag: NodeTag, tag: String) -> Command {
     use NodeTag::*;

@@ -72,7 +72,7 @@ pub fn is_member(member: u32, role: &str, superusers: bool) -> bool {
 }
 
 /// The client's statement at hand: when its transaction and when it itself began. They differ for any later message; one message may hold
-/// several transactions, which [`undone`](crate::pg::transaction::undone) tells apart.
+/// several transactions, which [`undone`](crate::pg::execute::transaction::undone) tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment(i64, i64);
 
