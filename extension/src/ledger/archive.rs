@@ -6,6 +6,7 @@ use crate::ledger::epoch::hex;
 use crate::ledger::record;
 use crate::ledger::tree::{Stored, TILE};
 use crate::pg::execute::lock;
+use crate::pg::session::identity::session_role;
 use crate::store::{ledger, tree};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
@@ -29,7 +30,11 @@ pub fn archive(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorRepor
     }
     let covered = covered()?;
     if before > covered {
-        return refuse(format!("the last checkpoint that somebody else has recorded covers {covered} entries"));
+        let message =
+            format!("nothing is archived: no login but \"{}\" has recorded a checkpoint of {before} entries", session_role());
+        let detail = format!("The last one of another login covers {covered}.");
+        let hint = "An auditor signs and records one: runbook audit checkpoint --key FILE --out NOTE";
+        return Err(refusal("22023", message, Some(detail), Some(hint.to_owned())));
     }
     if merkle::root(position, &Stored::default())? != root {
         return refuse(format!("the root over {position} entries is another: what was exported is not what is here"));

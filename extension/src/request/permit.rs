@@ -97,7 +97,7 @@ fn manifest_of(statement: &str) -> Result<Manifest, ErrorReport> {
     let actions = classify_all([&only.command])?;
     if actions.is_empty() {
         let detail = "A permit covers what can be read from the statement itself, not what a block or a function reaches.";
-        let hint = "Ask for the DDL statement itself, or write a revision.";
+        let hint = "Ask for the DDL statement itself, or write a revision. A call of the runbook must have constants without casts as arguments.";
         let message = format!("what {} does can't be read from its text", only.tag);
         return Err(refusal("22023", message, Some(detail.to_owned()), Some(hint.to_owned())));
     }
