@@ -165,6 +165,7 @@ CREATE TABLE runbook.permit (
     digest text NOT NULL,
     manifest jsonb NOT NULL,
     resolution text[] NOT NULL,
+    parameters jsonb NOT NULL,
     reason text NOT NULL,
     requested_by text NOT NULL,
     requester runbook.object_number NOT NULL,
@@ -179,7 +180,7 @@ CREATE TABLE runbook.permit (
 );
 CREATE INDEX permit_digest_idx ON runbook.permit (digest);
 CREATE INDEX permit_open_idx ON runbook.permit (expires_at) WHERE used_at IS NULL AND void_reason IS NULL;
-COMMENT ON TABLE runbook.permit IS 'Requests to run one statement once. "digest" is of its normal form, "resolution" the schemas that were searched for its names.';
+COMMENT ON TABLE runbook.permit IS 'Requests to run one statement once. "digest" is of its normal form, "resolution" the schemas that were searched for its names, "parameters" those under which its text was read.';
 
 CREATE TABLE runbook.permit_decision (
     permit text NOT NULL,

@@ -19,8 +19,9 @@ CREATE VIEW runbook.approvals AS
 COMMENT ON VIEW runbook.approvals IS 'Who approved or rejected which revision, what the approval covers, and whether it may still count. Four eyes and moved objects are looked at when the revision runs.';
 
 CREATE VIEW runbook.permits AS
-    SELECT p.permit, p.status, p.requested_by, p.reason, p.statement, p.needs, p.expires_at FROM runbook.permits_in_force() AS p;
-COMMENT ON VIEW runbook.permits IS 'Requests to run one statement once: requested, approved, used, rejected or expired.';
+    SELECT p.permit, p.status, p.requested_by, p.reason, p.statement, p.needs, p.expires_at, p.parameters
+    FROM runbook.permits_in_force() AS p;
+COMMENT ON VIEW runbook.permits IS 'Requests to run one statement once: requested, approved, used, rejected or expired. "parameters" are those under which the statement is read, where this session has other values.';
 
 CREATE VIEW runbook.maintenance_windows AS
     SELECT w.name, w.classes, w.days, w.opens, w.closes, w.time_zone FROM runbook.maintenance_window AS w ORDER BY w.name;

@@ -72,6 +72,9 @@ pub fn classify(command: &Command) -> Vec<Action> {
         Command::Heir { parents } => {
             parents.iter().map(|name| Action::on("inherit from", Class::Additive, "table", name)).collect()
         }
+        Command::References { tables } => {
+            tables.iter().map(|name| Action::on("put foreign keys to", Class::Control, "table", name)).collect()
+        }
         Command::CreateIndex { table, name, concurrently, unique } => {
             let class = match (unique, concurrently) {
                 // What clients write may be there already.

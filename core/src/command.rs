@@ -320,6 +320,10 @@ pub enum Command {
     Heir {
         parents: Vec<Name>,
     },
+    /// Foreign keys to tables of the runbook, besides what makes them: what they set off runs with whatever is written there.
+    References {
+        tables: Vec<Name>,
+    },
     /// VACUUM FULL, CLUSTER, REINDEX, REFRESH; no names: the whole database.
     Rewrite {
         tag: String,

@@ -48,6 +48,7 @@ pub extern "C-unwind" fn _PG_init() {
         seal: |from| ledger::seal::batch(from.unwrap_or(ledger::seal::BEGINNING)),
     });
     pg::hooks::lock_wait_monitor::install();
+    pg::hooks::foreign_code::install();
     pg::execute::transaction::register(pg::execute::transaction::Ends {
         before_commit: || {
             if let Err(report) = guard::permits::before_commit() {

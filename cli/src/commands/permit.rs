@@ -20,7 +20,7 @@ pub fn run(args: &Permit, context: &Context) -> Result<()> {
         Permit::List { all } => {
             let sql = "SELECT * FROM runbook.permits AS p WHERE $1 OR p.status IN ('requested', 'approved')";
             let permits = rows(&mut context.connect()?, sql, &[all])?;
-            let columns = ["permit", "status", "requested_by", "statement", "reason", "needs", "expires_at"];
+            let columns = ["permit", "status", "requested_by", "statement", "reason", "needs", "expires_at", "parameters"];
             output::rows(context.format(), &permits, &columns, "there is no open permit")
         }
     }

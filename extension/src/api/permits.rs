@@ -64,13 +64,15 @@ fn permits_in_force() -> Result<
             name!(statement, String),
             name!(needs, Option<String>),
             name!(expires_at, TimestampWithTimeZone),
+            name!(parameters, Option<String>),
         ),
     >,
     ErrorReport,
 > {
     let row = |line: Line| {
-        let Line { permit, status, needs } = line;
-        (permit.permit, status.to_owned(), permit.requester.name, permit.reason, permit.statement, needs, permit.expires_at)
+        let Line { permit, status, needs, parameters } = line;
+        let (requester, expires) = (permit.requester.name, permit.expires_at);
+        (permit.permit, status.to_owned(), requester, permit.reason, permit.statement, needs, expires, parameters)
     };
     Ok(TableIterator::new(permit::all()?.into_iter().map(row)))
 }

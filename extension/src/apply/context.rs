@@ -152,7 +152,8 @@ impl ApplyContext {
 
     /// Refuses what has run, where a decision or a rule that allowed it was taken back meanwhile: while a statement waited, say.
     pub fn refuse_if_taken_back(&self, id: &str, actions: &[Action], approved_by: &[String]) -> Result<(), Failure> {
-        if self.policy.is_none() || self.enforcement == Enforcement::Record || break_glass::is_broken() {
+        // The guard may have been activated meanwhile.
+        if Enforcement::current()? != Enforcement::Enforce || break_glass::is_broken() {
             return Ok(());
         }
         let policy = settings::policy()?;

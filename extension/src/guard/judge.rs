@@ -47,6 +47,9 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
         Denied(Action),
         Nothing,
     }
+    if when == When::During {
+        refuse_if_taken_back(tag)?;
+    }
     // Not by the rules with which the revision or permit began, which may have been long ago.
     let has_policy = permission::covering(|coverage| coverage.is_some_and(|coverage| coverage.policy.is_some()));
     let policy = if has_policy && !break_glass::is_broken() { Some(settings::policy()?) } else { None };
@@ -85,6 +88,26 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
         }
         Found::Nothing => by_policy(tag, actions, when),
     }
+}
+
+/// Refuses a statement that began under a permit and would not be granted any more; what it has done goes with its transaction.
+///
+/// # Errors
+/// 42501.
+pub fn refuse_if_taken_back(tag: &str) -> error::Result<()> {
+    let claim = permits::taken_back()?;
+    let declared = || permission::covering(|coverage| coverage.map(|coverage| coverage.manifest.actions().to_vec()));
+    let actions = declared().unwrap_or_default();
+    let actions = actions.as_slice();
+    let why = match claim {
+        Claim::Refused(why) => why,
+        Claim::OutOfHours(closed) => return out_of_hours(tag, actions, &closed, Enforcement::current()?),
+        Claim::None | Claim::Granted => return Ok(()),
+    };
+    let detail = format!("That has changed since it began. {why}");
+    recorder::record(Kind::DdlBlocked, facts(tag, actions, Verdict::RequireApproval.as_str(), &detail, None));
+    let hint = Some("Look at it, then ask for another permit.".to_owned());
+    Err(refusal("42501", format!("the permit does not cover this {tag} any more"), Some(detail), hint))
 }
 
 /// Refuses what no rollback takes back in a transaction that has changed the rules: with them, the rollback would take back what allowed it,

@@ -6,6 +6,7 @@
 use crate::approval::tally::{describe_missing, tally_permit};
 use crate::code::{self, Reached};
 use crate::error::{self, refusal};
+use crate::guard::break_glass;
 use crate::guard::classify::classify;
 use crate::guard::statement_text::recordable;
 use crate::ledger::{self, recorder};
@@ -13,9 +14,11 @@ use crate::permission::{self, By, Coverage};
 use crate::pg::execute::{statements, transaction};
 use crate::pg::hooks::events::client_query;
 use crate::pg::session::identity::{database, moment, session_oid};
+use crate::pg::session::parameters::reading;
 use crate::pg::session::pinned::resolution;
 use crate::store::ledger::has_use as ledger_has_use;
 use crate::store::permits::{self, Permit, PermitDecision};
+use crate::store::settings;
 use runbook_core::action::Action;
 use runbook_core::approval::objection;
 use runbook_core::identity::Nothing;
@@ -25,6 +28,7 @@ use runbook_core::statement::digest;
 use runbook_core::window::Closed;
 use serde_json::json;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// What came of looking for a permit.
@@ -120,6 +124,35 @@ pub fn check_code() -> error::Result<()> {
     Err(refusal("42501", format!("{name} was replaced while the statement ran"), Some(detail), Some(hint)))
 }
 
+/// What makes a text mean something else in this session than in the one that requested the permit.
+fn other_parameters(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Option<String> {
+    let name = then.keys().chain(now.keys()).find(|name| then.get(*name) != now.get(*name))?;
+    let value =
+        |all: &BTreeMap<String, String>| all.get(name).map_or_else(|| "not set".to_owned(), |value| format!("\"{value}\""));
+    Some(format!("parameter {name} was {} when it was requested, and is {} now", value(then), value(now)))
+}
+
+/// Why the statement at hand, which began under a permit, would not be granted any more: while it waited for a lock, its time was up, say,
+/// or policy was changed.
+pub fn taken_back() -> error::Result<Claim> {
+    let Some(id) = permission::permit_in_use() else { return Ok(Claim::None) };
+    let is_enforced = permission::covering(|coverage| coverage.is_some_and(|coverage| !coverage.record_only));
+    if !is_enforced || break_glass::is_broken() {
+        return Ok(Claim::None);
+    }
+    let policy = settings::policy()?;
+    let known = permits::named(&id, &database())?;
+    let Some(permit) = known.first() else { return Ok(Claim::None) };
+    let tally = tally_permit(permit, &policy, None)?;
+    Ok(match (&permit.void, &tally.missing, policy.closed(permit.manifest.actions())) {
+        (Some(void), ..) => Claim::Refused(format!("Permit {id} was {void}.")),
+        _ if permit.expired => Claim::Refused(format!("Permit {id} expired at {}.", permit.expires)),
+        (_, Some(missing), _) => Claim::Refused(format!("Permit {id} needs {}.", describe_missing(missing, &tally.discounted))),
+        (.., Some(closed)) => Claim::OutOfHours(closed),
+        _ => Claim::None,
+    })
+}
+
 /// The code that the statement at hand reaches, or why a permit does not cover it.
 fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -> error::Result<Result<Reached, String>> {
     if let Some(void) = &permit.void {
@@ -154,6 +187,9 @@ fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -
             permit.resolution.join(", "),
             searched.join(", ")
         )));
+    }
+    if let Some(why) = other_parameters(&permit.parameters, &reading()) {
+        return Ok(Err(why));
     }
     if let Some(why) = objection(&permit.manifest, actions, |action| policy.stops(action), &Nothing) {
         return Ok(Err(why));

@@ -11,6 +11,7 @@ use crate::ledger::refusal::refused;
 use crate::pg::execute::statements;
 use crate::pg::failure::Failure;
 use crate::pg::session::identity::{database, session_oid};
+use crate::pg::session::parameters::reading;
 use crate::pg::session::pinned::{resolution, search_path};
 use crate::settings::Settings;
 use crate::spi::clock;
@@ -59,6 +60,7 @@ pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<Str
         digest: &digest,
         manifest: &manifest,
         resolution: resolution(),
+        parameters: &reading(),
         reason,
         login: &this_login()?,
         oid: session_oid(),
@@ -66,6 +68,7 @@ pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<Str
     permits::request(&request, valid_for, &database())?;
     let facts = json!({
         "permit": id, "statement": recordable(request.statement), "reason": reason, "expires": expires,
+        "parameters": request.parameters,
         "objects": manifest.actions().iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });
     ledger::record(Kind::PermitRequested, facts)?;
@@ -191,11 +194,14 @@ pub struct Line {
     pub status: &'static str,
     /// What still stands in the way of using it.
     pub needs: Option<String>,
+    /// The parameters under which its text is read, where this session has other values.
+    pub parameters: Option<String>,
 }
 
 /// All permits of this database.
 pub fn all() -> Result<Vec<Line>, ErrorReport> {
     let policy = settings::policy()?;
+    let here = reading();
     let line = |permit: Permit| {
         let (status, needs) = match &permit {
             used if is_used(used)? => ("used", None),
@@ -207,7 +213,10 @@ pub fn all() -> Result<Vec<Line>, ErrorReport> {
                 (if missing.is_some() { "requested" } else { "approved" }, missing)
             }
         };
-        Ok(Line { permit, status, needs })
+        let other = permit.parameters.iter().filter(|(name, value)| here.get(*name) != Some(*value));
+        let other: Vec<String> = other.map(|(name, value)| format!("{name} = {value}")).collect();
+        let parameters = Some(other.join("; ")).filter(|text| !text.is_empty());
+        Ok(Line { permit, status, needs, parameters })
     };
     permits::all(false, &database())?.into_iter().map(line).collect()
 }

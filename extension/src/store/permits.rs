@@ -10,6 +10,7 @@ use pgrx::pg_sys::Oid;
 use runbook_core::approval::Login;
 use runbook_core::code::Code;
 use runbook_core::manifest::Manifest;
+use std::collections::BTreeMap;
 
 /// A stored permit.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Permit {
     pub manifest: Manifest,
     /// The schemas that were searched for its names.
     pub resolution: Vec<String>,
+    /// The parameters under which its text was read.
+    pub parameters: BTreeMap<String, String>,
     /// Why it is wanted.
     pub reason: String,
     /// Who asked.
@@ -63,11 +66,13 @@ impl PermitDecision {
 
 fn permit(row: &Row) -> Result<Permit> {
     let identities: Vec<Oid> = row.get(7)?;
-    let manifest: String = row.get(3)?;
+    let (manifest, parameters): (String, String) = (row.get(3)?, row.get(14)?);
+    let unreadable = |error: serde_json::Error| internal(format!("runbook.permit: {error}"));
     Ok(Permit {
         permit: row.get(1)?,
         statement: row.get(2)?,
-        manifest: serde_json::from_str(&manifest).map_err(|error| internal(format!("runbook.permit: {error}")))?,
+        manifest: serde_json::from_str(&manifest).map_err(unreadable)?,
+        parameters: serde_json::from_str(&parameters).map_err(unreadable)?,
         resolution: row.get(4)?,
         reason: row.get(5)?,
         requester: Login { name: row.get(6)?, identities: identities.into_iter().map(Oid::to_u32).collect() },
@@ -86,7 +91,7 @@ macro_rules! select_permits {
         concat!(
             "SELECT p.permit, p.statement, p.manifest::pg_catalog.text, p.resolution, p.reason, p.requested_by, p.identities, \
                  p.requester, pg_catalog.to_char(p.expires_at, 'YYYY-MM-DD HH24:MI:SS TZ'), p.expires_at, \
-                 p.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp(), p.used_at IS NOT NULL, p.void_reason \
+                 p.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp(), p.used_at IS NOT NULL, p.void_reason, p.parameters::pg_catalog.text \
              FROM runbook.permit AS p WHERE p.system_identifier OPERATOR(pg_catalog.=) $1 \
              AND p.database_oid OPERATOR(pg_catalog.=) $2 AND ",
             $condition,
@@ -164,6 +169,8 @@ pub struct Request<'a> {
     pub manifest: &'a Manifest,
     /// The schemas that were searched for its names.
     pub resolution: Vec<String>,
+    /// The parameters under which its text was read.
+    pub parameters: &'a BTreeMap<String, String>,
     /// Why it is wanted.
     pub reason: &'a str,
     /// Who asks.
@@ -177,10 +184,10 @@ pub fn request(request: &Request, valid_for: Interval, database: &Database) -> R
     execute(
         concat!(
             "INSERT INTO runbook.permit (permit, statement, digest, manifest, resolution, reason, requested_by, requester, identities, \
-                 requested_at, expires_at, system_identifier, database_oid) \
+                 requested_at, expires_at, system_identifier, database_oid, parameters) \
              VALUES ($1, $2, $3, $4::pg_catalog.jsonb, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp(), ",
             later!("pg_catalog.clock_timestamp()", "$10"),
-            ", $11, $12)"
+            ", $11, $12, $13::pg_catalog.jsonb)"
         ),
         &[
             request.permit.into(),
@@ -195,6 +202,7 @@ pub fn request(request: &Request, valid_for: Interval, database: &Database) -> R
             valid_for.into(),
             database.system_identifier.as_str().into(),
             Oid::from(database.oid).into(),
+            serde_json::to_string(request.parameters).map_err(|error| internal(error.to_string()))?.into(),
         ],
     )
 }

@@ -11,7 +11,7 @@ use crate::guard::classify::classify;
 use crate::guard::enforcement::{self, Enforcement};
 use crate::guard::integrity::protect;
 use crate::guard::integrity::wholeness::{self, MODE_OFF};
-use crate::guard::judge::{When, decide, record_beginning, record_passing, refuse_by_uncommitted_rules};
+use crate::guard::judge::{When, decide, record_beginning, record_passing, refuse_by_uncommitted_rules, refuse_if_taken_back};
 use crate::guard::layers::begun;
 use crate::guard::layers::utility_hook::statement_class;
 use crate::guard::statement_text::statement_text;
@@ -210,6 +210,7 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     if permission::covering(|coverage| coverage.is_some()) && !is_in_a_script() {
         check_under_lock(&event)?;
         permits::check_code()?;
+        refuse_if_taken_back(&event.tag)?;
     }
     if is_unguarded()? {
         return Ok(());

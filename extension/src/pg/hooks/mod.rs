@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod entry;
 pub mod events;
+pub mod foreign_code;
 pub mod lock_wait_monitor;
 pub mod object_access;
 pub mod protect;

@@ -22,6 +22,9 @@ pub fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
     // SAFETY: as above.
     let options = items(statement.cmds).into_iter().map(|node| unsafe { (*node.cast::<pg_sys::AlterTableCmd>()).def });
     let own = Command::AlterTable { kind: kind.into(), name, changes };
+    // SAFETY: as above.
+    let definitions = items(statement.cmds).into_iter().map(|node| unsafe { (*node.cast::<pg_sys::AlterTableCmd>()).def });
+    let own = constraints::with_references(own, definitions);
     with_outside(own, options.filter(|node| tag(*node) == NodeTag::T_List).map(|list| list.cast()))
 }
 

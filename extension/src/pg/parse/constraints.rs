@@ -1,9 +1,12 @@
 //! Constraints in parse trees: what they do to the rows that are there, and to those that clients write from now on.
 
+use crate::pg::parse::names::relation;
 use crate::pg::parse::nodes::{NodePtr, items, tag};
+use crate::pg::session::extension_members::is_own_table;
 use crate::pg::strings::text;
 use pgrx::pg_sys::{self, ConstrType, NodeTag};
-use runbook_core::command::Change;
+use runbook_core::command::{Change, Command, Name};
+use runbook_core::identity::Identity;
 use std::ffi::c_char;
 
 /// What ADD CONSTRAINT does.
@@ -29,6 +32,27 @@ fn of_kind(constraint: &pg_sys::Constraint, name: String) -> Change {
         // An index that is there already is what has been built for it.
         _ => Change::AddConstraint { name, scans: constraint.indexname.is_null() },
     }
+}
+
+/// A statement, with the foreign keys to tables of ours that it puts on.
+pub fn with_references(own: Command, elements: impl IntoIterator<Item = NodePtr>) -> Command {
+    let tables = to_own_tables(elements);
+    if tables.is_empty() { own } else { Command::Several(vec![own, Command::References { tables }]) }
+}
+
+/// Foreign keys to tables of ours, among the constraints and columns of a table; of others nothing needs to be said.
+fn to_own_tables(elements: impl IntoIterator<Item = NodePtr>) -> Vec<Name> {
+    let constraints = elements.into_iter().flat_map(|element| match tag(element) {
+        // SAFETY: the tag says so.
+        NodeTag::T_ColumnDef => items(unsafe { (*element.cast::<pg_sys::ColumnDef>()).constraints }),
+        _ => vec![element],
+    });
+    let foreign_keys = constraints.filter(|one| tag(*one) == NodeTag::T_Constraint).filter_map(|one| {
+        // SAFETY: the tag says so.
+        let constraint = unsafe { &*one.cast::<pg_sys::Constraint>() };
+        (constraint.contype == ConstrType::CONSTR_FOREIGN).then(|| relation(constraint.pktable))
+    });
+    foreign_keys.filter(|name| matches!(name.identity, Identity::Is(found) if is_own_table(found.object))).collect()
 }
 
 /// The changes that adding a column makes: `own` is the column itself.

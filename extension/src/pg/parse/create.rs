@@ -1,6 +1,7 @@
 //! CREATE, of whatever kind.
 
 use crate::pg::parse::alter_table::with_outside;
+use crate::pg::parse::constraints::with_references;
 use crate::pg::parse::names::{OUR_SCHEMA, new_relation, relation};
 use crate::pg::parse::nodes::{NodePtr, items, name_of, string, strings, tag};
 use crate::pg::parse::type_change::has_on;
@@ -132,7 +133,8 @@ pub unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
 fn created_table(statement: &pg_sys::CreateStmt, command_tag: &str) -> Command {
     let parents: Vec<Name> = items(statement.inhRelations).into_iter().map(|one| relation(one.cast())).collect();
     let own = Command::Create { kind: kind_from(command_tag), name: new_relation(statement.relation), replace: false };
-    if parents.is_empty() { own } else { Command::Several(vec![own, Command::Heir { parents }]) }
+    let own = if parents.is_empty() { own } else { Command::Several(vec![own, Command::Heir { parents }]) };
+    with_references(own, items(statement.tableElts))
 }
 
 /// Whether a function runs with the privileges of its owner.

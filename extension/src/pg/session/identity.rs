@@ -213,6 +213,11 @@ pub fn is_own_sql() -> bool {
     OWN_SQL.get() > 0
 }
 
+/// Leaves SQL of our own, or comes back to it: how deep the session is in it, 0 outside. Returns how deep it was.
+pub fn replace_own_sql(depth: u32) -> u32 {
+    OWN_SQL.replace(depth)
+}
+
 impl Drop for AsOwner {
     fn drop(&mut self) {
         OWN_SQL.set(OWN_SQL.get().saturating_sub(1));

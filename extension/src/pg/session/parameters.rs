@@ -5,9 +5,10 @@
 //! to what holds for every session of the database.
 
 use crate::pg::execute::subtransaction;
+use crate::pg::session::identity::config;
 use crate::pg::strings::text;
 use pgrx::pg_sys;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 
 /// Parameters of PostgreSQL's own whose right value is the database's.
@@ -41,6 +42,48 @@ pub fn of_the_session() -> Vec<(CString, Option<CString>)> {
                 let value = is_own((*parameter).reset_source).then(|| boot_value(parameter));
                 found.push((name.to_owned(), value));
             }
+        }
+    }
+    found
+}
+
+/// Parameters of PostgreSQL's own by which a text is read, or what it does is done.
+const READ_BY: [&str; 23] = [
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "array_nulls",
+    "backslash_quote",
+    "bytea_output",
+    "check_function_bodies",
+    "default_table_access_method",
+    "default_tablespace",
+    "default_text_search_config",
+    "default_toast_compression",
+    "extra_float_digits",
+    "gin_fuzzy_search_limit",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "quote_all_identifiers",
+    "row_security",
+    "session_replication_role",
+    "timezone_abbreviations",
+    "transform_null_equals",
+    "xmlbinary",
+    "xmloption",
+];
+
+/// The parameters under which this session reads a text, with their values: those of PostgreSQL's own, and those of extensions that the
+/// session, its login or its client has set.
+pub fn reading() -> BTreeMap<String, String> {
+    let value = |name: &str| config(name).unwrap_or_default();
+    let mut found: BTreeMap<String, String> = READ_BY.iter().map(|name| ((*name).to_owned(), value(name))).collect();
+    for parameter in all() {
+        // SAFETY: a live parameter, whose name is NUL-terminated.
+        let (name, is_set) = unsafe { (text((*parameter).name), (*parameter).source > pg_sys::GucSource::PGC_S_DATABASE) };
+        if is_set && name.contains('.') && !name.starts_with("runbook.") {
+            found.insert(name.clone(), value(&name));
         }
     }
     found
