@@ -7,6 +7,7 @@ use crate::interrupt;
 use crate::output::{self, Line, Progress, Row, Style};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
+use runbook_core::vocabulary::job_state::JobState;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -48,12 +49,12 @@ pub fn follow(client: &mut Client, context: &Context, job: i64, verb: &str) -> R
             let milliseconds = step.get("milliseconds").and_then(Value::as_f64).unwrap_or_default();
             done.push(Done { revision: output::text(step.get("revision")), milliseconds });
         }
-        match output::text(state.get("state")).as_str() {
-            "finished" => {
+        match JobState::parse(&output::text(state.get("state"))) {
+            Some(JobState::Finished) => {
                 view.clear();
                 return Ok(End::Finished(done));
             }
-            "failed" | "cancelled" | "paused" => {
+            Some(JobState::Failed | JobState::Cancelled | JobState::Paused) => {
                 view.clear();
                 // The server's own error has every field.
                 let ended = client.batch_execute(&format!("CALL runbook.wait({job})"));
@@ -62,7 +63,7 @@ pub fn follow(client: &mut Client, context: &Context, job: i64, verb: &str) -> R
                     Ok(()) => Ok(End::Finished(done)),
                 };
             }
-            "interrupted" | "queued" if started.elapsed() > GRACE && revived.elapsed() > GRACE => {
+            Some(JobState::Interrupted | JobState::Queued) if started.elapsed() > GRACE && revived.elapsed() > GRACE => {
                 revived = Instant::now();
                 revive(client, job)?;
             }

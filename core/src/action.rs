@@ -5,47 +5,29 @@
 
 use crate::command::Name;
 use crate::identity::{Address, Identity};
+use crate::vocabulary::object_kind::ObjectKind;
+use crate::vocabulary::verb::Verb;
+use crate::vocabulary::words;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What an action means for others, from harmless to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// Old clients keep working, nothing waits.
-    Additive,
-    /// Long lock, scan or rewrite.
-    Blocking,
-    /// Old clients fail: rename, type change, dropped view.
-    Breaking,
-    /// Grants, owners, row security.
-    Security,
-    /// The guard, roles, system settings.
-    Control,
-    /// Data is lost.
-    Destructive,
-}
-
-impl Class {
-    /// All classes, in ascending order.
-    pub const ALL: [Self; 6] =
-        [Self::Additive, Self::Blocking, Self::Breaking, Self::Security, Self::Control, Self::Destructive];
-
-    /// The class as tables and messages spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Additive => "additive",
-            Self::Blocking => "blocking",
-            Self::Breaking => "breaking",
-            Self::Security => "security",
-            Self::Control => "control",
-            Self::Destructive => "destructive",
-        }
-    }
-
-    /// Reads what [`Class::as_str`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == text)
+words! {
+    /// What an action means for others, from harmless to worst.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    Class {
+        /// Old clients keep working, nothing waits.
+        Additive = "additive",
+        /// Long lock, scan or rewrite.
+        Blocking = "blocking",
+        /// Old clients fail: rename, type change, dropped view.
+        Breaking = "breaking",
+        /// Grants, owners, row security.
+        Security = "security",
+        /// The guard, roles, system settings.
+        Control = "control",
+        /// Data is lost.
+        Destructive = "destructive",
     }
 }
 
@@ -53,7 +35,7 @@ impl Class {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Object {
     /// PostgreSQL's word for it: `table`, `column`, `materialized view`, …
-    pub kind: String,
+    pub kind: ObjectKind,
     /// Schema, name and, for parts of an object, the part. The schema is missing where nothing told it.
     pub path: Vec<String>,
     /// Whether the path starts with a schema.
@@ -71,33 +53,6 @@ impl Object {
             identity += &quote(part);
         }
         identity
-    }
-
-    /// Whether objects of this kind live in schemas.
-    pub fn is_in_a_schema(&self) -> bool {
-        const HOMELESS: [&str; 20] = [
-            "access method",
-            "cast",
-            "command",
-            "database",
-            "event trigger",
-            "extension",
-            "foreign-data wrapper",
-            "language",
-            "file",
-            "library",
-            "parameter",
-            "program",
-            "publication",
-            "role",
-            "schema",
-            "server",
-            "subscription",
-            "tablespace",
-            "transform",
-            "user mapping",
-        ];
-        !HOMELESS.contains(&self.kind.as_str())
     }
 }
 
@@ -119,7 +74,7 @@ pub fn quote(identifier: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Action {
     /// What is done: `drop`, `rename`, `add`, …
-    pub verb: String,
+    pub verb: Verb,
     /// Who loses.
     pub class: Class,
     /// To which object.
@@ -157,19 +112,19 @@ impl fmt::Display for Action {
 
 impl Action {
     /// An action on the object of `kind` called `name`.
-    pub fn on(verb: &str, class: Class, kind: &str, name: &Name) -> Self {
-        let object = Object { kind: kind.to_owned(), path: name.path(), qualified: name.schema.is_some() };
-        Self::plain(verb.to_owned(), class, object, name.temporary, name.identity)
+    pub fn on(verb: Verb, class: Class, kind: ObjectKind, name: &Name) -> Self {
+        let object = Object { kind, path: name.path(), qualified: name.schema.is_some() };
+        Self::plain(verb, class, object, name.temporary, name.identity)
     }
 
     /// One that moves nothing and has nothing tied to it.
-    fn plain(verb: String, class: Class, object: Object, temporary: bool, identity: Identity) -> Self {
+    fn plain(verb: Verb, class: Class, object: Object, temporary: bool, identity: Identity) -> Self {
         let (to, origin, owner) = (None, None, Identity::Unknown);
         Self { verb, class, object, temporary, identity, to, origin, owner, roles: vec![], implied: false }
     }
 
     /// An action on a part of an object: a column, a trigger, a constraint.
-    pub fn on_part(verb: &str, class: Class, kind: &str, name: &Name, part: &str) -> Self {
+    pub fn on_part(verb: Verb, class: Class, kind: ObjectKind, name: &Name, part: &str) -> Self {
         let mut action = Self::on(verb, class, kind, name);
         action.object.path.push(part.to_owned());
         action
@@ -187,27 +142,28 @@ impl Action {
     }
 
     /// The action that `sql_drop` reports for an object that went: `kind` and `path` as PostgreSQL gives them.
-    pub fn dropped(kind: &str, mut path: Vec<String>, temporary: bool, address: Address) -> Self {
+    pub fn dropped(kind: ObjectKind, mut path: Vec<String>, temporary: bool, address: Address) -> Self {
+        let kind = match kind {
+            ObjectKind::Other(word) if word.ends_with(" column") => ObjectKind::Column,
+            ObjectKind::TableConstraint => ObjectKind::Constraint,
+            ObjectKind::Domain => ObjectKind::Type,
+            kind => kind,
+        };
         // So that policy can make an exception for large objects.
-        if kind == "large object" && path.len() == 1 {
+        if kind == ObjectKind::LargeObject && path.len() == 1 {
             path.insert(0, "pg_largeobject".to_owned());
         }
-        let kind = match kind {
-            _ if kind.ends_with(" column") => "column",
-            "table constraint" => "constraint",
-            "domain" => "type",
-            _ => kind,
-        };
-        let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
+        let class = drop_class(&kind);
         // A domain's are not looked up beforehand; the statement names the domain.
-        let identity = if kind == "domain constraint" { Identity::Unknown } else { Identity::Is(address) };
-        Self::plain("drop".to_owned(), drop_class(kind), object, temporary, identity)
+        let identity = if kind == ObjectKind::DomainConstraint { Identity::Unknown } else { Identity::Is(address) };
+        let object = Object { kind, qualified: path.len() > 1, path };
+        Self::plain(Verb::Drop, class, object, temporary, identity)
     }
 
     /// The action with `schema` in front of an unqualified name of a kind of object that lives in schemas.
     pub fn at_home(mut self, schema: Option<&String>) -> Self {
         let bare = self.object.path.iter().all(String::is_empty);
-        if let (Some(schema), false, false) = (schema, self.object.qualified, !self.object.is_in_a_schema() || bare) {
+        if let (Some(schema), false, false) = (schema, self.object.qualified, !self.object.kind.is_in_a_schema() || bare) {
             self.object.path.insert(0, schema.clone());
             self.object.qualified = true;
         }
@@ -216,62 +172,61 @@ impl Action {
 
     /// What becomes of `path`, which goes along with this action's own object: a column shares its table's fate, anything
     /// else is dropped.
-    pub fn implying(&self, kind: &str, path: Vec<String>, address: Address) -> Self {
-        let shares = kind == "column" || self.empties();
-        let (verb, class) = if shares { (self.verb.clone(), self.class) } else { ("drop".to_owned(), drop_class(kind)) };
-        let object = Object { kind: kind.to_owned(), qualified: true, path };
-        let to = if kind == "column" { self.to.clone() } else { None };
+    pub fn implying(&self, kind: ObjectKind, path: Vec<String>, address: Address) -> Self {
+        let is_column = kind == ObjectKind::Column;
+        let shares = is_column || self.empties();
+        let (verb, class) = if shares { (self.verb.clone(), self.class) } else { (Verb::Drop, drop_class(&kind)) };
+        let object = Object { kind, qualified: true, path };
+        let to = if is_column { self.to.clone() } else { None };
         Self { verb, class, object, to, origin: None, identity: Identity::Is(address), implied: true, ..self.clone() }
     }
 
     /// Changing more rows of a protected table in one transaction than it allows.
     pub fn many_rows(name: &Name) -> Self {
-        Self::on("change many rows of", Class::Destructive, "table", name)
+        Self::on(Verb::ChangeManyRows, Class::Destructive, ObjectKind::Table, name)
     }
 
     /// Whether it takes rows, with those that refer to them, and leaves the table.
     pub fn empties(&self) -> bool {
-        ["truncate", "truncate with cascade", "empty", "change many rows of"].contains(&self.verb.as_str())
+        self.verb.empties()
     }
 
     /// Whether it has effects that no rollback takes back, so that its record must not be taken back either.
     pub fn outlasts_rollback(&self) -> bool {
-        ["database", "tablespace", "program", "file", "library"].contains(&self.object.kind.as_str())
-            || self.verb == "set for the whole cluster"
+        use ObjectKind::*;
+        matches!(self.object.kind, Database | Tablespace | Program | File | Library) || self.verb == Verb::SetForCluster
     }
 
     /// Whether a call of ours does it, and no DDL; see [`crate::classify::control_call`].
     pub fn is_by_call(&self) -> bool {
-        [CALL, CHANGE_PROTECTION].contains(&self.verb.as_str())
+        matches!(self.verb, Verb::Call | Verb::ChangeProtection)
     }
 
     /// Whether the object has another name or schema afterwards.
     pub fn is_move(&self) -> bool {
-        ["rename", "rename part of", "move"].contains(&self.verb.as_str())
+        self.verb.is_move()
     }
 
     /// What `ddl_command_end` reports: a command of kind `tag` touched the object at `path`.
-    pub fn executed(tag: &str, kind: &str, path: Vec<String>, identity: Identity) -> Self {
-        let verb = tag.split(' ').next().unwrap_or_default().to_lowercase();
-        let object = Object { kind: kind.to_owned(), qualified: path.len() > 1, path };
-        Self::plain(verb, Class::Additive, object, false, identity)
+    pub fn executed(tag: &str, kind: ObjectKind, path: Vec<String>, identity: Identity) -> Self {
+        let object = Object { kind, qualified: path.len() > 1, path };
+        Self::plain(Verb::of_tag(tag), Class::Additive, object, false, identity)
     }
 }
 
 /// The class of dropping an object of `kind`.
-pub fn drop_class(kind: &str) -> Class {
+pub const fn drop_class(kind: &ObjectKind) -> Class {
+    use ObjectKind::*;
     match kind {
-        "table" | "column" | "materialized view" | "schema" | "sequence" | "extension" | "database" | "tablespace"
-        | "large object" => Class::Destructive,
-        "policy" => Class::Security,
-        "role" | "event trigger" | "user mapping" => Class::Control,
-        "statistics object" | "statistics" | "default value" => Class::Additive,
+        Table | Column | MaterializedView | Schema | Sequence | Extension | Database | Tablespace | LargeObject => {
+            Class::Destructive
+        }
+        Policy => Class::Security,
+        Role | EventTrigger | UserMapping => Class::Control,
+        StatisticsObject | Statistics | DefaultValue => Class::Additive,
         _ => Class::Breaking,
     }
 }
-
-pub(crate) const CALL: &str = "call";
-pub(crate) const CHANGE_PROTECTION: &str = "change protection of";
 
 #[cfg(test)]
 mod tests {
@@ -286,7 +241,7 @@ mod tests {
     #[test]
     fn dropping_a_column_destroys_and_says_which() {
         let changes = vec![Change::DropColumn { column: "note".into() }];
-        let actions = classify(&Command::AlterTable { kind: "table".into(), name: orders(), changes });
+        let actions = classify(&Command::AlterTable { kind: ObjectKind::Table, name: orders(), changes });
         assert_eq!(actions[0].to_string(), "drop column public.orders.note");
         assert_eq!(actions[0].class, Class::Destructive);
     }
@@ -294,9 +249,9 @@ mod tests {
     #[test]
     fn sql_drop_and_the_parse_tree_name_a_column_alike() {
         let changes = vec![Change::DropColumn { column: "note".into() }];
-        let declared = classify(&Command::AlterTable { kind: "table".into(), name: orders(), changes });
+        let declared = classify(&Command::AlterTable { kind: ObjectKind::Table, name: orders(), changes });
         let path = ["public", "orders", "note"].map(str::to_owned).to_vec();
-        assert_eq!(declared[0], Action::dropped("table column", path, false, Address::relation(1)).unbound());
+        assert_eq!(declared[0], Action::dropped("table column".into(), path, false, Address::relation(1)).unbound());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use crate::action::Action;
 use crate::identity::{History, Identity};
 use crate::manifest::{Cover, Manifest};
+use crate::vocabulary::object_kind::ObjectKind;
 use std::collections::BTreeSet;
 
 /// A pair of eyes: a login, and OIDs of the login roles that it is or is a member of.
@@ -160,7 +161,7 @@ pub fn objection(
 fn came_along(action: &Action, since: &dyn History) -> bool {
     let Identity::Is(found) = action.identity else { return false };
     since.tied(found.whole())
-        || (action.object.kind == "sequence" && since.brought(found, &action.object.path, Identity::Missing))
+        || (action.object.kind == ObjectKind::Sequence && since.brought(found, &action.object.path, Identity::Missing))
 }
 
 #[cfg(test)]
@@ -169,6 +170,7 @@ mod tests {
     use crate::action::Class;
     use crate::command::Name;
     use crate::identity::{Address, Events, Nothing};
+    use crate::vocabulary::verb::Verb;
 
     /// Revisions have created everything as a part of something.
     struct Tied;
@@ -200,7 +202,7 @@ mod tests {
     }
 
     fn wanted(approvals: u32, role: Option<&str>) -> Requirement {
-        let action = Action::on("drop", Class::Destructive, "table", &Name::bare("t"));
+        let action = Action::on(Verb::Drop, Class::Destructive, ObjectKind::Table, &Name::bare("t"));
         Requirement { role: role.map(str::to_owned), approvals, action }
     }
 
@@ -243,7 +245,7 @@ mod tests {
     #[test]
     fn what_goes_along_must_have_been_there_or_have_been_made_by_revisions_since() {
         let table = Action { identity: Identity::Is(Address::relation(10)), ..wanted(1, None).action };
-        let partition = table.implying("table", vec!["public".into(), "t_2027".into()], Address::relation(20));
+        let partition = table.implying(ObjectKind::Table, vec!["public".into(), "t_2027".into()], Address::relation(20));
         let now = [table.clone(), partition.clone()];
         let approved = Manifest::new(vec![table], vec![]);
         assert!(objection(&approved, &now, |_| true, &Nothing).unwrap().contains("drop table public.t_2027"));

@@ -4,6 +4,8 @@
 //! classification ([`crate::action`]) is a pure function and comments, quoting and layout can't matter.
 
 use crate::identity::Identity;
+use crate::vocabulary::object_kind::ObjectKind;
+use crate::vocabulary::verb::Verb;
 
 /// A name as the parser gives it, with what name resolution found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,7 +135,7 @@ pub enum Change {
     Unlogged,
     Logged,
     Rewrite {
-        what: &'static str,
+        verb: Verb,
     },
     /// `nothing` if updates and deletes can't be replicated any more.
     ReplicaIdentity {
@@ -158,17 +160,17 @@ pub enum Change {
 #[allow(missing_docs, reason = "named after PostgreSQL's statements")]
 pub enum Command {
     Drop {
-        kind: String,
+        kind: ObjectKind,
         names: Vec<Name>,
         cascade: bool,
     },
     DropOne {
-        kind: String,
+        kind: ObjectKind,
         name: Name,
     },
     /// DROP TRIGGER, RULE, POLICY … ON a relation.
     DropPart {
-        kind: String,
+        kind: ObjectKind,
         name: Name,
         part: String,
     },
@@ -180,23 +182,23 @@ pub enum Command {
         roles: Vec<Name>,
     },
     AlterTable {
-        kind: String,
+        kind: ObjectKind,
         name: Name,
         changes: Vec<Change>,
     },
     Rename {
-        kind: String,
+        kind: ObjectKind,
         name: Name,
         part: Option<String>,
         new_name: String,
     },
     SetSchema {
-        kind: String,
+        kind: ObjectKind,
         name: Name,
         schema: String,
     },
     Owner {
-        kind: String,
+        kind: ObjectKind,
         name: Name,
         role: Name,
     },
@@ -211,11 +213,11 @@ pub enum Command {
     },
     AlterDomain {
         name: Name,
-        what: &'static str,
+        verb: Verb,
         scans: bool,
     },
     Create {
-        kind: String,
+        kind: ObjectKind,
         name: Name,
         replace: bool,
     },
@@ -240,7 +242,7 @@ pub enum Command {
     },
     /// GRANT and REVOKE on objects; `ALL` where no privilege is named.
     Grant {
-        kind: String,
+        kind: ObjectKind,
         names: Vec<Name>,
         privileges: Vec<String>,
         roles: Vec<Name>,
@@ -257,15 +259,15 @@ pub enum Command {
     /// Something on an object that the whole cluster shares, or on the guard's own kind: a role, a database, a tablespace, a
     /// parameter, an event trigger.
     Shared {
-        verb: String,
-        kind: &'static str,
+        verb: Verb,
+        kind: ObjectKind,
         name: Name,
     },
     /// What changes nothing that a client notices, and is recorded all the same: COMMENT ON a shared object, REINDEX and
     /// REFRESH CONCURRENTLY.
     Harmless {
-        verb: &'static str,
-        kind: &'static str,
+        verb: Verb,
+        kind: ObjectKind,
         names: Vec<Name>,
     },
     /// Several statements' worth of [`Command::Shared`] in one: roles that are granted to roles.
@@ -276,8 +278,8 @@ pub enum Command {
     },
     /// Something that reaches out of the database: a program, a file of the server, a library.
     Outside {
-        verb: &'static str,
-        kind: &'static str,
+        verb: Verb,
+        kind: ObjectKind,
         name: String,
     },
     /// LOCK TABLE; `exclusive` IN ACCESS EXCLUSIVE MODE.
@@ -287,9 +289,9 @@ pub enum Command {
     },
     /// ALTER EXTENSION; `member` of what is added or dropped.
     Extension {
-        verb: &'static str,
+        verb: Verb,
         name: Name,
-        member: Option<(String, Name)>,
+        member: Option<(ObjectKind, Name)>,
     },
     /// CREATE RULE.
     Rule {
@@ -306,13 +308,13 @@ pub enum Command {
     },
     /// CREATE FUNCTION and ALTER FUNCTION … SECURITY DEFINER.
     Definer {
-        verb: &'static str,
-        kind: String,
+        verb: Verb,
+        kind: ObjectKind,
         name: Name,
     },
     /// ALTER … DEPENDS ON EXTENSION: it goes with the extension.
     DependsOnExtension {
-        kind: String,
+        kind: ObjectKind,
         name: Name,
         part: Option<String>,
     },
@@ -326,8 +328,8 @@ pub enum Command {
     },
     /// VACUUM FULL, CLUSTER, REINDEX, REFRESH; no names: the whole database.
     Rewrite {
-        tag: String,
-        kind: &'static str,
+        verb: Verb,
+        kind: ObjectKind,
         names: Vec<Name>,
     },
     /// INSERT, COPY FROM: data, not schema.

@@ -7,6 +7,8 @@
 
 use crate::action::{Action, Object};
 use crate::identity::{History, Identity};
+use crate::vocabulary::object_kind::ObjectKind;
+use crate::vocabulary::verb::Verb;
 use serde::{Deserialize, Serialize};
 
 /// Declared actions, and those that they imply.
@@ -76,7 +78,8 @@ impl Manifest {
 
     fn same(&self, declared: &Object, actual: &Object) -> bool {
         // DROP ROUTINE drops whichever of them it is.
-        let routine = declared.kind == "routine" && ["function", "procedure", "aggregate"].contains(&actual.kind.as_str());
+        use ObjectKind::{Aggregate, Function, Procedure, Routine};
+        let routine = declared.kind == Routine && matches!(actual.kind, Function | Procedure | Aggregate);
         if declared.kind != actual.kind && !routine {
             return false;
         }
@@ -112,7 +115,7 @@ fn is_of_the_same(declared: &Action, action: &Action, path: &[String], since: &d
         return true;
     }
     // An index and a partition have no table in their paths: any that revisions have made will do.
-    let is_named = !["index", "partition"].contains(&declared.object.kind.as_str());
+    let is_named = !matches!(declared.object.kind, ObjectKind::Index | ObjectKind::Partition);
     match action.owner {
         Identity::Is(found) if !is_named => since.created(found),
         found => declared.owner.admits(found, table, since),
@@ -128,8 +131,8 @@ fn is_bound_to_the_same(declared: &Action, action: &Action) -> bool {
 
 /// Whether what was declared is the worst that a change of a column's type can be, and what happens is a milder one: the type was not
 /// known yet.
-fn is_worse_than(declared: &str, actual: &str) -> bool {
-    declared == "recompute" && ["change type of", "widen"].contains(&actual)
+fn is_worse_than(declared: &Verb, actual: &Verb) -> bool {
+    *declared == Verb::Recompute && matches!(actual, Verb::ChangeType | Verb::Widen)
 }
 
 #[cfg(test)]
@@ -141,7 +144,7 @@ mod tests {
 
     fn dropped(schema: Option<&str>, name: &str) -> Action {
         let name = Name { schema: schema.map(str::to_owned), ..Name::bare(name) };
-        Action::on("drop", Class::Destructive, "table", &name)
+        Action::on(Verb::Drop, Class::Destructive, ObjectKind::Table, &name)
     }
 
     fn manifest(actions: Vec<Action>) -> Manifest {
@@ -159,7 +162,7 @@ mod tests {
     #[test]
     fn a_declared_rename_does_not_cover_a_drop() {
         let mut rename = dropped(Some("public"), "t");
-        rename.verb = "rename".into();
+        rename.verb = Verb::Rename;
         assert_eq!(manifest(vec![rename]).covers(&dropped(Some("public"), "t"), &Nothing), Cover::Undeclared);
     }
 

@@ -3,28 +3,16 @@
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node};
 use crate::target::{Place, Resolver};
+use crate::vocabulary::words;
 
-/// Which way a step goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Forward.
-    Upgrade,
-    /// Back.
-    Downgrade,
-}
-
-impl Direction {
-    /// The direction as the SQL API spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Upgrade => "upgrade",
-            Self::Downgrade => "downgrade",
-        }
-    }
-
-    /// Reads what [`Direction::as_str`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Upgrade, Self::Downgrade].into_iter().find(|direction| direction.as_str() == text)
+words! {
+    /// Which way a step goes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    Direction {
+        /// Forward.
+        Upgrade = "upgrade",
+        /// Back.
+        Downgrade = "downgrade",
     }
 }
 

@@ -6,72 +6,42 @@
 use crate::action::{Action, Class, Object};
 use crate::approval::Requirement;
 pub use crate::pattern::Pattern;
+use crate::vocabulary::object_kind::ObjectKind;
+use crate::vocabulary::verb::Verb;
+use crate::vocabulary::words;
 use crate::window::{Closed, Window, closed};
 use chrono::NaiveDateTime;
 
-/// What is done about an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// Nothing.
-    Allow,
-    /// A ledger entry.
-    Record,
-    /// Only inside an approved revision or under a permit.
-    RequireApproval,
-    /// Never.
-    Deny,
-}
-
-impl Verdict {
-    /// All verdicts, mildest first.
-    pub const ALL: [Self; 4] = [Self::Allow, Self::Record, Self::RequireApproval, Self::Deny];
-
-    /// The verdict as `set_policy` spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Record => "record",
-            Self::RequireApproval => "require_approval",
-            Self::Deny => "deny",
-        }
-    }
-
-    /// Reads what [`Verdict::as_str`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verdict| verdict.as_str() == text)
+words! {
+    /// What is done about an action, mildest first.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    Verdict {
+        /// Nothing.
+        Allow = "allow",
+        /// A ledger entry.
+        Record = "record",
+        /// Only inside an approved revision or under a permit.
+        RequireApproval = "require_approval",
+        /// Never.
+        Deny = "deny",
     }
 }
 
-/// A preset for every class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Environment {
-    /// A developer's own database: everything is allowed or recorded.
-    Local,
-    /// Data loss needs somebody else's approval. The default.
-    #[default]
-    Staging,
-    /// Whatever can hurt needs an approval, data loss two, and the guard itself is guarded.
-    Production,
+words! {
+    /// A preset for every class, mildest first.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    Environment {
+        /// A developer's own database: everything is allowed or recorded.
+        Local = "local",
+        /// Data loss needs somebody else's approval. The default.
+        #[default]
+        Staging = "staging",
+        /// Whatever can hurt needs an approval, data loss two, and the guard itself is guarded.
+        Production = "production",
+    }
 }
 
 impl Environment {
-    /// All environments, mildest first.
-    pub const ALL: [Self; 3] = [Self::Local, Self::Staging, Self::Production];
-
-    /// The environment as `configure('environment', …)` spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Staging => "staging",
-            Self::Production => "production",
-        }
-    }
-
-    /// Reads what [`Environment::as_str`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|environment| environment.as_str() == text)
-    }
-
     /// The preset's rule for `class`.
     pub fn rule(self, class: Class) -> Rule {
         use Verdict::{Allow, Record, RequireApproval};
@@ -214,10 +184,10 @@ impl Policy {
     }
 
     fn rule_here(&self, action: &Action) -> Rule {
-        if action.object.kind != "schema" && !action.object.is_in_a_schema() {
+        if action.object.kind != ObjectKind::Schema && !action.object.kind.is_in_a_schema() {
             return self.class_rule(action.class);
         }
-        let known = action.object.qualified || action.object.kind == "schema";
+        let known = action.object.qualified || action.object.kind == ObjectKind::Schema;
         let path = &action.object.path;
         let matching = self.overrides.iter().filter(|one| one.class == action.class).filter_map(|one| {
             let pattern = one.objects.as_ref()?;
@@ -307,7 +277,7 @@ fn stricter(one: Rule, other: Rule) -> Rule {
 fn destination(action: &Action) -> Option<Vec<String>> {
     let to = action.to.as_ref().filter(|_| action.is_move())?;
     let mut path = action.object.path.clone();
-    let at = if action.verb == "move" { path.len().checked_sub(2)? } else { path.len().checked_sub(1)? };
+    let at = if action.verb == Verb::Move { path.len().checked_sub(2)? } else { path.len().checked_sub(1)? };
     path[at].clone_from(to);
     Some(path)
 }

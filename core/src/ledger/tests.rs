@@ -1,6 +1,8 @@
 use super::*;
 use crate::canonical::is_plain;
 use crate::terms::{term, terms};
+use crate::vocabulary::object_kind::ObjectKind;
+use crate::vocabulary::verb::Verb;
 use serde_json::json;
 
 #[test]
@@ -38,8 +40,8 @@ fn an_entry_about_a_statement_is_canonical_whichever_way_it_is_built() {
     use crate::identity::Address;
     let name = Name { schema: Some("pub\"lic".into()), identity: Identity::Is(Address::relation(7)), ..Name::bare("t\n") };
     let actions = [
-        Action::on("create", Class::Additive, "table", &name),
-        Action::on("alter", Class::Blocking, "table", &Name::bare("u")),
+        Action::on(Verb::Create, Class::Additive, ObjectKind::Table, &name),
+        Action::on(Verb::Alter, Class::Blocking, ObjectKind::Table, &Name::bare("u")),
     ];
     let circumstances = Circumstances {
         entry_id: "id".into(),

@@ -3,7 +3,7 @@ use crate::command::Name;
 
 fn moved(verb: &str, kind: &str, path: &[&str], to: &str) -> Action {
     let mut action = on(Class::Breaking, None, "x");
-    action.verb = verb.into();
+    action.verb = Verb::parse(verb).unwrap();
     action.object = Object { kind: kind.into(), path: path.iter().map(|part| (*part).to_owned()).collect(), qualified: true };
     action.to = Some(to.into());
     action
@@ -41,7 +41,7 @@ fn with(rules: &[(Class, Option<&str>, Rule)]) -> Policy {
 }
 
 fn on(class: Class, schema: Option<&str>, name: &str) -> Action {
-    Action::on("drop", class, "table", &Name { schema: schema.map(str::to_owned), ..Name::bare(name) })
+    Action::on(Verb::Drop, class, ObjectKind::Table, &Name { schema: schema.map(str::to_owned), ..Name::bare(name) })
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn environments_get_stricter_class_by_class() {
 #[test]
 fn temporary_objects_need_nobody() {
     let name = Name { temporary: true, ..Name::bare("t") };
-    assert!(Policy::default().obstacle(&[Action::on("drop", Class::Destructive, "table", &name)]).is_none());
+    assert!(Policy::default().obstacle(&[Action::on(Verb::Drop, Class::Destructive, ObjectKind::Table, &name)]).is_none());
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn taking_a_rule_back_is_a_weakening_if_a_milder_one_takes_over() {
 #[test]
 fn patterns_are_about_what_lies_in_schemas() {
     let policy = with(&[(Class::Destructive, Some("billing"), rule(Verdict::Deny, 0))]);
-    let extension = Action::on("drop", Class::Destructive, "extension", &Name::bare("hstore"));
+    let extension = Action::on(Verb::Drop, Class::Destructive, ObjectKind::Extension, &Name::bare("hstore"));
     assert_eq!(policy.rule(&extension).verdict, Verdict::RequireApproval);
 }
 

@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn each_text_stands_for_one_kind() {
         for kind in Kind::ALL {
-            assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
+            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(Kind::parse("revision.forgotten"), None);
     }

@@ -11,6 +11,7 @@ use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::plan::Direction;
+use runbook_core::vocabulary::job_state::JobState;
 use runbook_core::{changing, progress};
 use std::time::Duration;
 
@@ -111,10 +112,12 @@ fn jobs_in_force(
     ErrorReport,
 > {
     let row = |line: store::job_lines::Line| {
-        let percent = if line.state == "finished" { Some(100.0) } else { progress::percent(&line.seen) };
+        let percent = if line.state == JobState::Finished.as_str() { Some(100.0) } else { progress::percent(&line.seen) };
         let elapsed = line.seconds.filter(|seconds| *seconds > 0.0).map(Duration::from_secs_f64);
         let eta = percent.zip(elapsed).and_then(|(percent, elapsed)| progress::eta(percent, elapsed));
-        let eta = eta.filter(|_| line.state == "running").map(|eta| Interval::from_seconds(eta.as_secs_f64().round()));
+        let eta = eta
+            .filter(|_| line.state == JobState::Running.as_str())
+            .map(|eta| Interval::from_seconds(eta.as_secs_f64().round()));
         (
             line.job,
             line.state,

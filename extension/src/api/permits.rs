@@ -72,7 +72,7 @@ fn permits_in_force() -> Result<
     let row = |line: Line| {
         let Line { permit, status, needs, parameters } = line;
         let (requester, expires) = (permit.requester.name, permit.expires_at);
-        (permit.permit, status.to_owned(), requester, permit.reason, permit.statement, needs, expires, parameters)
+        (permit.permit, status.as_str().to_owned(), requester, permit.reason, permit.statement, needs, expires, parameters)
     };
     Ok(TableIterator::new(permit::all()?.into_iter().map(row)))
 }

@@ -39,7 +39,7 @@ fn show(revision: &str) -> Result<JsonB, ErrorReport> {
     json["phase"] = stored.phase.into();
     json["author"] = stored.author.into();
     json["digest"] = stored.digest.into();
-    json["status"] = stored.status.into();
+    json["status"] = stored.status.as_str().into();
     json["submitted_by"] = stored.submitter.name.into();
     json["upgrade_actions"] =
         stored.upgrade_actions.iter().map(|action| json!({"action": action.to_string(), "class": action.class})).collect();
@@ -113,7 +113,8 @@ fn heads() -> Result<
 > {
     let graph = revisions::graph()?;
     let rows = revisions::summaries(&graph.ids(graph.heads()))?;
-    let row = |one: Summary| (one.revision, one.parents, one.branch_labels, one.phase, one.status, one.message);
+    let row =
+        |one: Summary| (one.revision, one.parents, one.branch_labels, one.phase, one.status.as_str().to_owned(), one.message);
     Ok(TableIterator::new(rows.into_iter().map(row)))
 }
 
@@ -179,7 +180,7 @@ fn history(
             one.parents,
             one.phase,
             one.message,
-            one.status,
+            one.status.as_str().to_owned(),
             one.applied_at,
             is_head,
             is_branch_point,

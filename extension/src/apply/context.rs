@@ -30,6 +30,8 @@ use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
 use runbook_core::policy::{Policy, Verdict};
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::status::RevisionStatus;
 use serde_json::{Value, json};
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -111,7 +113,9 @@ impl ApplyContext {
                 need(stored, self.direction, actions, Some(policy), &approvals, Some(&objection))?
             }
             // Where nothing needs a yes and nobody has said no, decisions don't matter.
-            _ if stored.status != "rejected" && policy.is_none_or(|policy| policy.obstacle(actions).is_none()) => {
+            _ if stored.status != RevisionStatus::Rejected
+                && policy.is_none_or(|policy| policy.obstacle(actions).is_none()) =>
+            {
                 need(stored, self.direction, actions, policy, &Approvals::default(), None)?
             }
             _ => need(stored, self.direction, actions, policy, self.approvals()?, None)?,
@@ -157,13 +161,13 @@ impl ApplyContext {
             return Ok(());
         }
         let policy = settings::policy()?;
-        let is_rejected = revisions::status(id)?.is_some_and(|status| status == "rejected");
+        let is_rejected = revisions::status(id)?.is_some_and(|status| status == RevisionStatus::Rejected);
         let obstacle = policy.obstacle(actions).map(|(_, verdict)| verdict);
         if !is_rejected && approved_by.is_empty() && obstacle.is_none() && policy.closed(actions).is_none() {
             return Ok(());
         }
         // It may itself have taken the approver's role away.
-        let is_about_roles = actions.iter().any(|action| action.object.kind == "role");
+        let is_about_roles = actions.iter().any(|action| action.object.kind == ObjectKind::Role);
         if is_about_roles && !is_rejected && obstacle != Some(Verdict::Deny) && !is_revoked(id, approved_by)? {
             return Ok(());
         }

@@ -9,6 +9,8 @@ use crate::spi::read;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::{Action, Class};
 use runbook_core::identity::{Address, Identity, RELATIONS};
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 use std::collections::HashSet;
 
 /// An object that `ddl_command_end` reports: the tag of the command that touched it, which it is, and where, schema first.
@@ -96,7 +98,7 @@ fn emptied_along(actions: &[Action]) -> Result<Vec<Action>> {
         .filter(|(_, action)| action.empties() && !action.temporary)
         .filter_map(|(at, action)| match action.identity {
             Identity::Is(found) => {
-                Some((i64::try_from(at).unwrap_or(i64::MAX), Oid::from(found.object), action.verb == "truncate with cascade"))
+                Some((i64::try_from(at).unwrap_or(i64::MAX), Oid::from(found.object), action.verb == Verb::TruncateCascade))
             }
             _ => None,
         })
@@ -120,8 +122,7 @@ fn emptied_along(actions: &[Action]) -> Result<Vec<Action>> {
             roots
                 .iter()
                 .map(|root| {
-                    usize::try_from(root.0)
-                        .is_ok_and(|at| ["empty", "change many rows of"].contains(&actions[at].verb.as_str()))
+                    usize::try_from(root.0).is_ok_and(|at| matches!(actions[at].verb, Verb::Empty | Verb::ChangeManyRows))
                 })
                 .collect::<Vec<_>>()
                 .into(),
@@ -130,7 +131,7 @@ fn emptied_along(actions: &[Action]) -> Result<Vec<Action>> {
     )?;
     let implied = rows.into_iter().filter_map(|(at, path, found)| {
         let root = actions.get(usize::try_from(at).ok()?)?;
-        (root.identity != Identity::Is(found)).then(|| root.implying("table", path, found))
+        (root.identity != Identity::Is(found)).then(|| root.implying(ObjectKind::Table, path, found))
     });
     Ok(implied.collect())
 }
@@ -173,11 +174,11 @@ pub fn reaches_own_by_lock(relations: &[Address]) -> Result<bool> {
 }
 
 fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
-    let drops = |action: &Action| action.verb == "drop";
+    let drops = |action: &Action| action.verb == Verb::Drop;
     let bound: Vec<(usize, Address)> = actions
         .iter()
         .enumerate()
-        .filter(|(_, action)| !action.temporary && (drops(action) || action.object.kind == "column"))
+        .filter(|(_, action)| !action.temporary && (drops(action) || action.object.kind == ObjectKind::Column))
         .filter_map(|(at, action)| if let Identity::Is(found) = action.identity { Some((at, found)) } else { None })
         .collect();
     if bound.is_empty() {
@@ -233,7 +234,7 @@ fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
             let found = address(row.get(8)?, row.get(6)?, row.get(7)?);
             let path = [row.maybe(3)?, row.maybe(4)?, row.maybe(5)?].into_iter().flatten().collect();
             let kind: String = row.get(2)?;
-            Ok(root.filter(|root| root.identity != Identity::Is(found)).map(|root| root.implying(&kind, path, found)))
+            Ok(root.filter(|root| root.identity != Identity::Is(found)).map(|root| root.implying(kind.as_str().into(), path, found)))
         },
     )
     .map(|rows| rows.into_iter().flatten().collect())

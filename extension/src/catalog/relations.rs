@@ -40,7 +40,7 @@ pub fn dropped_objects() -> Vec<Dropped> {
             ([schema, table, _], "table constraint") => relation_named(vec![schema.clone(), table.clone()]).identity,
             _ => Identity::Unknown,
         };
-        let action = Action { owner, ..Action::dropped(&kind, path, flag(5), address_in(row)) };
+        let action = Action { owner, ..Action::dropped(kind.as_str().into(), path, flag(5), address_in(row)) };
         Dropped { action, original: flag(3), normal: flag(4) }
     })
 }
@@ -69,7 +69,7 @@ pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
             Some(found) => (Identity::Is(found), path_of(found)?),
             None => (Identity::Unknown, vec![]),
         };
-        Ok(Action::executed(tag, &kind, path, identity))
+        Ok(Action::executed(tag, kind.as_str().into(), path, identity))
     };
     rows.into_iter().flatten().map(action).collect()
 }

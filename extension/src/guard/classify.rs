@@ -8,13 +8,15 @@ use crate::pg::session::pinned::search_path;
 use runbook_core::action::Action;
 use runbook_core::command::{Change, Command};
 use runbook_core::identity::Identity;
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 use std::collections::HashMap;
 
 /// The actions of a statement. Nothing is locked, so what a name means may change; whoever must know asks again under the
 /// lock.
 pub fn classify(command: &Command) -> Vec<Action> {
     let mut home = None;
-    let at_home = |action: Action| match action.verb.starts_with("create") && !action.object.qualified {
+    let at_home = |action: Action| match action.verb.creates() && !action.object.qualified {
         true => action.at_home(home.get_or_insert_with(search_path).first()),
         false => action,
     };
@@ -64,7 +66,7 @@ pub fn classify_each<'a>(commands: impl IntoIterator<Item = &'a Command>) -> err
 #[derive(Default)]
 struct Names {
     /// Whole objects by family and path.
-    objects: HashMap<(String, Vec<String>), Target>,
+    objects: HashMap<(Family, Vec<String>), Target>,
     /// Columns by the original path of their table, and name.
     columns: HashMap<(Vec<String>, String), Target>,
 }
@@ -86,10 +88,10 @@ impl Target {
 impl Names {
     /// The action, bound to what its name will mean; what it does to names is taken note of.
     fn follow(&mut self, mut action: Action) -> Action {
-        if let (true, Some((name, whole))) = (is_part(&action.object.kind), action.object.path.split_last()) {
+        if let (true, Some((name, whole))) = (action.object.kind.is_part(), action.object.path.split_last()) {
             let created = action.identity.is_unknown();
             (action.identity, action.origin) = self.bind_part(action.identity, &action.object.kind, name, whole);
-            if let Some(known) = self.object("table", whole) {
+            if let Some(known) = self.object(&ObjectKind::Table, whole) {
                 action.owner = known.found;
                 if created {
                     action.identity = Identity::Unknown;
@@ -102,23 +104,29 @@ impl Names {
         action
     }
 
-    fn object(&self, kind: &str, path: &[String]) -> Option<&Target> {
+    fn object(&self, kind: &ObjectKind, path: &[String]) -> Option<&Target> {
         self.objects.get(&(family(kind), path.to_vec()))
     }
 
     /// The path of a table before the revision's renames.
     fn origin_of(&self, table: &[String]) -> Vec<String> {
-        self.object("table", table).and_then(|known| known.origin.clone()).unwrap_or_else(|| table.to_vec())
+        self.object(&ObjectKind::Table, table).and_then(|known| known.origin.clone()).unwrap_or_else(|| table.to_vec())
     }
 
     /// What a part of a relation will be, and its path before the revision's renames if that differs.
-    fn bind_part(&self, found: Identity, kind: &str, name: &String, whole: &[String]) -> (Identity, Option<Vec<String>>) {
+    fn bind_part(
+        &self,
+        found: Identity,
+        kind: &ObjectKind,
+        name: &String,
+        whole: &[String],
+    ) -> (Identity, Option<Vec<String>>) {
         let table = self.origin_of(whole);
         let (mut identity, mut own) = (found, name.clone());
-        if let Some(known) = self.object("table", whole) {
+        if let Some(known) = self.object(&ObjectKind::Table, whole) {
             identity = if let Identity::Is(table) = known.found { part_of(table, kind, name) } else { Identity::Missing };
         }
-        if let (true, Some(known)) = (kind == "column", self.columns.get(&(table.clone(), name.clone()))) {
+        if let (true, Some(known)) = (*kind == ObjectKind::Column, self.columns.get(&(table.clone(), name.clone()))) {
             identity = known.found;
             own = known.origin.as_ref().and_then(|path| path.last()).unwrap_or(name).clone();
         }
@@ -128,27 +136,27 @@ impl Names {
     }
 
     fn note(&mut self, action: &Action) {
-        let (kind, path) = (action.object.kind.as_str(), &action.object.path);
+        let (kind, path) = (&action.object.kind, &action.object.path);
         let origin = Some(action.origin.clone().unwrap_or_else(|| path.clone()));
         let target = Target { found: action.identity, origin };
         match &action.to {
-            Some(to) if kind == "column" && path.len() == 3 => {
+            Some(to) if *kind == ObjectKind::Column && path.len() == 3 => {
                 let table = self.origin_of(&path[..2]);
                 self.columns.insert((table, to.clone()), target);
             }
-            Some(to) if action.is_move() && !is_part(kind) && path.len() == 2 => {
-                let new = if action.verb == "move" { [to, &path[1]] } else { [&path[0], to] };
+            Some(to) if action.is_move() && !kind.is_part() && path.len() == 2 => {
+                let new = if action.verb == Verb::Move { [to, &path[1]] } else { [&path[0], to] };
                 self.objects.insert((family(kind), path.clone()), Target::NOTHING);
                 self.objects.insert((family(kind), new.map(Clone::clone).to_vec()), target);
             }
-            None if action.verb == "drop" && !is_part(kind) && path.len() == 2 => {
+            None if action.verb == Verb::Drop && !kind.is_part() && path.len() == 2 => {
                 self.objects.insert((family(kind), path.clone()), Target::NOTHING);
             }
             // Where something has the name, CREATE fails, or IF NOT EXISTS leaves it as it is.
-            None if action.verb == "create"
+            None if action.verb == Verb::Create
                 && path.len() == 2
                 && !(self.object(kind, path).is_none()
-                    && family(kind) == "relation"
+                    && kind.is_relation()
                     && matches!(relation_named(path.clone()).identity, Identity::Is(_))) =>
             {
                 self.objects.insert((family(kind), path.clone()), Target::NOTHING);
@@ -158,37 +166,31 @@ impl Names {
     }
 }
 
-/// Parts of relations, whose path has the relation's before their own name.
-fn is_part(kind: &str) -> bool {
-    ["column", "trigger", "rule", "policy", "constraint"].contains(&kind)
-}
+/// Relations share one space of names in a schema; routines, types and the rest have their own: `None` for relations.
+type Family = Option<ObjectKind>;
 
-/// Relations share one space of names in a schema; routines, types and the rest have their own.
-fn family(kind: &str) -> String {
-    const RELATIONS: [&str; 8] =
-        ["table", "view", "materialized view", "sequence", "index", "index of a constraint", "foreign table", "partition"];
-    if RELATIONS.contains(&kind) { "relation" } else { kind }.to_owned()
+fn family(kind: &ObjectKind) -> Family {
+    (!kind.is_relation()).then(|| kind.clone())
 }
 
 /// Columns, constraints, triggers, rules and row security policies carry the identity of their table until here.
 fn bind(mut action: Action) -> Action {
-    let kind = action.object.kind.as_str();
+    use ObjectKind::{Column, Constraint, DomainConstraint, EnumValue, Policy, Rule, Trigger};
+    let kind = &action.object.kind;
+    let must_be_there = matches!(action.verb, Verb::Drop | Verb::Rename | Verb::Validate);
     action.identity = match (kind, action.identity, action.object.path.last()) {
         // What is created is not looked up: it is replaced, or PostgreSQL says that it exists.
-        ("trigger" | "rule" | "policy", table, _) if action.verb.starts_with("create") => {
+        (Trigger | Rule | Policy, table, _) if action.verb.creates() => {
             action.owner = table;
             Identity::Unknown
         }
-        ("column" | "trigger" | "rule" | "policy", Identity::Is(table), Some(name)) => part_of(table, kind, name),
-        ("constraint", Identity::Is(table), Some(name)) => {
+        (Column | Trigger | Rule | Policy, Identity::Is(table), Some(name)) => part_of(table, kind, name),
+        (Constraint, Identity::Is(table), Some(name)) => {
             action.owner = Identity::Is(table);
-            let is_there = ["drop", "rename", "validate"].contains(&action.verb.as_str());
-            if is_there { part_of(table, kind, name) } else { Identity::Unknown }
+            if must_be_there { part_of(table, kind, name) } else { Identity::Unknown }
         }
-        ("constraint", Identity::Missing, _) if ["drop", "rename", "validate"].contains(&action.verb.as_str()) => {
-            Identity::Missing
-        }
-        ("constraint" | "domain constraint" | "enum value", ..) => Identity::Unknown,
+        (Constraint, Identity::Missing, _) if must_be_there => Identity::Missing,
+        (Constraint | DomainConstraint | EnumValue, ..) => Identity::Unknown,
         (_, identity, _) => identity,
     };
     action

@@ -16,6 +16,7 @@ use runbook_core::identity::Identity;
 use runbook_core::ledger::{Kind, LISTED, StatementFacts, listed};
 use runbook_core::manifest::Cover;
 use runbook_core::policy::{Policy, Verdict};
+use runbook_core::vocabulary::verb::Verb;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 
@@ -213,7 +214,8 @@ pub fn record_passing_at_once(tag: &str, actions: &[Action]) -> error::Result<()
 }
 
 fn record_passing_as(tag: &str, actions: &[Action], at_once: bool) -> error::Result<()> {
-    let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary && action.verb != "lock").cloned().collect();
+    let lasting: Vec<Action> =
+        actions.iter().filter(|action| !action.temporary && action.verb != Verb::Lock).cloned().collect();
     if lasting.is_empty() {
         return Ok(());
     }
@@ -229,7 +231,7 @@ fn record_passing_as(tag: &str, actions: &[Action], at_once: bool) -> error::Res
         return Ok(());
     }
     let policy = settings::policy()?;
-    let is_ddl = |action: &Action| action.verb == "create" || action.class == Class::Additive;
+    let is_ddl = |action: &Action| action.verb == Verb::Create || action.class == Class::Additive;
     let passes = |action: &Action| policy.rule(action).verdict == Verdict::Allow && !is_ddl(action);
     if lasting.iter().all(passes) {
         return Ok(());

@@ -28,6 +28,8 @@ use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
 use runbook_core::target::Resolver;
+use runbook_core::vocabulary::status::RevisionStatus;
+use runbook_core::vocabulary::verb::Verb;
 use serde_json::json;
 
 /// Approves; returns the digest.
@@ -100,12 +102,12 @@ fn refuse_old_sight(id: &str) -> Result<(), ErrorReport> {
 }
 
 /// The status of a revision that waits, by the decisions that stand.
-fn status_by(given: &[Given]) -> &'static str {
+fn status_by(given: &[Given]) -> RevisionStatus {
     let stands = |approved: bool| given.iter().any(|one| one.approved == approved && one.void.is_none());
     match (stands(false), stands(true)) {
-        (true, _) => "rejected",
-        (false, true) => "approved",
-        (false, false) => "pending",
+        (true, _) => RevisionStatus::Rejected,
+        (false, true) => RevisionStatus::Approved,
+        (false, false) => RevisionStatus::Pending,
     }
 }
 
@@ -132,7 +134,7 @@ pub fn reject(name: &str, comment: Option<&str>) -> Result<String, ErrorReport> 
         fingerprint: None,
     };
     approvals::decide(&decision, None, "1000 years", &database())?;
-    revisions::set_status(id, "rejected")?;
+    revisions::set_status(id, RevisionStatus::Rejected)?;
     ledger::record(Kind::RevisionRejected, json!({"revision": id, "digest": stored.digest, "reason": comment}))?;
     Ok(stored.digest)
 }
@@ -194,7 +196,7 @@ fn refuse_other_content(stored: &Stored, digest: Option<&str>) -> Result<(), Err
 /// An applied revision can still be reverted, if it has a way back.
 fn refuse_without_way(stored: &Stored) -> Result<(), ErrorReport> {
     let id = stored.revision.revision.as_str();
-    if stored.status != "applied" || stored.revision.downgrade.is_some() {
+    if stored.status != RevisionStatus::Applied || stored.revision.downgrade.is_some() {
         return Ok(());
     }
     Err(refused(
@@ -256,7 +258,7 @@ fn covered(stored: &Stored, settings: &Settings) -> Result<([Manifest; 2], [Code
     let code = |direction| -> Result<Code, ErrorReport> { code::reach_for_approval(id, code::texts_of(revision, direction)?) };
     let code = [code(Direction::Upgrade)?, code(Direction::Downgrade)?];
     drop(pinned);
-    let missing = |action: &&runbook_core::action::Action| action.verb == "drop" && action.identity == Identity::Missing;
+    let missing = |action: &&runbook_core::action::Action| action.verb == Verb::Drop && action.identity == Identity::Missing;
     if let (None, Some(action)) = (settings.migration_role(), upgrade.actions().iter().find(missing)) {
         // Without a migration role the names mean what they mean to whoever applies.
         pgrx::notice!(

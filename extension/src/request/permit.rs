@@ -26,6 +26,8 @@ use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::policy::{Policy, Verdict};
 use runbook_core::statement::{digest, skip_blank};
+use runbook_core::vocabulary::status::PermitStatus;
+use runbook_core::vocabulary::verb::Verb;
 use serde_json::json;
 
 /// Asks for a permit; returns its id.
@@ -104,7 +106,7 @@ fn manifest_of(statement: &str) -> Result<Manifest, ErrorReport> {
         let message = format!("what {} does can't be read from its text", only.tag);
         return Err(refusal("22023", message, Some(detail.to_owned()), Some(hint.to_owned())));
     }
-    if let Some(missing) = actions.iter().find(|action| action.verb != "add" && action.identity.is_absent()) {
+    if let Some(missing) = actions.iter().find(|action| action.verb != Verb::Add && action.identity.is_absent()) {
         let hint = "Qualify the name with its schema, and look whether it is there.".to_owned();
         return Err(refusal("42704", format!("{} does not exist", missing.object), None, Some(hint)));
     }
@@ -190,8 +192,8 @@ fn refuse_closed(function: &str, permit: &Permit) -> Result<(), ErrorReport> {
 pub struct Line {
     /// The permit.
     pub permit: Permit,
-    /// `requested`, `approved`, `used`, `rejected` or `expired`.
-    pub status: &'static str,
+    /// Where it stands.
+    pub status: PermitStatus,
     /// What still stands in the way of using it.
     pub needs: Option<String>,
     /// The parameters under which its text is read, where this session has other values.
@@ -204,13 +206,13 @@ pub fn all() -> Result<Vec<Line>, ErrorReport> {
     let here = reading();
     let line = |permit: Permit| {
         let (status, needs) = match &permit {
-            used if is_used(used)? => ("used", None),
-            Permit { void: Some(why), .. } => ("rejected", Some(why.clone())),
-            Permit { expired: true, .. } => ("expired", None),
+            used if is_used(used)? => (PermitStatus::Used, None),
+            Permit { void: Some(why), .. } => (PermitStatus::Rejected, Some(why.clone())),
+            Permit { expired: true, .. } => (PermitStatus::Expired, None),
             open => {
                 let tally = tally_permit(open, &policy, None)?;
                 let missing = tally.missing.as_ref().map(|missing| describe_missing(missing, &tally.discounted));
-                (if missing.is_some() { "requested" } else { "approved" }, missing)
+                (if missing.is_some() { PermitStatus::Requested } else { PermitStatus::Approved }, missing)
             }
         };
         let other = permit.parameters.iter().filter(|(name, value)| here.get(*name) != Some(*value));

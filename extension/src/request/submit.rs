@@ -20,6 +20,7 @@ use runbook_core::command::Command;
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::ledger::Kind;
 use runbook_core::top_level_only::TopLevelOnly;
+use runbook_core::vocabulary::status::RevisionStatus;
 use runbook_core::{Error, Phase, Revision};
 use serde_json::{Value, json};
 
@@ -61,7 +62,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
         if known.digest == digest {
             return Ok(id);
         }
-        if known.status == "applied" {
+        if known.status == RevisionStatus::Applied {
             return Err(immutable(&id).into());
         }
     }
@@ -70,7 +71,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     let stored = Stored {
         phase: revision.phase.unwrap_or_else(|| phase_of(&upgrade, &upgrade_actions)).as_str().to_owned(),
         author: revision.author.clone().unwrap_or_else(session_role),
-        status: "pending".to_owned(),
+        status: RevisionStatus::Pending,
         submitter: submitter(known.as_ref())?,
         submitter_oid: session_oid(),
         digest,
@@ -104,7 +105,7 @@ fn void_decisions(revision: &Revision, known: Option<&Stored>) -> Result<usize, 
         let count =
             approvals::void(&child, None, &format!("revision \"{id}\" below it was submitted again with other {what}"))?;
         if count > 0 {
-            revisions::set_status(&child, "pending")?;
+            revisions::set_status(&child, RevisionStatus::Pending)?;
             pgrx::notice!("revision \"{child}\" builds upon it: {count} decision(s) on that are void too");
         }
         voided += count;

@@ -10,6 +10,7 @@ use runbook_core::approval::Login;
 use runbook_core::code::Code;
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
+use runbook_core::vocabulary::status::Answer;
 
 /// A decision, with what is known of whether it counts.
 #[derive(Clone, Debug)]
@@ -143,7 +144,7 @@ pub fn decide(decision: &Decision, valid_for: Option<Interval>, default: &str, d
         &[
             decision.revision.into(),
             decision.digest.into(),
-            if decision.approved { "approved" } else { "rejected" }.into(),
+            Answer::of(decision.approved).as_str().into(),
             decision.login.name.as_str().into(),
             Oid::from(decision.oid).into(),
             oids(decision.login).into(),

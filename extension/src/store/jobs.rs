@@ -9,6 +9,7 @@ use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use runbook_core::plan::Direction;
 use runbook_core::report::Report;
+use runbook_core::vocabulary::job_state::JobState;
 
 /// A job, as its worker needs it.
 #[derive(Clone, Debug)]
@@ -23,8 +24,8 @@ pub struct Job {
     pub revisions: Vec<String>,
     /// Their digests when it was planned.
     pub digests: Vec<String>,
-    /// `queued`, `running`, `pausing`, `paused`, `cancelling`, `finished`, `failed` or `cancelled`.
-    pub state: String,
+    /// Where it stands.
+    pub state: JobState,
     /// OID of the login that asked.
     pub login: u32,
     /// OID of the role that was in force.
@@ -97,7 +98,7 @@ pub fn job(row: &Row) -> Result<Job> {
         target: row.get(3)?,
         revisions: row.get(4)?,
         digests: row.get(5)?,
-        state: row.get(6)?,
+        state: read_state(&row.get::<String>(6)?)?,
         login: row.get::<Oid>(7)?.to_u32(),
         role: row.get::<Oid>(8)?.to_u32(),
         worker_pid: row.maybe(9)?,
@@ -144,12 +145,16 @@ pub fn next(here: &Database) -> Result<Option<Job>> {
     Ok(rows.into_iter().next())
 }
 
-/// The state of a job, as of now.
-pub fn state(number: i64) -> Result<String> {
+/// The state of a job, as of now; `None` where there is no such job.
+pub fn state(number: i64) -> Result<Option<JobState>> {
     let rows = read("SELECT j.state FROM runbook.job AS j WHERE j.job OPERATOR(pg_catalog.=) $1", &[number.into()], |row| {
-        row.get::<String>(1)
+        read_state(&row.get::<String>(1)?)
     })?;
-    Ok(rows.into_iter().next().unwrap_or_default())
+    Ok(rows.into_iter().next())
+}
+
+fn read_state(text: &str) -> Result<JobState> {
+    JobState::parse(text).ok_or_else(|| internal("a job has no state"))
 }
 
 /// Notes that a worker has taken a job up; false if it has ended meanwhile.
@@ -242,13 +247,13 @@ pub fn moved(number: i64) -> Result<bool> {
 }
 
 /// Sets the state of a job that has not ended; of those that end it, with the time. False if it had.
-pub fn set_state(number: i64, state: &str, error: Option<&Report>) -> Result<bool> {
+pub fn set_state(number: i64, state: JobState, error: Option<&Report>) -> Result<bool> {
     let error = error.map(|error| JsonB(serde_json::to_value(error.clone().bounded()).unwrap_or_default()));
     let rows = write(
         "UPDATE runbook.job AS j SET state = $2, error = COALESCE($3, j.error), note = NULL, finished_at = \
              CASE WHEN $2 OPERATOR(pg_catalog.=) ANY ('{finished,failed,cancelled}') THEN pg_catalog.clock_timestamp() END \
          WHERE j.job OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.<>) ALL ('{finished,failed,cancelled}') RETURNING 1",
-        &[number.into(), state.into(), error.into()],
+        &[number.into(), state.as_str().into(), error.into()],
         |row| row.get::<i32>(1),
     )?;
     Ok(!rows.is_empty())
@@ -328,7 +333,7 @@ pub fn complete_step(done: &Done) -> Result<bool> {
 }
 
 /// How a job ended, for whoever waits: its state, whether a worker is at it, and its error.
-pub fn outcome(number: i64) -> Result<Option<(String, bool, Option<Report>)>> {
+pub fn outcome(number: i64) -> Result<Option<(JobState, bool, Option<Report>)>> {
     let rows = read(
         "SELECT j.state, EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a \
                  WHERE a.backend_type OPERATOR(pg_catalog.=) 'pg_runbook job' \
@@ -339,7 +344,11 @@ pub fn outcome(number: i64) -> Result<Option<(String, bool, Option<Report>)>> {
         |row| {
             let error: Option<String> = row.maybe(3)?;
             let error = error.map(|error| serde_json::from_str(&error)).transpose();
-            Ok((row.get(1)?, row.get(2)?, error.map_err(|error| internal(format!("runbook.job: {error}")))?))
+            Ok((
+                read_state(&row.get::<String>(1)?)?,
+                row.get(2)?,
+                error.map_err(|error| internal(format!("runbook.job: {error}")))?,
+            ))
         },
     )?;
     Ok(rows.into_iter().next())

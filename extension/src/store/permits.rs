@@ -10,6 +10,7 @@ use pgrx::pg_sys::Oid;
 use runbook_core::approval::Login;
 use runbook_core::code::Code;
 use runbook_core::manifest::Manifest;
+use runbook_core::vocabulary::status::Answer;
 use std::collections::BTreeMap;
 
 /// A stored permit.
@@ -229,7 +230,7 @@ pub fn decide(permit: &str, code: Option<&Code>, login: &Login, oid: u32, commen
          comment = excluded.comment, decided_at = excluded.decided_at, code = excluded.code",
         &[
             permit.into(),
-            if approved { "approved" } else { "rejected" }.into(),
+            Answer::of(approved).as_str().into(),
             login.name.as_str().into(),
             Oid::from(oid).into(),
             oids(login).into(),

@@ -12,6 +12,7 @@ use runbook_core::action::Action;
 use runbook_core::approval::Login;
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::plan::Direction;
+use runbook_core::vocabulary::status::RevisionStatus;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -25,7 +26,7 @@ pub struct Stored {
     /// The phase in force: declared, or derived from the actions.
     pub phase: String,
     /// `pending`, `approved`, `rejected`, `applied` or `reverted`.
-    pub status: String,
+    pub status: RevisionStatus,
     /// The login that submitted it, with the login roles that it was or could become.
     pub submitter: Login,
     /// That login's OID.
@@ -234,7 +235,7 @@ fn stored(row: &Row) -> Result<Stored> {
         revision: parse(&row.get::<String>(1)?)?,
         digest: row.get(2)?,
         phase: row.get(3)?,
-        status: row.get(4)?,
+        status: read_status(&row.get::<String>(4)?)?,
         submitter: Login { name: row.get(5)?, identities: row.get::<Vec<Oid>>(10)?.into_iter().map(Oid::to_u32).collect() },
         submitter_oid: row.get::<Oid>(9)?.to_u32(),
         author: row.get(6)?,
@@ -311,12 +312,16 @@ pub fn mark(id: &str, direction: Direction, digest: Option<&str>) -> Result<bool
 }
 
 /// The status of a revision.
-pub fn status(id: &str) -> Result<Option<String>> {
+pub fn status(id: &str) -> Result<Option<RevisionStatus>> {
     let rows =
         read("SELECT r.status FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) $1", &[id.into()], |row| {
-            row.get::<String>(1)
+            read_status(&row.get::<String>(1)?)
         })?;
     Ok(rows.into_iter().next())
+}
+
+fn read_status(text: &str) -> Result<RevisionStatus> {
+    RevisionStatus::parse(text).ok_or_else(|| internal("a revision has no status"))
 }
 
 /// Ids of the revisions that build upon this one, directly or not, as parents or dependencies.
@@ -345,11 +350,11 @@ pub fn waiting() -> Result<Vec<String>> {
 }
 
 /// Sets the status of a revision that is not applied.
-pub fn set_status(id: &str, status: &str) -> Result<()> {
+pub fn set_status(id: &str, status: RevisionStatus) -> Result<()> {
     execute(
         "UPDATE runbook.revision AS r SET status = $2 WHERE r.revision OPERATOR(pg_catalog.=) $1 \
          AND r.status OPERATOR(pg_catalog.<>) 'applied'",
-        &[id.into(), status.into()],
+        &[id.into(), status.as_str().into()],
     )
 }
 
@@ -367,7 +372,7 @@ pub struct Summary {
     /// One line.
     pub message: String,
     /// Status.
-    pub status: String,
+    pub status: RevisionStatus,
     /// When it was last applied.
     pub applied_at: Option<TimestampWithTimeZone>,
 }
@@ -387,7 +392,7 @@ pub fn summaries(ids: &[String]) -> Result<Vec<Summary>> {
                 branch_labels: row.get(3)?,
                 phase: row.get(4)?,
                 message: row.get(5)?,
-                status: row.get(6)?,
+                status: read_status(&row.get::<String>(6)?)?,
                 applied_at: row.maybe(7)?,
             })
         },

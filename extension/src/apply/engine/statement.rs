@@ -24,6 +24,8 @@ use runbook_core::ledger::{Entry, Kind};
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
 use runbook_core::statement::may_hold_a_secret;
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::time::Instant;
@@ -288,8 +290,10 @@ fn moves_data(command: &Command) -> bool {
 /// Whether a statement is DDL that makes no table and reaches nothing but its own objects: then what the guard was told of it
 /// is what happened, and nobody need look.
 pub fn is_plain(command: &Command) -> bool {
+    use ObjectKind::{ForeignTable, Schema, Table, Tablespace};
     match command {
-        Command::Create { kind, .. } => !kind.contains("table") && kind != "schema",
+        Command::Create { kind: Table | ForeignTable | Tablespace | Schema, .. } => false,
+        Command::Create { .. } => true,
         Command::CreateIndex { .. }
         | Command::AlterTable { .. }
         | Command::Rename { .. }
@@ -316,10 +320,10 @@ fn note_roles(statement: &Statement) {
     if is_preloaded() {
         return;
     }
-    let is_new = |action: &Action| action.verb == "create" && action.object.kind == "role";
+    let is_new = |action: &Action| action.verb == Verb::Create && action.object.kind == ObjectKind::Role;
     for action in classify(&statement.command).into_iter().filter(is_new) {
         if let Some(name) = action.object.path.last()
-            && let Identity::Is(found) = bind::named("role", name).identity
+            && let Identity::Is(found) = bind::named(&ObjectKind::Role, name).identity
         {
             object_access::created(found);
         }

@@ -16,6 +16,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
 use runbook_core::plan::Direction;
 use runbook_core::report::Report;
+use runbook_core::vocabulary::job_state::{JobEvent, JobState};
 use serde_json::json;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ pub fn start(direction: Direction, target: &str) -> Result<i64, Failure> {
         database: &database(),
     })?;
     if ids.is_empty() {
-        jobs::set_state(job, "finished", None)?;
+        jobs::set_state(job, JobState::Finished, None)?;
     } else {
         let facts = json!({"direction": direction.as_str(), "target": target, "revisions": ids, "job": job});
         ledger::record(Kind::ApplyStarted, facts)?;
@@ -77,16 +78,18 @@ pub fn look(number: i64, told: &mut Option<String>) -> error::Result<Option<Opti
     let ended = |sqlstate: &str, message: String, hint: String| {
         Ok(Some(Some(Report { sqlstate: sqlstate.to_owned(), message, hint, ..Report::default() })))
     };
-    match state.as_str() {
-        "finished" => Ok(Some(None)),
-        "failed" => Ok(Some(Some(shown(error.unwrap_or_default())))),
-        "cancelled" => ended(
+    match state {
+        JobState::Finished => Ok(Some(None)),
+        JobState::Failed => Ok(Some(Some(shown(error.unwrap_or_default())))),
+        JobState::Cancelled => ended(
             "57014",
             format!("job {number} was cancelled"),
             format!("What it had applied stays. To go on: SELECT runbook.resume({number});"),
         ),
-        "paused" => ended("55000", format!("job {number} is paused"), format!("To go on: SELECT runbook.resume({number});")),
-        _ => {
+        JobState::Paused => {
+            ended("55000", format!("job {number} is paused"), format!("To go on: SELECT runbook.resume({number});"))
+        }
+        JobState::Queued | JobState::Running | JobState::Pausing | JobState::Cancelling | JobState::Interrupted => {
             // Its worker may have found no slot, or have gone down with the server.
             let early = REVIVED.get().is_some_and(|last| last.elapsed() < Duration::from_secs(1));
             if !is_run && !early {
@@ -140,19 +143,15 @@ fn entry(kind: Kind, job: &Job) -> error::Result<()> {
 /// Cancels a job; false if it has ended.
 pub fn cancel(number: i64) -> error::Result<bool> {
     let job = existing(number)?;
-    match job.state.as_str() {
-        "queued" | "paused" if job.starts == 0 => {
-            jobs::set_state(number, "cancelled", None)?;
+    let event = JobEvent::CancelRequested { has_begun: job.starts > 0 };
+    let Some(next) = job.state.after(event) else { return Ok(false) };
+    jobs::set_state(number, next, None)?;
+    if next == JobState::Cancelling {
+        // The number of a process that is gone may be another's by now.
+        if let Some(pid) = job.worker_pid.filter(|pid| jobs::is_worker(*pid).unwrap_or(false)) {
+            job::interrupt_at_commit(pid);
         }
-        "queued" | "paused" | "running" | "pausing" | "cancelling" => {
-            jobs::set_state(number, "cancelling", None)?;
-            // The number of a process that is gone may be another's by now.
-            if let Some(pid) = job.worker_pid.filter(|pid| jobs::is_worker(*pid).unwrap_or(false)) {
-                job::interrupt_at_commit(pid);
-            }
-            job::start_at_commit(number, job.login);
-        }
-        _ => return Ok(false),
+        job::start_at_commit(number, job.login);
     }
     entry(Kind::ApplyCancelled, &job)?;
     Ok(true)
@@ -161,12 +160,11 @@ pub fn cancel(number: i64) -> error::Result<bool> {
 /// Has a job stop where it can go on later; false if it has ended.
 pub fn pause(number: i64) -> error::Result<bool> {
     let job = existing(number)?;
-    match job.state.as_str() {
-        "queued" => drop(jobs::set_state(number, "paused", None)?),
-        "running" => drop(jobs::set_state(number, "pausing", None)?),
-        "pausing" | "paused" => return Ok(true),
-        _ => return Ok(false),
+    let Some(next) = job.state.after(JobEvent::PauseRequested) else { return Ok(false) };
+    if next == job.state {
+        return Ok(true);
     }
+    jobs::set_state(number, next, None)?;
     entry(Kind::ApplyPaused, &job)?;
     Ok(true)
 }
@@ -175,18 +173,16 @@ pub fn pause(number: i64) -> error::Result<bool> {
 /// acts as another by it.
 pub fn resume(number: i64) -> error::Result<bool> {
     let job = existing(number)?;
-    let is_stopped = ["paused", "failed", "cancelled"].contains(&job.state.as_str());
-    let is_open = ["queued", "running", "pausing", "cancelling"].contains(&job.state.as_str());
-    if is_stopped {
+    if job.state.after(JobEvent::Resumed).is_some() {
         let login = session_oid();
         jobs::requeue(number, (login, &session_role()), identity::current_oid())?;
         entry(Kind::ApplyResumed, &job)?;
         job::start_at_commit(number, login);
-    } else if !is_open {
+    } else if !job.state.is_open() {
         return Ok(false);
     } else if is_at_work()? {
         // Whoever is at work takes up what is queued.
-        return Ok(job.state == "queued");
+        return Ok(job.state == JobState::Queued);
     } else {
         start_anew(&job)?;
     }
@@ -236,5 +232,5 @@ fn start_anew(job: &Job) -> error::Result<()> {
         };
         return if begins { jobs::revived(number) } else { Ok(()) };
     };
-    jobs::set_state(number, "failed", Some(&error)).map(|_| ())
+    jobs::set_state(number, JobState::Failed, Some(&error)).map(|_| ())
 }

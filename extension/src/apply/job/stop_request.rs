@@ -4,6 +4,7 @@ use crate::error::{self, refusal};
 use crate::pg::session::identity::{self, session_is_member};
 use crate::store::jobs::{self, Job};
 use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::vocabulary::job_state::JobState;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -33,5 +34,5 @@ pub fn stop_requested(job: &Job) -> error::Result<bool> {
         return Ok(false);
     }
     POLLED.set(Some(Instant::now()));
-    Ok(jobs::state(job.job)? != "running")
+    Ok(jobs::state(job.job)? != Some(JobState::Running))
 }

@@ -23,6 +23,7 @@ use crate::{ledger, permission};
 use runbook_core::ledger::Kind;
 use runbook_core::plan::Direction;
 use runbook_core::report::Report;
+use runbook_core::vocabulary::job_state::{JobEvent, JobState};
 use serde_json::json;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -68,7 +69,7 @@ fn is_ours(job: &Job) -> bool {
 }
 
 fn work(job: &Job) -> Result<(), Report> {
-    if !["queued", "running", "pausing", "cancelling"].contains(&job.state.as_str()) {
+    if !job.state.is_open() {
         return Ok(());
     }
     // Kept until it is noted how the job has ended: nobody applies anything in between.
@@ -98,19 +99,20 @@ fn record_end(job: &Job, ended: &Result<(), End>) -> error::Result<()> {
     if !lock::hold_runner() || jobs::other_worker()?.is_some() {
         return Ok(());
     }
-    let was = jobs::state(job.job)?;
+    let Some(was) = jobs::state(job.job)? else { return Ok(()) };
     let ended = match ended {
         // The signal has met the worker while it kept its books.
-        Err(End::Failed(report, _)) if report.sqlstate == "57014" && was == "cancelling" => &Err(End::Cancelled),
+        Err(End::Failed(report, _)) if report.sqlstate == "57014" && was == JobState::Cancelling => &Err(End::Cancelled),
         other => other,
     };
-    let state = match ended {
-        Ok(()) => "finished",
-        Err(End::Paused) => "paused",
-        Err(End::Cancelled) => "cancelled",
+    let event = match ended {
+        Ok(()) => JobEvent::Completes,
+        Err(End::Paused) => JobEvent::Pauses,
+        Err(End::Cancelled) => JobEvent::Cancels,
         Err(End::Over) => return Ok(()),
-        Err(End::Failed(..)) => "failed",
+        Err(End::Failed(..)) => JobEvent::Fails,
     };
+    let Some(state) = was.after(event) else { return Ok(()) };
     let error = match ended {
         Err(End::Failed(report, _)) => Some(&**report),
         _ => None,
@@ -123,7 +125,7 @@ fn record_end(job: &Job, ended: &Result<(), End>) -> error::Result<()> {
             let facts = json!({"direction": way, "target": job.target, "revisions": job.revisions});
             ledger::record(Kind::ApplyFinished, facts)
         }
-        Err(End::Cancelled) if was == "running" => {
+        Err(End::Cancelled) if was == JobState::Running => {
             let reason = "the statement of its worker was cancelled";
             ledger::record(Kind::ApplyCancelled, json!({"direction": way, "target": job.target, "reason": reason}))
         }
@@ -211,10 +213,10 @@ fn wait_for_migrator(job: &Job) -> Result<Held, End> {
         if job::sleep(Duration::from_millis(50)) {
             return Err(End::Cancelled);
         }
-        match transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?.as_str() {
-            "queued" | "running" => {}
-            "pausing" => return Err(End::Paused),
-            "cancelling" => return Err(End::Cancelled),
+        match transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))? {
+            Some(JobState::Queued | JobState::Running) => {}
+            Some(JobState::Pausing) => return Err(End::Paused),
+            Some(JobState::Cancelling) => return Err(End::Cancelled),
             _ => return Err(End::Over),
         }
     }
@@ -276,13 +278,13 @@ fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, 
 /// Whether an error is somebody's wish: the job's state says so, or it is PostgreSQL's own answer to a signal.
 fn is_cancellation(job: &Job, report: &Report) -> Result<bool, Report> {
     let signalled = report.routine == "ProcessInterrupts" && report.message.ends_with("due to user request");
-    Ok(signalled || transaction(Commit::InOrder, || Ok(jobs::state(job.job)? != "running"))?)
+    Ok(signalled || transaction(Commit::InOrder, || Ok(jobs::state(job.job)? != Some(JobState::Running)))?)
 }
 
 /// What somebody wants who wants the job to stop; what a cancelled one has begun is cleaned up.
 fn asked(job: &Job, step: &Step) -> Result<End, Report> {
     let state = transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?;
-    if ["pausing", "paused"].contains(&state.as_str()) {
+    if matches!(state, Some(JobState::Pausing | JobState::Paused)) {
         return Ok(End::Paused);
     }
     clean_up::clean_up(&step.revision, job.direction, clean_up::CLEAN_UP);

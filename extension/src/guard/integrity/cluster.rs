@@ -19,6 +19,8 @@ use runbook_core::identity::{Address, Identity};
 use runbook_core::inventory::ROLES;
 use runbook_core::ledger::Kind;
 use runbook_core::policy::{Policy, Verdict};
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::{self, Verb};
 
 /// Marks this database as guarded, with the verdict on control actions; or takes the mark away.
 pub fn mark(active: bool) -> error::Result<()> {
@@ -51,9 +53,9 @@ pub fn judge(tag: &str, actions: &[Action], policy: Option<&Policy>) -> error::R
         let itself = Identity::Is(Address { class: DATABASES, object: other.oid, part: 0 });
         let about = |action: &&&Action| action.identity == itself;
         if let Some(action) = shared.iter().find(about) {
-            let takes_mark = action.verb.contains("runbook.guarded") || action.verb.contains("all parameters");
+            let takes_mark = sets_the_mark(&action.verb);
             let goes =
-                takes_mark || ["drop", "rename"].contains(&action.verb.as_str()) || other.verdict >= Verdict::RequireApproval;
+                takes_mark || matches!(action.verb, Verb::Drop | Verb::Rename) || other.verdict >= Verdict::RequireApproval;
             settle(tag, actions, action, &other, goes)?;
         } else if let Some(action) = shared.iter().find(|action| takes_a_role_of_ours(action)) {
             // Its own guard refuses it here.
@@ -71,23 +73,31 @@ pub fn judge(tag: &str, actions: &[Action], policy: Option<&Policy>) -> error::R
     Ok(())
 }
 
+/// Whether it sets the parameter that marks a guarded database, or all.
+pub fn sets_the_mark(verb: &Verb) -> bool {
+    matches!(verb, Verb::SetParameter(parameter) if parameter.is_about(MARK))
+}
+
+/// The parameter that marks a guarded database.
+const MARK: &str = "runbook.guarded";
+
 /// Whether a statement takes one of our roles away, or makes another of it, as every guarded database knows them.
 fn takes_a_role_of_ours(action: &Action) -> bool {
     matches!(&action.object.path[..], [name] if ROLES.contains(&name.as_str()))
-        && action.object.kind == "role"
-        && action.verb != "create"
-        && action.verb != "comment on"
-        && !action.verb.ends_with("members of")
+        && action.object.kind == ObjectKind::Role
+        && !matches!(action.verb, Verb::Create | Verb::CommentOn)
+        && !action.verb.is_membership()
 }
 
 /// Whether an action may take the mark of a guarded database away, which is a row of this catalog.
 fn may_take_the_mark(action: &Action) -> bool {
-    action.object.kind == SHARED_CATALOG && action.object.path.last().is_some_and(|name| name == "pg_db_role_setting")
+    action.object.kind == ObjectKind::SharedCatalog
+        && action.object.path.last().is_some_and(|name| name == "pg_db_role_setting")
 }
 
 /// Whether the other database says more about an action than this one.
 fn is_milder_here(action: &Action, other: &cluster::Guarded, policy: Option<&Policy>) -> bool {
-    let is_about_another_database = action.object.kind == "database";
+    let is_about_another_database = action.object.kind == ObjectKind::Database;
     match policy {
         None => !is_about_another_database,
         Some(policy) => {
@@ -106,21 +116,19 @@ pub fn judge_write(table: u32, name: &Name, policy: Option<&Policy>) -> error::R
     if !is_shared_catalog(table) {
         return Ok(());
     }
-    judge("DML", &[Action::on("write to", Class::Control, SHARED_CATALOG, name)], policy)
+    judge("DML", &[Action::on(Verb::WriteTo, Class::Control, ObjectKind::SharedCatalog, name)], policy)
 }
-
-const SHARED_CATALOG: &str = "shared catalog";
 
 /// Whether an action is about what the whole cluster shares. What a role's sessions in this very database begin with is not.
 pub fn is_shared(action: &Action) -> bool {
-    if action.verb.ends_with(" of")
-        && action.verb.contains(" in database ")
-        && action.verb.contains(&format!(" in database {} of", quote(&cluster::this_database())))
+    use ObjectKind::*;
+    if let Verb::SetParameter(verb::Parameter { database: Some(database), .. }) = &action.verb
+        && **database == *quote(&cluster::this_database())
     {
         return false;
     }
-    ["role", "database", "tablespace", "parameter", SHARED_CATALOG].contains(&action.object.kind.as_str())
-        && action.verb != "set"
+    matches!(action.object.kind, Role | Database | Tablespace | Parameter | SharedCatalog)
+        && action.verb != Verb::Set
         && action.class != Class::Additive
 }
 
@@ -140,7 +148,7 @@ fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guard
             return Ok(());
         }
     }
-    let hint = if action.object.kind == "database" {
+    let hint = if action.object.kind == ObjectKind::Database {
         format!("Connect to \"{}\" first, and there: SELECT runbook.deactivate('REASON');", other.name)
     } else {
         format!("Connect to \"{}\", where a permit can be asked for: SELECT runbook.request_permit('…', 'REASON');", other.name)

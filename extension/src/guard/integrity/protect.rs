@@ -7,7 +7,7 @@ use crate::catalog::cluster::this_database;
 use crate::catalog::objects;
 use crate::error::{self, refusal};
 use crate::guard::enforcement::Enforcement;
-use crate::guard::integrity::wholeness;
+use crate::guard::integrity::{cluster, wholeness};
 use crate::guard::judge::facts;
 use crate::guard::protection;
 use crate::ledger::{self, recorder};
@@ -20,6 +20,8 @@ use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::inventory::{EVENT_TRIGGERS, ROLES};
 use runbook_core::ledger::Kind;
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 
 /// Refuses a statement that would damage the guard.
 ///
@@ -29,7 +31,7 @@ pub fn check(tag: &str, command: &Command, actions: &[Action], enforcement: Enfo
     if let Some(action) = actions.iter().find(|action| is_damage(action)) {
         return refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement);
     }
-    if let Some(action) = actions.iter().find(|action| SWITCHES.contains(&action.verb.as_str()))
+    if let Some(action) = actions.iter().find(|action| matches!(action.verb, Verb::DisableTriggers | Verb::EnableTriggers))
         && protection::is_protected(action)?
     {
         return refuse(tag, std::slice::from_ref(action), &action.to_string(), enforcement);
@@ -60,9 +62,6 @@ fn names(roles: &[Name]) -> Vec<String> {
     roles.iter().map(|role| role.name.clone()).collect()
 }
 
-/// What switches all triggers of a table.
-const SWITCHES: [&str; 2] = ["disable triggers of", "enable triggers of"];
-
 fn roots(actions: &[Action]) -> Vec<Address> {
     let found = |action: &Action| if let Identity::Is(found) = action.identity { Some(found) } else { None };
     actions.iter().filter_map(found).collect()
@@ -76,7 +75,7 @@ fn roots(actions: &[Action]) -> Vec<Address> {
 pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> error::Result<bool> {
     let locks = |action: &&Action| {
         let path: Vec<&str> = action.object.path.iter().map(String::as_str).collect();
-        ["cluster", "reindex"].contains(&action.verb.as_str()) && is_own(action, &path)
+        matches!(action.verb, Verb::Cluster | Verb::Reindex) && is_own(action, &path)
     };
     let Some(action) = actions.iter().find(locks) else { return Ok(false) };
     let detail = "It would lock a table of pg_runbook as long as the transaction, and nothing could be recorded meanwhile.";
@@ -132,7 +131,7 @@ pub fn refuse_write(table: u32) -> error::Result<()> {
         identity: Identity::Is(found),
         ..Name::bare(path.last().cloned().unwrap_or_default())
     };
-    let action = Action::on("write to", Class::Control, "table", &name);
+    let action = Action::on(Verb::WriteTo, Class::Control, ObjectKind::Table, &name);
     if enforcement == Enforcement::Off {
         wholeness::bypassed("DML", std::slice::from_ref(&action), wholeness::MODE_OFF);
         return Ok(());
@@ -142,25 +141,24 @@ pub fn refuse_write(table: u32) -> error::Result<()> {
 
 /// Whether an action takes a part of ours away, or changes what it does.
 fn is_damage(action: &Action) -> bool {
-    let verb = action.verb.as_str();
+    use ObjectKind::{Database, EventTrigger, Role, Trigger};
+    let verb = &action.verb;
     let path: Vec<&str> = action.object.path.iter().map(String::as_str).collect();
-    match (action.object.kind.as_str(), &path[..]) {
+    match (&action.object.kind, &path[..]) {
         // Calls of ours are judged by policy.
         _ if action.is_by_call() => false,
-        ("role", [name]) => ROLES.contains(name) && !verb.ends_with("members of"),
+        (Role, [name]) => ROLES.contains(name) && !verb.is_membership(),
         // The mark that other databases read; see `cluster`.
-        ("database", [name]) if verb.contains("runbook.guarded") || verb.contains("all parameters") => this_database() == *name,
-        ("event trigger", [name]) => verb != "create" && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
+        (Database, [name]) if cluster::sets_the_mark(verb) => this_database() == *name,
+        (EventTrigger, [name]) => *verb != Verb::Create && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
         // A function of somebody else's among ours would be taken for one of them.
-        _ if verb == "move" && action.to.as_deref() == Some("runbook") => true,
+        _ if *verb == Verb::Move && action.to.as_deref() == Some("runbook") => true,
         // Triggers of protected tables; the extension makes them itself.
-        ("trigger", [.., name]) if name.starts_with(OWN_TRIGGERS) => true,
-        ("trigger", _) if action.to.as_ref().is_some_and(|to| to.starts_with(OWN_TRIGGERS)) => true,
+        (Trigger, [.., name]) if name.starts_with(OWN_TRIGGERS) => true,
+        (Trigger, _) if action.to.as_ref().is_some_and(|to| to.starts_with(OWN_TRIGGERS)) => true,
         // What keeps tables in shape and leaves them what they are; for the rest of it see `skips`.
-        _ if ["vacuum full", "cluster", "reindex", "reindex concurrently"].contains(&verb) => false,
-        _ if !is_own(action, &path) => false,
-        _ if verb.starts_with("revoke ") => false,
-        _ => !["grant select ", "grant execute ", "grant usage "].iter().any(|harmless| verb.starts_with(harmless)),
+        _ if matches!(verb, Verb::VacuumFull | Verb::Cluster | Verb::Reindex | Verb::ReindexConcurrently) => false,
+        _ => is_own(action, &path) && !matches!(verb, Verb::Revoke(_)) && !verb.grants_reading(),
     }
 }
 
@@ -168,9 +166,8 @@ fn is_damage(action: &Action) -> bool {
 const OWN_TRIGGERS: &str = "a_runbook_";
 
 fn is_own(action: &Action, path: &[&str]) -> bool {
-    match (action.object.kind.as_str(), path) {
-        ("schema", ["runbook"]) | ("extension", ["pg_runbook"]) => true,
-        (kind, ["runbook"]) if kind.starts_with("every ") => true,
+    match (&action.object.kind, path) {
+        (ObjectKind::Schema | ObjectKind::EveryInSchema(_), ["runbook"]) | (ObjectKind::Extension, ["pg_runbook"]) => true,
         (_, ["runbook", _, ..]) if action.object.qualified => true,
         _ => matches!(action.identity, Identity::Is(found) if extension_members::is_own(found)),
     }

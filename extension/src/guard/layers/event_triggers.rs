@@ -32,6 +32,8 @@ use runbook_core::action::{Action, Class, Object};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::StatementFacts;
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
@@ -75,7 +77,7 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         return Ok(());
     }
     let actions = classify(command);
-    let extensions = actions.iter().filter(|action| action.verb == "drop" && action.object.kind == "extension");
+    let extensions = actions.iter().filter(|action| action.verb == Verb::Drop && action.object.kind == ObjectKind::Extension);
     let extensions = extensions.filter_map(|action| match action.identity {
         Identity::Is(extension) => Some(extension.object),
         _ => None,
@@ -89,7 +91,7 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
             _ => HashSet::new(),
         };
         let columns = actions.iter().filter_map(|action| match action.identity {
-            Identity::NewColumn { table, after } if action.verb == "add" => Some((table, after)),
+            Identity::NewColumn { table, after } if action.verb == Verb::Add => Some((table, after)),
             _ => None,
         });
         let before = Before { named, columns: columns.collect() };
@@ -148,7 +150,7 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     // is, and so is whatever holds data: partitions, owned sequences, members of an extension.
     let mut decided: Vec<Action> = Vec::new();
     for object in &dropped {
-        let holds_data = HOLDS_DATA.contains(&object.action.object.kind.as_str());
+        let holds_data = object.action.object.kind.holds_data();
         let counts = holds_data || (object.original || object.normal) && !goes_with_its_extension(&object.action);
         if counts && !is_what_its_statement_says(&event.tag, &object.action) && !goes_with_its_relation(object, &dropped)? {
             decided.push(object.action.clone());
@@ -174,10 +176,11 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     let name = Name { schema: Some(schema), temporary, identity: Identity::Is(found), ..Name::bare(name) };
     // The catalog has the new types already.
     let declared = begun::of(&event).map_or_else(|| classify(&event.command()), |begun| begun.actions);
-    let rewrite = Action::on("rewrite", Class::Blocking, "table", &name);
+    let rewrite = Action::on(Verb::Rewrite, Class::Blocking, ObjectKind::Table, &name);
     if permission::covering(|coverage| coverage.is_none()) {
         // An heir, or a table of a type that is altered, loses what the statement's own table loses.
-        let of_data = declared.iter().filter(|action| action.object.kind == "column" || action.class == Class::Destructive);
+        let of_data =
+            declared.iter().filter(|action| action.object.kind == ObjectKind::Column || action.class == Class::Destructive);
         let class = of_data.map(|action| action.class).max().unwrap_or(Class::Blocking).max(Class::Blocking);
         let rewrite = Action { class, ..rewrite };
         // What a name means has been decided on before the lock; it can't change any more.
@@ -233,12 +236,9 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
 fn check_temporary(event: &Event) -> Result<(), ErrorReport> {
     let tied = relations::tied_to_temporary()?.into_iter().filter_map(|found| {
         let (kind, path, _) = describe(found)?;
-        let object = Object { kind, qualified: path.len() > 1, path };
-        Some(Action {
-            object,
-            identity: Identity::Is(found),
-            ..Action::on("tie to a temporary object", Class::Destructive, "", &Name::default())
-        })
+        let object = Object { kind: kind.clone(), qualified: path.len() > 1, path };
+        let tied = Action::on(Verb::TieToTemporary, Class::Destructive, kind, &Name::default());
+        Some(Action { object, identity: Identity::Is(found), ..tied })
     });
     decide(&event.tag, &tied.collect::<Vec<_>>(), When::During)
 }
@@ -247,7 +247,7 @@ fn check_temporary(event: &Event) -> Result<(), ErrorReport> {
 fn check_under_lock(event: &Event) -> Result<(), ErrorReport> {
     let touched = objects::touched()?;
     let (moves, rest): (Vec<Action>, Vec<Action>) =
-        classify(&event.command()).into_iter().filter(|action| action.verb != "drop").partition(Action::is_move);
+        classify(&event.command()).into_iter().filter(|action| action.verb != Verb::Drop).partition(Action::is_move);
     permission::covering(|coverage| coverage.map(|coverage| note_created(coverage, &touched, &rest)));
     let stays: Vec<Action> = rest.into_iter().filter(is_there).collect();
     if permission::covering(|coverage| coverage.is_some_and(|coverage| coverage.uncovered(&stays).is_some())) {
@@ -257,7 +257,7 @@ fn check_under_lock(event: &Event) -> Result<(), ErrorReport> {
         for (_, found, path) in &touched {
             // The old name is gone: the object itself says what was renamed, and where it is now.
             // What has no identity of its own goes by its name.
-            let own = !["enum value", "domain constraint"].contains(&action.object.kind.as_str());
+            let own = !matches!(action.object.kind, ObjectKind::EnumValue | ObjectKind::DomainConstraint);
             let moved = if own { Action { identity: Identity::Is(*found), ..action.clone() } } else { action.clone() };
             if permission::covering(|coverage| coverage.is_some_and(|coverage| coverage.declares_move(&moved))) {
                 permission::covering(|coverage| coverage.map(|coverage| coverage.events.rename(*found, path.clone())));
@@ -276,9 +276,9 @@ fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]
             coverage.events.create(found.whole(), path.clone());
         }
     }
-    for action in actions.iter().filter(|action| action.verb == "add") {
+    for action in actions.iter().filter(|action| action.verb == Verb::Add) {
         if let (Identity::Is(table), Some(name)) = (action.owner, action.object.path.last())
-            && let Identity::Is(constraint) = part_of(table, "constraint", name)
+            && let Identity::Is(constraint) = part_of(table, &ObjectKind::Constraint, name)
         {
             coverage.events.create(constraint, action.object.path.clone());
         }
@@ -292,12 +292,12 @@ fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]
 
 /// Whether taking a member out is all that the statement does: it has been decided on as a whole, before it ran.
 fn is_what_its_statement_says(tag: &str, action: &Action) -> bool {
-    let members: &[&str] = match tag {
-        "ALTER PUBLICATION" => &["publication relation", "publication namespace"],
-        "ALTER OPERATOR FAMILY" => &["operator of access method", "function of access method"],
-        _ => &[],
-    };
-    members.contains(&action.object.kind.as_str())
+    use ObjectKind::{FunctionOfAccessMethod, OperatorOfAccessMethod, PublicationNamespace, PublicationRelation};
+    match tag {
+        "ALTER PUBLICATION" => matches!(action.object.kind, PublicationRelation | PublicationNamespace),
+        "ALTER OPERATOR FAMILY" => matches!(action.object.kind, OperatorOfAccessMethod | FunctionOfAccessMethod),
+        _ => false,
+    }
 }
 
 thread_local! {
@@ -314,7 +314,7 @@ fn remember_members(extensions: &[u32]) -> Result<(), ErrorReport> {
 /// the extension's statement covers it.
 fn goes_with_its_extension(action: &Action) -> bool {
     // Schemas and views are in the manifest one by one: they may have been put into the extension since the approval.
-    !["schema", "view"].contains(&action.object.kind.as_str())
+    !matches!(action.object.kind, ObjectKind::Schema | ObjectKind::View)
         && matches!(action.identity, Identity::Is(found) if MEMBERS.with_borrow(|members| members.contains(&found)))
 }
 
@@ -323,27 +323,28 @@ fn goes_with_its_extension(action: &Action) -> bool {
 /// of heirs has been judged with that of their parent, and a domain's with the statement.
 fn goes_with_its_relation(object: &Dropped, all: &[Dropped]) -> Result<bool, ErrorReport> {
     let action = &object.action;
-    let kind = action.object.kind.as_str();
+    use ObjectKind::*;
+    let kind = &action.object.kind;
     let originals =
         || all.iter().filter(|other| other.original && !std::ptr::eq(*other, object)).map(|other| &other.action.object);
-    if kind == "domain constraint" {
-        return Ok(object.original || originals().any(|other| other.kind == "type"));
+    if *kind == DomainConstraint {
+        return Ok(object.original || originals().any(|other| other.kind == Type));
     }
     let [schema, relation, name] = &action.object.path[..] else { return Ok(false) };
-    if !["constraint", "rule", "trigger", "policy"].contains(&kind) {
+    if !matches!(kind, Constraint | Rule | Trigger | Policy) {
         return Ok(false);
     }
     for other in originals() {
         let path = &other.path[..];
-        let is_relation = ["table", "view", "materialized view", "foreign table"].contains(&other.kind.as_str());
+        let is_relation = matches!(other.kind, Table | View | MaterializedView | ForeignTable);
         match path {
             [its_schema, its_relation] if is_relation && (its_schema, its_relation) == (schema, relation) => return Ok(true),
-            [its_schema, its_relation, _] if other.kind == "column" && (its_schema, its_relation) == (schema, relation) => {
+            [its_schema, its_relation, _] if other.kind == Column && (its_schema, its_relation) == (schema, relation) => {
                 return Ok(true);
             }
             [its_schema, its_relation, its_name]
-                if kind == "constraint"
-                    && other.kind == "constraint"
+                if *kind == Constraint
+                    && other.kind == Constraint
                     && its_name == name
                     && relations::inherits(schema, relation, its_schema, its_relation)? =>
             {
@@ -355,12 +356,9 @@ fn goes_with_its_relation(object: &Dropped, all: &[Dropped]) -> Result<bool, Err
     Ok(false)
 }
 
-/// Kinds of objects that hold data of their own.
-const HOLDS_DATA: [&str; 4] = ["table", "sequence", "materialized view", "foreign table"];
-
 /// Whether there is anything to lose yet; a column to be added is not there and counts all the same.
 fn is_there(action: &Action) -> bool {
-    action.verb == "add" || !action.identity.is_absent()
+    action.verb == Verb::Add || !action.identity.is_absent()
 }
 
 fn event(fcinfo: pg_sys::FunctionCallInfo) -> Result<Event, ErrorReport> {

@@ -16,6 +16,8 @@ use crate::{error, permission};
 use runbook_core::action::{Action, Class};
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, FUNCTIONS, Identity, RELATIONS};
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 use std::cell::{Cell, RefCell};
 
 /// The client's statement at hand, how much has been rolled back, and how often rules were changed.
@@ -23,7 +25,7 @@ type Known = (Moment, u64, u64);
 
 thread_local! {
     static REMEMBERED: Cell<Option<(Known, Enforcement)>> = const { Cell::new(None) };
-    static TRUNCATE: RefCell<String> = const { RefCell::new(String::new()) };
+    static TRUNCATE: RefCell<Verb> = const { RefCell::new(Verb::Truncate) };
     static WRITTEN: Cell<Option<(Now, u32)>> = const { Cell::new(None) };
 }
 
@@ -49,8 +51,8 @@ fn enforcement() -> error::Result<Enforcement> {
 }
 
 /// Takes note of the words with which tables are about to be emptied.
-pub fn announce_truncate(verb: &str) {
-    TRUNCATE.set(verb.to_owned());
+pub fn announce_truncate(verb: Verb) {
+    TRUNCATE.set(verb);
 }
 
 /// An object is about to go; `unreported` if no event trigger will say so.
@@ -69,7 +71,7 @@ fn judge_drop(found: Address, unreported: bool) -> error::Result<()> {
         return Ok(());
     }
     let Some((kind, path, temporary)) = objects::describe(found) else { return Ok(()) };
-    let action = Action::dropped(&kind, path, temporary, found);
+    let action = Action::dropped(kind, path, temporary, found);
     if enforcement == Enforcement::Off {
         return if unreported { wholeness::switched_off("DROP", &action) } else { Ok(()) };
     }
@@ -104,8 +106,8 @@ fn judge_truncate(table: u32) -> error::Result<()> {
     }
     let found = Address::relation(table);
     let Some((_, path, temporary)) = objects::describe(found) else { return Ok(()) };
-    let verb = TRUNCATE.with_borrow(|verb| if verb.is_empty() { "truncate".to_owned() } else { verb.clone() });
-    let action = Action { verb, ..Action::dropped("table", path, temporary, found) };
+    let verb = TRUNCATE.with_borrow(Verb::clone);
+    let action = Action { verb, ..Action::dropped(ObjectKind::Table, path, temporary, found) };
     let _looking = Looking::enter();
     decide("TRUNCATE TABLE", &[action], When::During)
 }
@@ -127,7 +129,7 @@ fn judge_write(table: u32) -> error::Result<()> {
         identity: Identity::Is(found),
         ..Name::bare(path.last().cloned().unwrap_or_default())
     };
-    let action = Action::on("write to", Class::Control, &kind, &name);
+    let action = Action::on(Verb::WriteTo, Class::Control, kind, &name);
     if enforcement != Enforcement::Off && is_own(found) {
         return protect::refuse_write(table);
     }
@@ -157,7 +159,7 @@ fn judge_export() -> error::Result<()> {
     if !is_installed() {
         return Ok(());
     }
-    let action = Action::on("write", Class::Control, "file", &Name::bare("lo_export"));
+    let action = Action::on(Verb::Write, Class::Control, ObjectKind::File, &Name::bare("lo_export"));
     refuse_by_uncommitted_rules("SELECT", std::slice::from_ref(&action))?;
     if Enforcement::current()? == Enforcement::Off {
         return wholeness::switched_off("SELECT", &action);
@@ -182,7 +184,7 @@ fn judge_call(function: u32, bare: &'static str) -> error::Result<()> {
     // A slot is no part of a transaction, and a logical one can't be made in one that has written.
     let is_slot = bare.contains("_slot");
     let _without = is_slot.then(WithoutId::enter);
-    let action = Action::on("run", class, "function", &name);
+    let action = Action::on(Verb::Run, class, ObjectKind::Function, &name);
     if is_slot {
         refuse_while_uncommitted("SELECT", std::slice::from_ref(&action), &action)?;
     }

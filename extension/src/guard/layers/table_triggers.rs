@@ -13,6 +13,8 @@ use runbook_core::changing;
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 use serde_json::json;
 
 fn name_of(table: u32) -> Option<Name> {
@@ -51,7 +53,8 @@ fn detail_of(report: &ErrorReport) -> String {
 /// 42501.
 pub fn emptied(table: u32) -> Result<(), ErrorReport> {
     let Some(name) = name_of(table) else { return Ok(()) };
-    let as_written = ["truncate", "truncate with cascade"].map(|verb| Action::on(verb, Class::Destructive, "table", &name));
+    let as_written =
+        [Verb::Truncate, Verb::TruncateCascade].map(|verb| Action::on(verb, Class::Destructive, ObjectKind::Table, &name));
     // Where the hook has judged it, or a revision declares it, the words were those of the statement.
     let is_covered = permission::covering(|coverage| {
         coverage
@@ -76,7 +79,7 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
     };
     let full: Vec<String> = path.iter().map(|part| quote(part)).collect();
     let full = full.join(".");
-    if kind != "table" || temporary {
+    if kind != ObjectKind::Table || temporary {
         let hint = "Protect the table that holds the rows.".to_owned();
         return Err(refusal("42809", format!("{full} is not an ordinary table"), None, Some(hint)));
     }

@@ -14,6 +14,7 @@ use crate::pg::parse::commands::Reading;
 use crate::pg::session::extension_members::{expect_a_script, is_in_a_script, is_installed};
 use crate::store::settings;
 use runbook_core::action::{Action, Class};
+use runbook_core::vocabulary::verb::Verb;
 
 /// Event triggers judge what it drops.
 const REPORTED: Passes = Passes::Judged { reported: true };
@@ -60,7 +61,7 @@ fn judge(utility: &Utility) -> error::Result<Passes> {
         return Ok(if enforcement == Enforcement::Off { REPORTED } else { Passes::Unresolved });
     }
     let mut actions = classify(&command);
-    actions.retain(|action| action.verb == "add" || !action.identity.is_absent());
+    actions.retain(|action| action.verb == Verb::Add || !action.identity.is_absent());
     if here {
         refuse_by_uncommitted_rules(&utility.tag, &actions)?;
     }
@@ -85,7 +86,7 @@ fn judge(utility: &Utility) -> error::Result<Passes> {
     }
     protect::check(&utility.tag, &command, &actions, enforcement)?;
     if let Some(verb) = actions.iter().find(|action| action.empties()).map(|action| action.verb.clone()) {
-        object_access::announce_truncate(&verb);
+        object_access::announce_truncate(verb);
         let implied = objects::implied(&actions)?;
         actions.extend(implied);
     }

@@ -10,6 +10,7 @@ use crate::pg::pg_error::{PgError, trap};
 use pgrx::pg_sys;
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::Identity;
+use runbook_core::vocabulary::object_kind::ObjectKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -201,11 +202,11 @@ pub fn needed(tree: NodePtr, command: &Command) -> Vec<(u32, i32)> {
                 }
                 all
             }
-            (Command::Drop { kind, names, .. }, _) if kind == "table" => {
+            (Command::Drop { kind, names, .. }, _) if *kind == ObjectKind::Table => {
                 names.iter().flat_map(|name| one(name, exclusive)).collect()
             }
             (Command::Truncate { names, .. }, _) => names.iter().flat_map(|name| one(name, exclusive)).collect(),
-            (Command::Rename { kind, name, .. } | Command::SetSchema { kind, name, .. }, _) if kind == "table" => {
+            (Command::Rename { kind, name, .. } | Command::SetSchema { kind, name, .. }, _) if *kind == ObjectKind::Table => {
                 one(name, exclusive)
             }
             (Command::CreateIndex { table, concurrently: false, .. }, _) => one(table, pg_sys::ShareLock as i32),

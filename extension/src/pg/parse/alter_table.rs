@@ -10,6 +10,8 @@ use crate::pg::parse::{bind, constraints};
 use crate::pg::strings::text;
 use pgrx::pg_sys::{self, AlterTableType, NodeTag};
 use runbook_core::command::{Change, Command, Name, TypeChange};
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 
 pub fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
     let name = relation(statement.relation);
@@ -21,7 +23,7 @@ pub fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
     let kind = kind_of(statement.relation, &name, word(statement.objtype));
     // SAFETY: as above.
     let options = items(statement.cmds).into_iter().map(|node| unsafe { (*node.cast::<pg_sys::AlterTableCmd>()).def });
-    let own = Command::AlterTable { kind: kind.into(), name, changes };
+    let own = Command::AlterTable { kind, name, changes };
     // SAFETY: as above.
     let definitions = items(statement.cmds).into_iter().map(|node| unsafe { (*node.cast::<pg_sys::AlterTableCmd>()).def });
     let own = constraints::with_references(own, definitions);
@@ -59,8 +61,8 @@ pub fn outside(option: NodePtr) -> Option<Command> {
     }
     let name = string(option.arg);
     match word.as_str() {
-        "program" => Some(Command::Outside { verb: "run", kind: "program", name }),
-        "filename" => Some(Command::Outside { verb: "read", kind: "file", name }),
+        "program" => Some(Command::Outside { verb: Verb::Run, kind: ObjectKind::Program, name }),
+        "filename" => Some(Command::Outside { verb: Verb::Read, kind: ObjectKind::File, name }),
         _ => None,
     }
 }
@@ -97,8 +99,8 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
             AT_DisableRule => Change::Rules { enable: false },
             AT_SetUnLogged => Change::Unlogged,
             AT_SetLogged => Change::Logged,
-            AT_SetAccessMethod => Change::Rewrite { what: "set access method of" },
-            AT_SetTableSpace => Change::Rewrite { what: "set tablespace of" },
+            AT_SetAccessMethod => Change::Rewrite { verb: Verb::SetAccessMethod },
+            AT_SetTableSpace => Change::Rewrite { verb: Verb::SetTablespace },
             AT_ReplicaIdentity => Change::ReplicaIdentity {
                 nothing: tag(command.def) == NodeTag::T_ReplicaIdentityStmt
                     && (*command.def.cast::<pg_sys::ReplicaIdentityStmt>()).identity_type as u8 == b'n',

@@ -11,6 +11,7 @@ use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag, ObjectType, Oid};
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity};
+use runbook_core::vocabulary::object_kind::ObjectKind;
 use std::ffi::CString;
 
 /// OIDs of the system catalogs (catalog/pg_*.h).
@@ -71,21 +72,21 @@ fn raw(answer: Result<Oid, PgError>) -> Oid {
 }
 
 /// An object without a schema, by the word for its kind and its name.
-pub fn named(kind: &str, name: &str) -> Name {
+pub fn named(kind: &ObjectKind, name: &str) -> Name {
     let text = CString::new(name).unwrap_or_default();
     let text = text.as_ptr();
     // SAFETY: a NUL-terminated name that outlives the call; missing_ok.
     let identity = unsafe {
         match kind {
-            "access method" => looked_up(catalog::ACCESS_METHOD, || pg_sys::get_am_oid(text, true)),
-            "database" => looked_up(catalog::DATABASE, || pg_sys::get_database_oid(text, true)),
-            "event trigger" => looked_up(catalog::EVENT_TRIGGER, || pg_sys::get_event_trigger_oid(text, true)),
-            "foreign-data wrapper" => looked_up(catalog::WRAPPER, || pg_sys::get_foreign_data_wrapper_oid(text, true)),
-            "publication" => looked_up(catalog::PUBLICATION, || pg_sys::get_publication_oid(text, true)),
-            "role" => looked_up(catalog::ROLE, || pg_sys::get_role_oid(text, true)),
-            "server" => looked_up(catalog::SERVER, || pg_sys::get_foreign_server_oid(text, true)),
-            "subscription" => looked_up(catalog::SUBSCRIPTION, || raw(trap!(ffi::get_subscription_oid, text, true))),
-            "tablespace" => looked_up(catalog::TABLESPACE, || pg_sys::get_tablespace_oid(text, true)),
+            ObjectKind::AccessMethod => looked_up(catalog::ACCESS_METHOD, || pg_sys::get_am_oid(text, true)),
+            ObjectKind::Database => looked_up(catalog::DATABASE, || pg_sys::get_database_oid(text, true)),
+            ObjectKind::EventTrigger => looked_up(catalog::EVENT_TRIGGER, || pg_sys::get_event_trigger_oid(text, true)),
+            ObjectKind::ForeignDataWrapper => looked_up(catalog::WRAPPER, || pg_sys::get_foreign_data_wrapper_oid(text, true)),
+            ObjectKind::Publication => looked_up(catalog::PUBLICATION, || pg_sys::get_publication_oid(text, true)),
+            ObjectKind::Role => looked_up(catalog::ROLE, || pg_sys::get_role_oid(text, true)),
+            ObjectKind::Server => looked_up(catalog::SERVER, || pg_sys::get_foreign_server_oid(text, true)),
+            ObjectKind::Subscription => looked_up(catalog::SUBSCRIPTION, || raw(trap!(ffi::get_subscription_oid, text, true))),
+            ObjectKind::Tablespace => looked_up(catalog::TABLESPACE, || pg_sys::get_tablespace_oid(text, true)),
             _ => Identity::Unknown,
         }
     };
@@ -97,12 +98,12 @@ pub fn role(role: *mut pg_sys::RoleSpec) -> Name {
     // SAFETY: null, or a RoleSpec that the parser made.
     let is_name = unsafe { role.as_ref() }.is_some_and(|role| role.roletype == pg_sys::RoleSpecType::ROLESPEC_CSTRING);
     let name = nodes::role(role);
-    if is_name { named("role", &name) } else { Name::bare(name) }
+    if is_name { named(&ObjectKind::Role, &name) } else { Name::bare(name) }
 }
 
 /// The mapping of a user to a server.
 pub fn user_mapping(user: *mut pg_sys::RoleSpec, server: &str) -> Name {
-    let Identity::Is(server_found) = named("server", server).identity else { return Name::bare(server) };
+    let Identity::Is(server_found) = named(&ObjectKind::Server, server).identity else { return Name::bare(server) };
     // SAFETY: null, or a RoleSpec that the parser made; a look-up in a catalog cache.
     let identity = unsafe {
         let is_public = user.as_ref().is_some_and(|user| user.roletype == pg_sys::RoleSpecType::ROLESPEC_PUBLIC);
@@ -173,7 +174,7 @@ pub fn identity(kind: ObjectType::Type, node: NodePtr) -> Identity {
             ObjectType::OBJECT_TSDICTIONARY => looked_up(catalog::DICTIONARY, || pg_sys::get_ts_dict_oid(list, true)),
             ObjectType::OBJECT_TSPARSER => looked_up(catalog::PARSER, || pg_sys::get_ts_parser_oid(list, true)),
             ObjectType::OBJECT_TSTEMPLATE => looked_up(catalog::TEMPLATE, || pg_sys::get_ts_template_oid(list, true)),
-            _ if tag(node) == NodeTag::T_String => named(crate::pg::parse::kinds::word(kind), &string(node)).identity,
+            _ if tag(node) == NodeTag::T_String => named(&crate::pg::parse::kinds::word(kind), &string(node)).identity,
             _ => Identity::Unknown,
         }
     }

@@ -13,6 +13,8 @@ use crate::pg::parse::{bind, lookup};
 use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag, ObjectType};
 use runbook_core::command::{Change, Command};
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 use std::ffi::c_int;
 
 /// What was read from a parse tree.
@@ -45,7 +47,7 @@ pub fn command(node: NodePtr, command_tag: &str) -> Command {
                 let statement = &*node.cast::<pg_sys::AlterObjectSchemaStmt>();
                 let name = either(statement.relation, statement.objectType, statement.object);
                 Command::SetSchema {
-                    kind: kind_of(statement.relation, &name, word(statement.objectType)).into(),
+                    kind: kind_of(statement.relation, &name, word(statement.objectType)),
                     name,
                     schema: text(statement.newschema),
                 }
@@ -54,7 +56,7 @@ pub fn command(node: NodePtr, command_tag: &str) -> Command {
                 let statement = &*node.cast::<pg_sys::AlterOwnerStmt>();
                 let name = either(statement.relation, statement.objectType, statement.object);
                 Command::Owner {
-                    kind: kind_of(statement.relation, &name, word(statement.objectType)).into(),
+                    kind: kind_of(statement.relation, &name, word(statement.objectType)),
                     name,
                     role: bind::role(statement.newowner),
                 }
@@ -70,15 +72,15 @@ pub fn command(node: NodePtr, command_tag: &str) -> Command {
             }
             NodeTag::T_AlterDomainStmt => {
                 let statement = &*node.cast::<pg_sys::AlterDomainStmt>();
-                let (what, scans) = match statement.subtype as u8 {
-                    b'O' => ("set not null on", true),
-                    b'C' => ("add constraint to", true),
-                    b'V' => ("validate constraint of", true),
-                    b'X' => ("drop constraint of", false),
-                    b'N' => ("drop not null on", false),
-                    _ => ("alter", false),
+                let (verb, scans) = match statement.subtype as u8 {
+                    b'O' => (Verb::SetNotNull, true),
+                    b'C' => (Verb::AddConstraint, true),
+                    b'V' => (Verb::ValidateConstraint, true),
+                    b'X' => (Verb::DropConstraint, false),
+                    b'N' => (Verb::DropNotNull, false),
+                    _ => (Verb::Alter, false),
                 };
-                Command::AlterDomain { name: data_type(statement.typeName.cast()), what, scans }
+                Command::AlterDomain { name: data_type(statement.typeName.cast()), verb, scans }
             }
             NodeTag::T_DropOwnedStmt => {
                 let statement = &*node.cast::<pg_sys::DropOwnedStmt>();
@@ -101,10 +103,10 @@ pub fn command(node: NodePtr, command_tag: &str) -> Command {
             NodeTag::T_DropUserMappingStmt => {
                 let statement = &*node.cast::<pg_sys::DropUserMappingStmt>();
                 let name = bind::user_mapping(statement.user, &text(statement.servername));
-                Command::DropOne { kind: "user mapping".to_owned(), name }
+                Command::DropOne { kind: ObjectKind::UserMapping, name }
             }
             NodeTag::T_DropSubscriptionStmt => {
-                dropped("subscription", &text((*node.cast::<pg_sys::DropSubscriptionStmt>()).subname))
+                dropped(ObjectKind::Subscription, &text((*node.cast::<pg_sys::DropSubscriptionStmt>()).subname))
             }
             NodeTag::T_VariableSetStmt => {
                 let setting = text((*node.cast::<pg_sys::VariableSetStmt>()).name);
@@ -112,7 +114,7 @@ pub fn command(node: NodePtr, command_tag: &str) -> Command {
                     "role" | "session_authorization" | "standard_conforming_strings" | "session_replication_role" => {
                         Command::SwitchRole { setting }
                     }
-                    _ if is_switch(setting.as_bytes()) => shared("set", "parameter", setting),
+                    _ if is_switch(setting.as_bytes()) => shared(Verb::Set, ObjectKind::Parameter, &setting),
                     _ => Command::Opaque { tag: command_tag },
                 }
             }
@@ -138,37 +140,38 @@ pub fn command(node: NodePtr, command_tag: &str) -> Command {
                 }
                 let relations = items((*node.cast::<pg_sys::VacuumStmt>()).rels);
                 let names = relations.into_iter().map(|one| relation((*one.cast::<pg_sys::VacuumRelation>()).relation));
-                Command::Rewrite { tag: "VACUUM FULL".to_owned(), kind: "table", names: names.collect() }
+                Command::Rewrite { verb: Verb::VacuumFull, kind: ObjectKind::Table, names: names.collect() }
             }
-            NodeTag::T_ClusterStmt => rewrite(command_tag, "table", (*node.cast::<pg_sys::ClusterStmt>()).relation),
+            NodeTag::T_ClusterStmt => rewrite(Verb::Cluster, ObjectKind::Table, (*node.cast::<pg_sys::ClusterStmt>()).relation),
             NodeTag::T_RefreshMatViewStmt => {
                 let statement = &*node.cast::<pg_sys::RefreshMatViewStmt>();
                 if statement.concurrent {
                     let names = vec![relation(statement.relation)];
-                    return Command::Harmless { verb: "refresh concurrently", kind: "materialized view", names };
+                    return Command::Harmless { verb: Verb::RefreshConcurrently, kind: ObjectKind::MaterializedView, names };
                 }
-                rewrite("REFRESH".to_owned(), "materialized view", statement.relation)
+                rewrite(Verb::Refresh, ObjectKind::MaterializedView, statement.relation)
             }
             NodeTag::T_ReindexStmt => {
                 let statement = &*node.cast::<pg_sys::ReindexStmt>();
-                let kind = if statement.kind == pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX { "index" } else { "table" };
+                let is_index = statement.kind == pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX;
+                let kind = if is_index { ObjectKind::Index } else { ObjectKind::Table };
                 if has_on(statement.params, "concurrently") {
                     let names = if statement.relation.is_null() {
-                        vec![bind::named("database", &text(statement.name))]
+                        vec![bind::named(&ObjectKind::Database, &text(statement.name))]
                     } else {
                         vec![relation(statement.relation)]
                     };
-                    return Command::Harmless { verb: "reindex concurrently", kind, names };
+                    return Command::Harmless { verb: Verb::ReindexConcurrently, kind, names };
                 }
-                rewrite(command_tag, kind, statement.relation)
+                rewrite(Verb::Reindex, kind, statement.relation)
             }
             NodeTag::T_AlterSeqStmt => {
                 let name = relation((*node.cast::<pg_sys::AlterSeqStmt>()).sequence);
-                Command::AlterTable { kind: "sequence".to_owned(), name, changes: vec![Change::Unknown { subtype: 0 }] }
+                Command::AlterTable { kind: ObjectKind::Sequence, name, changes: vec![Change::Unknown { subtype: 0 }] }
             }
             NodeTag::T_AlterExtensionStmt => {
                 let name = extension(&text((*node.cast::<pg_sys::AlterExtensionStmt>()).extname));
-                Command::Extension { verb: "update", name, member: None }
+                Command::Extension { verb: Verb::Update, name, member: None }
             }
             NodeTag::T_AlterObjectDependsStmt => {
                 let statement = &*node.cast::<pg_sys::AlterObjectDependsStmt>();
@@ -177,31 +180,31 @@ pub fn command(node: NodePtr, command_tag: &str) -> Command {
                     // The table's name, then its own.
                     let part = parts(statement.object).pop().unwrap_or_default();
                     return Command::DependsOnExtension {
-                        kind: word(kind).into(),
+                        kind: word(kind),
                         name: relation(statement.relation),
                         part: Some(part),
                     };
                 }
                 let name = either(statement.relation, kind, statement.object);
-                Command::DependsOnExtension { kind: kind_of(statement.relation, &name, word(kind)).into(), name, part: None }
+                Command::DependsOnExtension { kind: kind_of(statement.relation, &name, word(kind)), name, part: None }
             }
             NodeTag::T_AlterExtensionContentsStmt => {
                 let statement = &*node.cast::<pg_sys::AlterExtensionContentsStmt>();
                 let name = extension(&text(statement.extname));
                 let member = object(statement.objtype, statement.object);
-                let verb = if statement.action > 0 { "add a member to" } else { "remove a member from" };
-                Command::Extension { verb, name, member: Some((word(statement.objtype).to_owned(), member)) }
+                let verb = if statement.action > 0 { Verb::AddMember } else { Verb::RemoveMember };
+                Command::Extension { verb, name, member: Some((word(statement.objtype), member)) }
             }
             NodeTag::T_AlterFunctionStmt => {
                 let statement = &*node.cast::<pg_sys::AlterFunctionStmt>();
                 let name = object(statement.objtype, statement.func.cast());
-                let kind = word(statement.objtype).to_owned();
+                let kind = word(statement.objtype);
                 if has_on(statement.actions, "security") {
-                    return Command::Definer { verb: "make a security definer of", kind, name };
+                    return Command::Definer { verb: Verb::MakeSecurityDefiner, kind, name };
                 }
                 // Its search path is what keeps its privileges from whoever calls it.
                 if is_definer(&name) {
-                    return Command::Definer { verb: "alter security definer", kind, name };
+                    return Command::Definer { verb: Verb::AlterSecurityDefiner, kind, name };
                 }
                 Command::AlterTable { kind, name, changes: vec![Change::Unknown { subtype: 0 }] }
             }
@@ -243,19 +246,19 @@ pub fn explained(statement: *mut pg_sys::ExplainStmt) -> Option<NodePtr> {
     }
 }
 
-fn rewrite(tag: String, kind: &'static str, name: *mut pg_sys::RangeVar) -> Command {
+fn rewrite(verb: Verb, kind: ObjectKind, name: *mut pg_sys::RangeVar) -> Command {
     let names = if name.is_null() { vec![] } else { vec![relation(name)] };
-    Command::Rewrite { tag, kind, names }
+    Command::Rewrite { verb, kind, names }
 }
 
 fn copy(statement: &pg_sys::CopyStmt, tag: String) -> Command {
     // SAFETY: null or NUL-terminated.
     let name = unsafe { text(statement.filename) };
     match (statement.is_program, statement.is_from) {
-        (true, _) => Command::Outside { verb: "run", kind: "program", name },
+        (true, _) => Command::Outside { verb: Verb::Run, kind: ObjectKind::Program, name },
         _ if name.is_empty() => Command::Data { tag },
-        (_, true) => Command::Outside { verb: "read", kind: "file", name },
-        (_, false) => Command::Outside { verb: "write", kind: "file", name },
+        (_, true) => Command::Outside { verb: Verb::Read, kind: ObjectKind::File, name },
+        (_, false) => Command::Outside { verb: Verb::Write, kind: ObjectKind::File, name },
     }
 }
 
@@ -265,10 +268,10 @@ fn drop_objects(statement: &pg_sys::DropStmt) -> Command {
         // The table's name, then its own; the grammar allows one object only.
         let mut path = items(statement.objects).first().map(|object| parts(*object)).unwrap_or_default();
         let part = path.pop().unwrap_or_default();
-        return Command::DropPart { kind: word(kind).into(), name: relation_named(path), part };
+        return Command::DropPart { kind: word(kind), name: relation_named(path), part };
     }
     let names = items(statement.objects).into_iter().map(|one| object(kind, one)).collect();
-    Command::Drop { kind: word(kind).into(), names, cascade: cascades(statement.behavior) }
+    Command::Drop { kind: word(kind), names, cascade: cascades(statement.behavior) }
 }
 
 fn rename(statement: &pg_sys::RenameStmt) -> Command {
@@ -287,10 +290,10 @@ fn rename(statement: &pg_sys::RenameStmt) -> Command {
     );
     let name = match statement.renameType {
         ObjectType::OBJECT_SCHEMA => schema(&part),
-        _ if name.name.is_empty() => bind::named(word(statement.renameType), &part),
+        _ if name.name.is_empty() => bind::named(&word(statement.renameType), &part),
         _ => name,
     };
     let word = word(statement.renameType);
     let kind = if has_part { word } else { kind_of(statement.relation, &name, word) };
-    Command::Rename { kind: kind.into(), name, part: has_part.then_some(part), new_name }
+    Command::Rename { kind, name, part: has_part.then_some(part), new_name }
 }

@@ -9,6 +9,8 @@ use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag};
 use runbook_core::command::{Command, Name, RuleEffect};
 use runbook_core::identity::Identity;
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::Verb;
 use std::ffi::c_int;
 
 /// What a statement puts into a schema, of which only that it is ours matters.
@@ -34,19 +36,19 @@ pub unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             NodeTag::T_CreateForeignServerStmt => {
                 let statement = &*node.cast::<pg_sys::CreateForeignServerStmt>();
                 let own =
-                    Command::Create { kind: "server".to_owned(), name: Name::bare(text(statement.servername)), replace: false };
+                    Command::Create { kind: ObjectKind::Server, name: Name::bare(text(statement.servername)), replace: false };
                 return Some(with_outside(own, [statement.options].into_iter()));
             }
             NodeTag::T_CreateUserMappingStmt => {
                 let statement = &*node.cast::<pg_sys::CreateUserMappingStmt>();
                 let name = Name::bare(text(statement.servername));
-                let own = Command::Create { kind: "user mapping".to_owned(), name, replace: false };
+                let own = Command::Create { kind: ObjectKind::UserMapping, name, replace: false };
                 return Some(with_outside(own, [statement.options].into_iter()));
             }
             NodeTag::T_CreateFdwStmt => {
                 let statement = &*node.cast::<pg_sys::CreateFdwStmt>();
                 let name = Name::bare(text(statement.fdwname));
-                let own = Command::Create { kind: "foreign data wrapper".to_owned(), name, replace: false };
+                let own = Command::Create { kind: ObjectKind::NewForeignDataWrapper, name, replace: false };
                 return Some(with_outside(own, [statement.options].into_iter()));
             }
             NodeTag::T_AlterForeignServerStmt => {
@@ -64,7 +66,7 @@ pub unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
             NodeTag::T_ImportForeignSchemaStmt => {
                 let statement = &*node.cast::<pg_sys::ImportForeignSchemaStmt>();
                 let name = into_our_schema(text(statement.local_schema), "*");
-                let own = Command::Create { kind: "foreign table".to_owned(), name, replace: false };
+                let own = Command::Create { kind: ObjectKind::ForeignTable, name, replace: false };
                 return Some(with_outside(own, [statement.options].into_iter()));
             }
             NodeTag::T_CreateForeignTableStmt => {
@@ -101,7 +103,7 @@ pub unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
                 let statement = &*node.cast::<pg_sys::CreateFunctionStmt>();
                 let name = name_of(strings(statement.funcname));
                 if has_on(statement.options, "security") {
-                    let verb = if statement.replace { "create or replace" } else { "create" };
+                    let verb = if statement.replace { Verb::CreateOrReplace } else { Verb::Create };
                     return Some(Command::Definer { verb, kind: kind_from(command_tag), name });
                 }
                 (name, statement.replace)
@@ -180,8 +182,8 @@ pub fn effect(statement: &pg_sys::RuleStmt) -> RuleEffect {
     if changes && !is_view || swallows { RuleEffect::Loses } else { RuleEffect::Redirects }
 }
 
-fn kind_from(command_tag: &str) -> String {
-    command_tag.trim_start_matches("CREATE ").trim_end_matches(" AS").to_lowercase()
+fn kind_from(command_tag: &str) -> ObjectKind {
+    ObjectKind::from(command_tag.trim_start_matches("CREATE ").trim_end_matches(" AS").to_lowercase().as_str())
 }
 
 /// What only the kind of statement tells. Every statement of PostgreSQL 15 stands here, or in [`read`](super::commands::read); one that a later

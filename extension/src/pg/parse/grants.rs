@@ -7,6 +7,7 @@ use crate::pg::parse::nodes::{items, string, strings};
 use crate::pg::strings::text;
 use pgrx::pg_sys::{self, ObjectType};
 use runbook_core::command::{Command, Name};
+use runbook_core::vocabulary::object_kind::ObjectKind;
 
 pub fn bound_roles(list: *mut pg_sys::List) -> Vec<Name> {
     items(list).into_iter().map(|one| bind::role(one.cast())).collect()
@@ -27,15 +28,15 @@ pub fn grant(statement: &pg_sys::GrantStmt) -> Command {
     let members = items(statement.objects);
     let (kind, names) = match statement.targtype {
         pg_sys::GrantTargetType::ACL_TARGET_OBJECT if is_named_by_range(statement.objtype) => {
-            (kind.to_owned(), members.into_iter().map(|one| relation(one.cast())).collect())
+            (kind, members.into_iter().map(|one| relation(one.cast())).collect())
         }
         pg_sys::GrantTargetType::ACL_TARGET_OBJECT => {
-            (kind.to_owned(), members.into_iter().map(|one| object(statement.objtype, one)).collect())
+            (kind, members.into_iter().map(|one| object(statement.objtype, one)).collect())
         }
         pg_sys::GrantTargetType::ACL_TARGET_ALL_IN_SCHEMA => {
-            (format!("every {kind} in schema"), members.into_iter().map(|one| schema(&string(one))).collect())
+            (ObjectKind::EveryInSchema(Box::new(kind)), members.into_iter().map(|one| schema(&string(one))).collect())
         }
-        _ => (format!("default privileges of every {kind}"), vec![Name::bare("")]),
+        _ => (ObjectKind::DefaultPrivileges(Box::new(kind)), vec![Name::bare("")]),
     };
     let privileges = if privileges.is_empty() { vec!["all".to_owned()] } else { privileges };
     Command::Grant { kind, names, privileges, roles: bound_roles(statement.grantees), revoke: !statement.is_grant }

@@ -9,6 +9,7 @@ use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag, ObjectType};
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity};
+use runbook_core::vocabulary::object_kind::ObjectKind;
 use std::ffi::CString;
 
 /// OIDs of pg_rewrite, pg_policy and pg_language (catalog/pg_rewrite.h and so on), which the bindings leave out.
@@ -20,19 +21,19 @@ const LANGUAGE_CATALOG: u32 = 2612;
 
 /// What a relation is, whatever word the statement uses: ALTER INDEX can rename a table. An index that backs a constraint is
 /// told apart, since its name is the constraint's.
-pub fn relation_kind(name: &Name, word: &'static str) -> &'static str {
+pub fn relation_kind(name: &Name, word: ObjectKind) -> ObjectKind {
     let Identity::Is(address) = name.identity else { return word };
     let oid = pg_sys::Oid::from(address.object);
     // SAFETY: both look into a catalog cache or index and give 0 for what is not there.
     match unsafe { pg_sys::get_rel_relkind(oid) } as u8 {
-        b'r' | b'p' => "table",
-        b'v' => "view",
-        b'm' => "materialized view",
-        b'S' => "sequence",
-        b'f' => "foreign table",
+        b'r' | b'p' => ObjectKind::Table,
+        b'v' => ObjectKind::View,
+        b'm' => ObjectKind::MaterializedView,
+        b'S' => ObjectKind::Sequence,
+        b'f' => ObjectKind::ForeignTable,
         // SAFETY: as above.
-        b'i' | b'I' if unsafe { pg_sys::get_index_constraint(oid) } != pg_sys::InvalidOid => "index of a constraint",
-        b'i' | b'I' => "index",
+        b'i' | b'I' if unsafe { pg_sys::get_index_constraint(oid) } != pg_sys::InvalidOid => ObjectKind::IndexOfConstraint,
+        b'i' | b'I' => ObjectKind::Index,
         _ => word,
     }
 }
@@ -169,23 +170,23 @@ fn routine(node: NodePtr) -> Name {
 }
 
 /// The identity of a column, constraint, trigger, rule or row security policy of a relation.
-pub fn part_of(relation: Address, kind: &str, name: &str) -> Identity {
+pub fn part_of(relation: Address, kind: &ObjectKind, name: &str) -> Identity {
     let table = pg_sys::Oid::from(relation.object);
     let text = CString::new(name).unwrap_or_default();
     // SAFETY: NUL-terminated names; all of them look into a catalog cache or index without locking the relation, with
     // missing_ok where there is such an argument.
     unsafe {
         match kind {
-            "column" => match pg_sys::get_attnum(table, text.as_ptr()) {
+            ObjectKind::Column => match pg_sys::get_attnum(table, text.as_ptr()) {
                 0 => Identity::NewColumn { table: relation.object, after: highest_column(table) },
                 number => Identity::Is(Address { part: number.into(), ..relation }),
             },
-            "trigger" => identity(pg_sys::TriggerRelationId, pg_sys::get_trigger_oid(table, text.as_ptr(), true)),
-            "rule" => {
+            ObjectKind::Trigger => identity(pg_sys::TriggerRelationId, pg_sys::get_trigger_oid(table, text.as_ptr(), true)),
+            ObjectKind::Rule => {
                 part_in(REWRITE_CATALOG, lookup::attempt(|| Ok(trap!(ffi::get_rewrite_oid, table, text.as_ptr(), true)?)))
             }
-            "constraint" => bind::constraint(relation.object, name),
-            "policy" => part_in(
+            ObjectKind::Constraint => bind::constraint(relation.object, name),
+            ObjectKind::Policy => part_in(
                 POLICY_CATALOG,
                 lookup::attempt(|| Ok(trap!(ffi::get_relation_policy_oid, table, text.as_ptr(), true)?)),
             ),
@@ -297,7 +298,7 @@ pub fn either(variable: *mut pg_sys::RangeVar, kind: ObjectType::Type, node: Nod
     if variable.is_null() { object(kind, node) } else { relation(variable) }
 }
 
-pub fn kind_of(variable: *mut pg_sys::RangeVar, name: &Name, word: &'static str) -> &'static str {
+pub fn kind_of(variable: *mut pg_sys::RangeVar, name: &Name, word: ObjectKind) -> ObjectKind {
     if variable.is_null() { word } else { relation_kind(name, word) }
 }
 

@@ -6,13 +6,14 @@ use crate::pg::pg_error::trap;
 use crate::pg::strings::text;
 use pgrx::pg_sys;
 use runbook_core::identity::{Address, RELATIONS};
+use runbook_core::vocabulary::object_kind::ObjectKind;
 
 /// OID of pg_largeobject, under which large objects are addressed (catalog/pg_largeobject.h).
 const LARGE_OBJECTS: u32 = 2613;
 
 /// Kind, path (schema first), and whether it is temporary. `None` for what is gone, and for relations that are parts of
 /// others: indexes, TOAST tables, row types.
-pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
+pub fn describe(found: Address) -> Option<(ObjectKind, Vec<String>, bool)> {
     let object = pg_sys::Oid::from(found.object);
     // SAFETY: look-ups in catalog caches; names are copied. The descriptions raise an error for objects of a kind that they don't
     // know: then nothing is known of it; missing_ok.
@@ -23,35 +24,35 @@ pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
                 return None;
             }
             let kind = match pg_sys::get_rel_relkind(object) as u8 {
-                b'r' | b'p' => "table",
-                b'v' => "view",
-                b'm' => "materialized view",
-                b'S' => "sequence",
-                b'f' => "foreign table",
+                b'r' | b'p' => ObjectKind::Table,
+                b'v' => ObjectKind::View,
+                b'm' => ObjectKind::MaterializedView,
+                b'S' => ObjectKind::Sequence,
+                b'f' => ObjectKind::ForeignTable,
                 _ => return None,
             };
             let mut path = vec![text(pg_sys::get_namespace_name(namespace)), text(pg_sys::get_rel_name(object))];
             let temporary = pg_sys::isAnyTempNamespace(namespace);
             if found.part == 0 {
-                return Some((kind.to_owned(), path, temporary));
+                return Some((kind, path, temporary));
             }
             path.push(text(pg_sys::get_attname(object, found.part as i16, true)));
-            return Some(("table column".to_owned(), path, temporary));
+            return Some((ObjectKind::Column, path, temporary));
         }
         if found.class == LARGE_OBJECTS {
-            return Some(("large object".to_owned(), vec!["pg_largeobject".to_owned(), found.object.to_string()], false));
+            return Some((ObjectKind::LargeObject, vec!["pg_largeobject".to_owned(), found.object.to_string()], false));
         }
         if found.class == pg_sys::DatabaseRelationId.to_u32() {
             let name = text(pg_sys::get_database_name(object));
-            return (!name.is_empty()).then(|| ("database".to_owned(), vec![name], false));
+            return (!name.is_empty()).then(|| (ObjectKind::Database, vec![name], false));
         }
         if found.class == pg_sys::TableSpaceRelationId.to_u32() {
             let name = text(pg_sys::get_tablespace_name(object));
-            return (!name.is_empty()).then(|| ("tablespace".to_owned(), vec![name], false));
+            return (!name.is_empty()).then(|| (ObjectKind::Tablespace, vec![name], false));
         }
         if found.class == pg_sys::NamespaceRelationId.to_u32() {
             return Some((
-                "schema".to_owned(),
+                ObjectKind::Schema,
                 vec![text(pg_sys::get_namespace_name(object))],
                 pg_sys::isAnyTempNamespace(object),
             ));
@@ -62,7 +63,7 @@ pub fn describe(found: Address) -> Option<(String, Vec<String>, bool)> {
         subtransaction::attempt(|| Ok(trap!(ffi::describe, &raw const address, &raw mut described)?))?;
         let (kind, identity) = described;
         // Both are null for what is gone.
-        (!kind.is_null()).then(|| (text(kind), vec![text(identity)], false))
+        (!kind.is_null()).then(|| (ObjectKind::from(text(kind).as_str()), vec![text(identity)], false))
     }
 }
 

@@ -5,16 +5,19 @@ use crate::pg::parse::grants::bound_roles;
 use crate::pg::parse::nodes::{NodePtr, items, string, tag};
 use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag, ObjectType};
+use runbook_core::action::quote;
 use runbook_core::command::{Command, Name};
+use runbook_core::vocabulary::object_kind::ObjectKind;
+use runbook_core::vocabulary::verb::{Parameter, Verb};
 
 /// Something on an object without a schema. What is created is not looked up.
-pub fn shared(verb: &str, kind: &'static str, name: String) -> Command {
-    let name = if verb == "create" { Name::bare(name) } else { bind::named(kind, &name) };
-    Command::Shared { verb: verb.to_owned(), kind, name }
+pub fn shared(verb: Verb, kind: ObjectKind, name: &str) -> Command {
+    let name = if verb == Verb::Create { Name::bare(name) } else { bind::named(&kind, name) };
+    Command::Shared { verb, kind, name }
 }
 
-fn shared_role(verb: &str, name: Name) -> Command {
-    Command::Shared { verb: verb.to_owned(), kind: "role", name }
+fn shared_role(verb: Verb, name: Name) -> Command {
+    Command::Shared { verb, kind: ObjectKind::Role, name }
 }
 
 /// Statements about what the whole cluster shares, about event triggers, and about what lies outside of the database.
@@ -22,24 +25,30 @@ pub unsafe fn shared_object(node: NodePtr) -> Option<Command> {
     // SAFETY: each arm casts to the struct that its node tag names.
     unsafe {
         Some(match tag(node) {
-            NodeTag::T_DropdbStmt => dropped("database", &text((*node.cast::<pg_sys::DropdbStmt>()).dbname)),
-            NodeTag::T_CreatedbStmt => shared("create", "database", text((*node.cast::<pg_sys::CreatedbStmt>()).dbname)),
+            NodeTag::T_DropdbStmt => dropped(ObjectKind::Database, &text((*node.cast::<pg_sys::DropdbStmt>()).dbname)),
+            NodeTag::T_CreatedbStmt => {
+                shared(Verb::Create, ObjectKind::Database, &text((*node.cast::<pg_sys::CreatedbStmt>()).dbname))
+            }
             NodeTag::T_AlterDatabaseStmt => {
-                shared("alter", "database", text((*node.cast::<pg_sys::AlterDatabaseStmt>()).dbname))
+                shared(Verb::Alter, ObjectKind::Database, &text((*node.cast::<pg_sys::AlterDatabaseStmt>()).dbname))
             }
             NodeTag::T_AlterDatabaseSetStmt => {
                 let statement = &*node.cast::<pg_sys::AlterDatabaseSetStmt>();
-                shared(&setting("set", statement.setstmt), "database", text(statement.dbname))
+                shared(setting(statement.setstmt, None), ObjectKind::Database, &text(statement.dbname))
             }
             NodeTag::T_DropTableSpaceStmt => {
-                dropped("tablespace", &text((*node.cast::<pg_sys::DropTableSpaceStmt>()).tablespacename))
+                dropped(ObjectKind::Tablespace, &text((*node.cast::<pg_sys::DropTableSpaceStmt>()).tablespacename))
             }
-            NodeTag::T_CreateTableSpaceStmt => {
-                shared("create", "tablespace", text((*node.cast::<pg_sys::CreateTableSpaceStmt>()).tablespacename))
-            }
-            NodeTag::T_AlterTableSpaceOptionsStmt => {
-                shared("alter", "tablespace", text((*node.cast::<pg_sys::AlterTableSpaceOptionsStmt>()).tablespacename))
-            }
+            NodeTag::T_CreateTableSpaceStmt => shared(
+                Verb::Create,
+                ObjectKind::Tablespace,
+                &text((*node.cast::<pg_sys::CreateTableSpaceStmt>()).tablespacename),
+            ),
+            NodeTag::T_AlterTableSpaceOptionsStmt => shared(
+                Verb::Alter,
+                ObjectKind::Tablespace,
+                &text((*node.cast::<pg_sys::AlterTableSpaceOptionsStmt>()).tablespacename),
+            ),
             NodeTag::T_CreateRoleStmt => {
                 let statement = &*node.cast::<pg_sys::CreateRoleStmt>();
                 let name = text(statement.role);
@@ -55,7 +64,7 @@ pub unsafe fn shared_object(node: NodePtr) -> Option<Command> {
                 });
                 let memberships: Vec<Command> =
                     memberships.map(|(granted, members)| Command::Membership { granted, members, revoke: false }).collect();
-                let own = shared("create", "role", name.clone());
+                let own = shared(Verb::Create, ObjectKind::Role, &name);
                 Command::Several(std::iter::once(own).chain(memberships).collect())
             }
             NodeTag::T_AlterRoleStmt => {
@@ -68,27 +77,25 @@ pub unsafe fn shared_object(node: NodePtr) -> Option<Command> {
                 let name = bind::role(statement.role);
                 match members {
                     Some(members) => Command::Membership { granted: vec![name], members, revoke: statement.action < 0 },
-                    None => shared_role("alter", name),
+                    None => shared_role(Verb::Alter, name),
                 }
             }
             NodeTag::T_AlterRoleSetStmt => {
                 let statement = &*node.cast::<pg_sys::AlterRoleSetStmt>();
-                let mut verb = setting("set", statement.setstmt);
-                if !statement.role.is_null() && !statement.database.is_null() {
-                    let database = runbook_core::action::quote(&text(statement.database));
-                    verb = format!("{} in database {database} of", verb.trim_end_matches(" of"));
-                }
+                let database = (!statement.role.is_null() && !statement.database.is_null()).then(|| text(statement.database));
+                let verb = setting(statement.setstmt, database.as_deref());
                 let name = if statement.role.is_null() { Name::bare("all") } else { bind::role(statement.role) };
-                let of_role = shared_role(&verb, name);
+                let of_role = shared_role(verb.clone(), name);
                 // Of all roles in a database: that is the database's own setting.
                 if statement.role.is_null() && !statement.database.is_null() {
-                    return Some(Command::Several(vec![of_role, shared(&verb, "database", text(statement.database))]));
+                    let of_database = shared(verb, ObjectKind::Database, &text(statement.database));
+                    return Some(Command::Several(vec![of_role, of_database]));
                 }
                 of_role
             }
             NodeTag::T_DropRoleStmt => {
                 let names = bound_roles((*node.cast::<pg_sys::DropRoleStmt>()).roles);
-                let one = |name| Command::DropOne { kind: "role".to_owned(), name };
+                let one = |name| Command::DropOne { kind: ObjectKind::Role, name };
                 Command::Several(names.into_iter().map(one).collect())
             }
             NodeTag::T_GrantRoleStmt => {
@@ -96,53 +103,61 @@ pub unsafe fn shared_object(node: NodePtr) -> Option<Command> {
                 let granted = items(statement.granted_roles);
                 let granted = granted
                     .into_iter()
-                    .map(|one| bind::named("role", &text((*one.cast::<pg_sys::AccessPriv>()).priv_name)))
+                    .map(|one| bind::named(&ObjectKind::Role, &text((*one.cast::<pg_sys::AccessPriv>()).priv_name)))
                     .collect();
                 Command::Membership { granted, members: bound_roles(statement.grantee_roles), revoke: !statement.is_grant }
             }
             NodeTag::T_AlterSystemStmt => {
                 let statement = (*node.cast::<pg_sys::AlterSystemStmt>()).setstmt;
-                shared("set for the whole cluster", "parameter", setting("", statement).trim_start().to_owned())
+                shared(Verb::SetForCluster, ObjectKind::Parameter, &parameter(statement))
             }
             NodeTag::T_CreateEventTrigStmt => {
-                shared("create", "event trigger", text((*node.cast::<pg_sys::CreateEventTrigStmt>()).trigname))
+                shared(Verb::Create, ObjectKind::EventTrigger, &text((*node.cast::<pg_sys::CreateEventTrigStmt>()).trigname))
             }
             NodeTag::T_AlterEventTrigStmt => {
-                shared("switch", "event trigger", text((*node.cast::<pg_sys::AlterEventTrigStmt>()).trigname))
+                shared(Verb::Switch, ObjectKind::EventTrigger, &text((*node.cast::<pg_sys::AlterEventTrigStmt>()).trigname))
             }
-            NodeTag::T_LoadStmt => {
-                Command::Outside { verb: "load", kind: "library", name: text((*node.cast::<pg_sys::LoadStmt>()).filename) }
-            }
+            NodeTag::T_LoadStmt => Command::Outside {
+                verb: Verb::Load,
+                kind: ObjectKind::Library,
+                name: text((*node.cast::<pg_sys::LoadStmt>()).filename),
+            },
             NodeTag::T_CommentStmt => {
                 let statement = &*node.cast::<pg_sys::CommentStmt>();
                 // Others fire events, which record them.
                 let kind = match statement.objtype {
-                    ObjectType::OBJECT_DATABASE => "database",
-                    ObjectType::OBJECT_ROLE => "role",
-                    ObjectType::OBJECT_TABLESPACE => "tablespace",
-                    ObjectType::OBJECT_EVENT_TRIGGER => "event trigger",
+                    ObjectType::OBJECT_DATABASE => ObjectKind::Database,
+                    ObjectType::OBJECT_ROLE => ObjectKind::Role,
+                    ObjectType::OBJECT_TABLESPACE => ObjectKind::Tablespace,
+                    ObjectType::OBJECT_EVENT_TRIGGER => ObjectKind::EventTrigger,
                     _ => return None,
                 };
-                Command::Harmless { verb: "comment on", kind, names: vec![bind::named(kind, &string(statement.object))] }
+                let names = vec![bind::named(&kind, &string(statement.object))];
+                Command::Harmless { verb: Verb::CommentOn, kind, names }
             }
             _ => return None,
         })
     }
 }
 
-/// `set search_path of`, for a role or a database.
-pub unsafe fn setting(verb: &str, statement: *mut pg_sys::VariableSetStmt) -> String {
-    if statement.is_null() {
-        return verb.to_owned();
-    }
-    // SAFETY: not null; a statement that the parser made.
-    let name = unsafe { text((*statement).name) };
-    let name = if name.is_empty() { "all parameters" } else { name.as_str() };
-    if verb.is_empty() { name.to_owned() } else { format!("{verb} {name} of") }
+/// That a parameter is set for a role or a database; `database` where it is for a role in that database alone.
+pub unsafe fn setting(statement: *mut pg_sys::VariableSetStmt, database: Option<&str>) -> Verb {
+    // SAFETY: null, or a statement that the parser made.
+    let name = unsafe { parameter(statement) }.into();
+    Verb::SetParameter(Parameter { name, database: database.map(|name| quote(name).into()) })
 }
 
-pub fn dropped(kind: &str, name: &str) -> Command {
-    Command::DropOne { kind: kind.to_owned(), name: bind::named(kind, name) }
+/// The parameter that is set; or that it is about all.
+unsafe fn parameter(statement: *mut pg_sys::VariableSetStmt) -> String {
+    // SAFETY: null, or a statement that the parser made.
+    let name = unsafe { statement.as_ref().map(|statement| text(statement.name)) };
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "all parameters".to_owned())
+}
+
+/// DROP of one object without a schema.
+pub fn dropped(kind: ObjectKind, name: &str) -> Command {
+    let name = bind::named(&kind, name);
+    Command::DropOne { kind, name }
 }
 
 /// Parameters that switch protections off.
