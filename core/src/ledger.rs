@@ -95,6 +95,8 @@ pub struct StatementFacts<'a> {
     pub actions: &'a [Action],
     /// Id of the permit that covered it.
     pub permit: Option<&'a str>,
+    /// The login that opened the session, where a superuser has put on another since.
+    pub authenticated_role: Option<&'a str>,
     /// `session_replication_role`, where ordinary triggers did not fire.
     pub replication_role: Option<&'a str>,
     /// The client's text.
@@ -151,6 +153,7 @@ impl Serialize for StatementPayload<'_> {
         let (who, what) = (self.circumstances, self.facts);
         let mut map = serializer.serialize_map(None)?;
         text(&mut map, "application", known(&who.application))?;
+        text(&mut map, "authenticated_role", what.authenticated_role)?;
         text(&mut map, "break_glass", what.break_glass)?;
         text(&mut map, "client_addr", known(&who.client_addr))?;
         text(&mut map, "current_role", known(&who.current_role))?;

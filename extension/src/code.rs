@@ -194,6 +194,12 @@ fn standing(missing: &[Key]) -> BTreeMap<Key, Option<(String, u32)>> {
 }
 
 impl Reached {
+    /// A piece of code that somebody has replaced since the statement at hand began, be it by what it was before.
+    pub fn replaced_since_the_statement_began(&self) -> Option<&str> {
+        let is_new = |bound: &&Bound| self.written.get(&bound.key()).is_some_and(|xmin| catalogs::is_unseen(*xmin));
+        self.code.objects.iter().find(is_new).map(|bound| bound.name.as_str())
+    }
+
     /// Looks again; `made` are objects that were created since.
     pub fn meanwhile(&self, made: &[Key]) -> Meanwhile {
         let now = reach(self.texts.clone(), made);

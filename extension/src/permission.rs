@@ -5,6 +5,7 @@
 //! [`Scope`]; a permit's is set only by the guard, after it has used the permit up, and ends with the client's statement.
 
 use crate::code::Reached;
+use crate::pg::hooks::events::portal;
 use crate::pg::hooks::triggers::{permission_changes, permission_ends};
 use crate::pg::session::identity::{Moment, moment};
 use runbook_core::action::{Action, Class};
@@ -31,6 +32,8 @@ pub enum By {
         permit: String,
         /// The client's statement that used it.
         moment: Moment,
+        /// The portal that runs it.
+        portal: usize,
     },
 }
 
@@ -173,7 +176,7 @@ pub fn covering<T>(inspect: impl FnOnce(Option<&mut Coverage>) -> T) -> T {
     COVERAGE.with_borrow_mut(|coverage| {
         inspect(coverage.as_mut().filter(|coverage| match coverage.by {
             By::Revision { .. } => true,
-            By::Permit { moment: then, .. } => then == moment(),
+            By::Permit { moment: then, portal: its, .. } => then == moment() && its == portal(),
         }))
     })
 }

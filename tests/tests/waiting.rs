@@ -3,6 +3,7 @@
 
 use postgres::Client;
 
+use runbook_tests::erroneous::wire::{Step, Wire};
 use runbook_tests::{Server, revision, sqlstate, submit, wait_until};
 
 const WAITS: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted \
@@ -145,8 +146,9 @@ fn no_code_of_others_runs_as_the_runbooks_own() {
                  CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DROP TABLE public.gold; RETURN OLD; END $$; \
                  CREATE TRIGGER t BEFORE DELETE ON before FOR EACH ROW EXECUTE FUNCTION evil(); \
                  SELECT runbook.configure('alembic_version', 'off'); \
+                 SELECT runbook.activate(); SET runbook.mode = 'off'; \
                  ALTER TABLE before ADD FOREIGN KEY (p) REFERENCES runbook.setting (key) ON DELETE CASCADE; \
-                 SELECT runbook.activate()",
+                 RESET runbook.mode",
             )
             .unwrap();
         // One that is there already: what it sets off is judged like anything else.
@@ -170,4 +172,281 @@ fn no_code_of_others_runs_as_the_runbooks_own() {
             assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), 1, "{preload}: {statement}");
         }
     }
+}
+
+/// A guarded database with a protected table of 100 rows, `dba`, who owns it and asks for permits, and a function that a permit may call.
+fn protected(server: &Server, name: &str) -> Client {
+    let mut admin = server.database(name);
+    admin
+        .batch_execute(
+            "SET ROLE app_owner; CREATE TABLE gold (id int PRIMARY KEY, v text, o text DEFAULT 'dba'); \
+             INSERT INTO gold SELECT g, CASE WHEN g > 20 THEN 'x' END FROM generate_series(1, 100) AS g; \
+             CREATE FUNCTION few(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 <= 10'; RESET ROLE; \
+             DO $$ BEGIN CREATE ROLE dba LOGIN IN ROLE app_owner, runbook_operator; EXCEPTION WHEN duplicate_object THEN NULL; END $$; \
+             SELECT runbook.activate(), runbook.protect_table('gold', 5)",
+        )
+        .unwrap();
+    admin
+}
+
+fn rows(admin: &mut Client) -> i64 {
+    admin.query_one("SELECT count(*) FROM gold", &[]).unwrap().get(0)
+}
+
+/// A permit of dba's, approved by bob.
+fn permit(server: &Server, name: &str, statement: &str) {
+    let mut dba = server.connect(name, "dba");
+    let permit: String = dba.query_one("SELECT runbook.request_permit($1, 'reason')", &[&statement]).unwrap().get(0);
+    server.connect(name, "bob").execute("SELECT runbook.approve_permit($1)", &[&permit]).unwrap();
+}
+
+#[test]
+fn a_permit_is_for_the_role_that_was_in_force_and_for_a_text_that_is_read_now() {
+    for preload in ["shared_preload_libraries=pg_runbook", "shared_preload_libraries="] {
+        let server = Server::start_with(&[preload]);
+        let mut admin = protected(&server, "app");
+        permit(&server, "app", "DELETE FROM gold WHERE o = current_user");
+        let mut dba = server.connect("app", "dba");
+        dba.batch_execute("SET ROLE app_owner; ").unwrap();
+        admin.batch_execute("UPDATE gold SET o = 'app_owner' WHERE id IN (1, 2, 3)").unwrap();
+        drop(dba.batch_execute("DELETE FROM gold WHERE o = current_user"));
+        // Three rows are within the limit of the table, and need no permit.
+        admin.batch_execute("SELECT runbook.break_glass('put back'); UPDATE gold SET o = 'app_owner'").unwrap();
+        let before = rows(&mut admin);
+        assert_eq!(sqlstate(dba.batch_execute("DELETE FROM gold WHERE o = current_user")), "42501");
+        assert_eq!(rows(&mut admin), before);
+
+        // Its constants were read when it was prepared.
+        let text = "DELETE FROM gold WHERE v = NULL";
+        permit(&server, "app", text);
+        let mut dba = server.connect("app", "dba");
+        dba.batch_execute("SET transform_null_equals = on").unwrap();
+        let prepared = dba.prepare(text).unwrap();
+        dba.batch_execute("RESET transform_null_equals").unwrap();
+        let refused = dba.execute(&prepared, &[]).unwrap_err();
+        assert!(refused.as_db_error().unwrap().detail().unwrap().contains("simple query"), "{refused:?}");
+        assert_eq!(rows(&mut admin), before);
+        // What can be read in one way only may be.
+        let text = "DELETE FROM gold WHERE id BETWEEN 30 AND 39";
+        permit(&server, "app", text);
+        assert_eq!(dba.execute(text, &[]).unwrap(), 10);
+        // Nor does anybody approve a value that is yet to come.
+        let asked = dba.batch_execute("SELECT runbook.request_permit('DELETE FROM gold WHERE id <= $1', 'reason')");
+        assert_eq!(sqlstate(asked), "22023");
+    }
+}
+
+#[test]
+fn what_is_put_off_to_the_commit_is_not_covered_by_the_permit_of_the_last_statement() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = protected(&server, "app");
+    admin
+        .batch_execute(
+            "SET ROLE app_owner; CREATE TABLE aside (t text); \
+             CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE NEW.t; RETURN NULL; END $$; \
+             CREATE CONSTRAINT TRIGGER l AFTER INSERT ON aside DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later(); \
+             CREATE FUNCTION sly(t text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN EXECUTE t; RETURN 1; END $$; RESET ROLE",
+        )
+        .unwrap();
+    let text = "DELETE FROM gold WHERE id <= 10";
+    for first in [
+        "INSERT INTO aside VALUES ('DELETE FROM gold')",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT sly('DELETE FROM gold')",
+        "SELECT 'nothing that is put off'",
+    ] {
+        permit(&server, "app", text);
+        let mut wire = Wire::connect(&server.socket(), "app", "dba", "").unwrap();
+        wire.send(&[Step::Pipeline(vec![first.to_owned(), text.to_owned()])]);
+        let answer = wire.answers(1).remove(0);
+        assert_eq!(answer.error().is_some(), !first.contains("nothing"), "{first}: {answer:?}");
+        assert_eq!(rows(&mut admin), if first.contains("nothing") { 90 } else { 100 }, "{first}");
+    }
+}
+
+#[test]
+fn code_that_is_put_back_while_the_statement_waits_is_not_what_was_approved() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = protected(&server, "app");
+    let text = "DELETE FROM gold WHERE few(id)";
+    permit(&server, "app", text);
+    let body = |limit: i32| {
+        format!(
+            "SET ROLE app_owner; CREATE OR REPLACE FUNCTION few(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 <= {limit}'"
+        )
+    };
+    let mut owner = server.connect("app", "dba");
+    owner.batch_execute(&body(1000)).unwrap();
+    let mut holder = server.connect("app", "dba");
+    holder.batch_execute("BEGIN; SELECT id FROM gold WHERE id = 1 FOR UPDATE").unwrap();
+    let mut dba = server.connect("app", "dba");
+    let waiting = std::thread::spawn(move || dba.batch_execute(text));
+    wait_until(20, "the statement waits", || {
+        admin.query_one("SELECT count(*) FROM pg_locks WHERE NOT granted", &[]).unwrap().get::<_, i64>(0) > 0
+    });
+    owner.batch_execute(&body(10)).unwrap();
+    holder.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(sqlstate(waiting.join().unwrap()), "42501");
+    assert_eq!(rows(&mut admin), 100);
+    // The permit is as good as before.
+    server.connect("app", "dba").batch_execute(text).unwrap();
+    assert_eq!(rows(&mut admin), 90);
+}
+
+#[test]
+fn a_permit_is_asked_again_for_rows_that_were_waited_for() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    for (at, change) in [
+        "SELECT runbook.set_policy('destructive', 'deny')",
+        "SELECT runbook.set_policy('destructive', 'require_approval', 2)",
+        "SELECT runbook.set_maintenance_window('w', ARRAY['destructive'], 'mon', '00:00', '00:01', 'UTC'), \
+         runbook.set_maintenance_window('v', ARRAY['destructive'], 'tue', '00:00', '00:01', 'UTC')",
+        "SELECT 'nothing that matters'",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = &format!("rows_{at}");
+        let mut admin = protected(&server, name);
+        permit(&server, name, "DELETE FROM gold WHERE id <= 90");
+        let mut holder = server.connect(name, "postgres");
+        holder.batch_execute("BEGIN; SELECT id FROM gold WHERE id = 50 FOR UPDATE").unwrap();
+        let mut dba = server.connect(name, "dba");
+        let waiting = std::thread::spawn(move || dba.batch_execute("DELETE FROM gold WHERE id <= 90"));
+        wait_until(20, "the statement waits", || {
+            admin.query_one("SELECT count(*) FROM pg_locks WHERE NOT granted", &[]).unwrap().get::<_, i64>(0) > 0
+        });
+        admin.batch_execute(change).unwrap();
+        holder.batch_execute("ROLLBACK").unwrap();
+        let result = waiting.join().unwrap();
+        assert_eq!(result.is_err(), !change.contains("nothing"), "{change}: {result:?}");
+        assert_eq!(rows(&mut admin), if change.contains("nothing") { 10 } else { 100 }, "{change}");
+    }
+}
+
+#[test]
+fn statements_about_roles_do_not_keep_a_revision_from_being_asked_again() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    for (at, change) in [
+        "SELECT runbook.set_policy('destructive', 'require_approval', 2)",
+        "SELECT runbook.set_maintenance_window('w', ARRAY['destructive'], 'mon', '00:00', '00:01', 'UTC'), \
+         runbook.set_maintenance_window('v', ARRAY['destructive'], 'tue', '00:00', '00:01', 'UTC')",
+        "REVOKE runbook_approver FROM bob",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = &format!("roles_{at}");
+        let mut admin = server.database(name);
+        admin.batch_execute("SET ROLE app_owner; CREATE TABLE gold (id int); RESET ROLE; SELECT runbook.activate()").unwrap();
+        let text = "ALTER ROLE CURRENT_USER SET work_mem = 4096; DROP TABLE gold";
+        submit(&mut server.connect(name, "alice"), &revision("r1", &[], text, "")).unwrap();
+        server.connect(name, "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
+        let app = server.connect(name, "app");
+        let result =
+            while_it_waits(&server, name, app, "SELECT runbook.upgrade('r1')", || admin.batch_execute(change).unwrap());
+        assert_eq!(sqlstate(result), "42501", "{change}");
+        assert!(admin.query_one("SELECT to_regclass('gold') IS NOT NULL", &[]).unwrap().get::<_, bool>(0), "{change}");
+        admin.batch_execute("GRANT runbook_approver TO bob; SELECT runbook.deactivate('next')").unwrap();
+    }
+}
+
+#[test]
+fn what_the_mode_was_earlier_in_a_message_does_not_count_later() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("app");
+    admin.batch_execute("SELECT lo_create(4711), runbook.activate()").unwrap();
+    let message = "SELECT set_config('runbook.mode', 'off', false); CREATE TEMP TABLE t (); \
+                   SELECT set_config('runbook.mode', 'enforce', false); SELECT lo_unlink(4711)";
+    assert_eq!(sqlstate(admin.batch_execute(message)), "42501");
+    assert_eq!(admin.query_one("SELECT count(*) FROM pg_largeobject_metadata", &[]).unwrap().get::<_, i64>(0), 1);
+}
+
+#[test]
+fn a_guard_is_activated_on_a_whole_extension_only() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = server.database("app");
+    for (harm, repair) in [
+        ("CREATE TABLE evil () INHERITS (runbook.policy_rule)", "DROP TABLE evil"),
+        ("CREATE TABLE evil (p text REFERENCES runbook.setting)", "DROP TABLE evil"),
+        ("CREATE RULE r AS ON DELETE TO runbook.setting DO ALSO SELECT lo_unlink(4711)", "DROP RULE r ON runbook.setting"),
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON runbook.unsealed FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "DROP TRIGGER t ON runbook.unsealed",
+        ),
+        (
+            "ALTER TABLE runbook.policy_rule DISABLE TRIGGER a_runbook_own",
+            "ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER a_runbook_own",
+        ),
+        (
+            "ALTER TABLE runbook.policy_rule ENABLE TRIGGER a_runbook_own",
+            "ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER a_runbook_own",
+        ),
+        (
+            "ALTER TABLE runbook.policy_rule ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE runbook.policy_rule DISABLE ROW LEVEL SECURITY",
+        ),
+        ("ALTER TABLE runbook.setting OWNER TO app_owner", "ALTER TABLE runbook.setting OWNER TO postgres"),
+        ("CREATE FUNCTION runbook.submit(text) RETURNS text LANGUAGE sql AS 'SELECT $1'", "DROP FUNCTION runbook.submit(text)"),
+        ("CREATE TABLE runbook.evil ()", "DROP TABLE runbook.evil"),
+        ("ALTER VIEW runbook.ledger SET (security_barrier = true)", "ALTER VIEW runbook.ledger RESET (security_barrier)"),
+    ] {
+        admin.batch_execute(harm).unwrap();
+        let refused = admin.batch_execute("SELECT runbook.activate()").unwrap_err();
+        let refused = refused.as_db_error().unwrap();
+        assert_eq!(refused.code().code(), "55000", "{harm}: {refused:?}");
+        assert!(refused.detail().unwrap().contains("runbook."), "{harm}: {refused:?}");
+        admin.batch_execute(repair).unwrap();
+    }
+    admin.batch_execute("SELECT runbook.activate(), runbook.deactivate('again')").unwrap();
+    admin
+        .batch_execute(
+            "DO $$ BEGIN EXECUTE 'CREATE OR REPLACE VIEW runbook.settings AS ' || \
+                 replace(pg_get_viewdef('runbook.settings'), 'ORDER BY', 'WHERE key <> ''environment'' ORDER BY'); END $$",
+        )
+        .unwrap();
+    let refused = admin.batch_execute("SELECT runbook.activate()").unwrap_err();
+    assert!(refused.as_db_error().unwrap().detail().unwrap().contains("view runbook.settings"), "{refused:?}");
+    admin
+        .batch_execute(
+            "CREATE OR REPLACE FUNCTION runbook.guard_own_table() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        )
+        .unwrap();
+    let refused = admin.batch_execute("SELECT runbook.activate()").unwrap_err();
+    assert!(refused.as_db_error().unwrap().detail().unwrap().contains("guard_own_table"), "{refused:?}");
+}
+
+#[test]
+fn a_superuser_in_another_logins_clothes_is_named_and_uses_no_permit() {
+    for preload in ["shared_preload_libraries=pg_runbook", "shared_preload_libraries="] {
+        let server = Server::start_with(&[preload]);
+        let mut admin = protected(&server, "app");
+        permit(&server, "app", "DROP TABLE gold");
+        let mut session = server.connect("app", "postgres");
+        session.batch_execute("SET SESSION AUTHORIZATION dba").unwrap();
+        assert_eq!(sqlstate(session.batch_execute("DROP TABLE gold")), "42501");
+        session.batch_execute("CREATE TABLE public.fresh (id int)").unwrap();
+        let named = "SELECT count(*) FROM runbook.ledger WHERE payload::jsonb ->> 'authenticated_role' = 'postgres' \
+                     AND session_role = 'dba' AND kind IN ('ddl.blocked', 'ddl.executed')";
+        wait_until(20, "both are recorded", || admin.query_one(named, &[]).unwrap().get::<_, i64>(0) >= 2);
+        let mut dba = server.connect("app", "dba");
+        admin.batch_execute("REVOKE runbook_operator FROM dba").unwrap();
+        let refused = dba.batch_execute("DROP TABLE gold").unwrap_err();
+        assert!(refused.as_db_error().unwrap().detail().unwrap().contains("runbook_operator"), "{refused:?}");
+        admin.batch_execute("GRANT runbook_operator TO dba").unwrap();
+        dba.batch_execute("DROP TABLE gold").unwrap();
+    }
+}
+
+#[test]
+fn code_that_is_replaced_after_a_permit_was_taken_keeps_its_transaction_from_committing() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = protected(&server, "app");
+    permit(&server, "app", "DELETE FROM gold WHERE few(id)");
+    let mut dba = server.connect("app", "dba");
+    dba.batch_execute("BEGIN").unwrap();
+    dba.batch_execute("DELETE FROM gold WHERE few(id)").unwrap();
+    let body = "CREATE OR REPLACE FUNCTION few(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 <= 1000'";
+    server.connect("app", "dba").batch_execute(&format!("SET ROLE app_owner; {body}")).unwrap();
+    assert_eq!(sqlstate(dba.batch_execute("COMMIT")), "42501");
+    assert_eq!(rows(&mut admin), 100);
 }

@@ -57,6 +57,7 @@ fn an_entry_about_a_statement_is_canonical_whichever_way_it_is_built() {
             mode: glass,
             permit: glass,
             replication_role: glass,
+            authenticated_role: glass,
             statement,
             actions: &actions,
             tag: "CREATE TABLE",
@@ -65,7 +66,7 @@ fn an_entry_about_a_statement_is_canonical_whichever_way_it_is_built() {
         let built = Entry::of_statement(Kind::DdlExecuted, circumstances.clone(), &facts);
         let objects: Vec<Value> = actions.iter().map(listed).collect();
         let general = json!({"tag": "CREATE TABLE", "objects": objects, "objects_total": 2, "verdict": "record", "reason": "",
-            "statement": statement, "break_glass": glass, "mode": glass, "permit": glass, "session_replication_role": glass});
+            "statement": statement, "break_glass": glass, "mode": glass, "permit": glass, "authenticated_role": glass, "session_replication_role": glass});
         assert_eq!(built.payload, Entry::new(Kind::DdlExecuted, circumstances.clone(), general).payload);
         assert_eq!(built.leaf_hash, leaf_hash(&built.payload));
     }

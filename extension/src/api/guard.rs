@@ -3,7 +3,7 @@
 use crate::catalog::cluster::prepared_transactions;
 use crate::error::refusal;
 use crate::guard::caller::{enter, given, limited};
-use crate::guard::integrity::cluster;
+use crate::guard::integrity::{attachments, cluster};
 use crate::guard::{control, status};
 use crate::ledger;
 use crate::pg::session::identity::{database, session_role};
@@ -22,6 +22,7 @@ fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
     if settings::is_active()? {
         return Ok(false);
     }
+    attachments::refuse_strangers()?;
     settings::activate(&session_role())?;
     cluster::mark(true)?;
     let here = database();

@@ -24,7 +24,7 @@ use crate::store::object_history::{self, Lasting, Made};
 use crate::store::revisions::{self, Stored};
 use crate::store::settings;
 use runbook_core::action::{Action, Class};
-use runbook_core::approval;
+use runbook_core::approval::{self, Requirement};
 use runbook_core::identity::{Address, Events, Identity};
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
@@ -32,6 +32,7 @@ use runbook_core::plan::Direction;
 use runbook_core::policy::{Policy, Verdict};
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::status::RevisionStatus;
+use runbook_core::vocabulary::verb::Verb;
 use serde_json::{Value, json};
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -167,8 +168,16 @@ impl ApplyContext {
             return Ok(());
         }
         // It may itself have taken the approver's role away.
-        let is_about_roles = actions.iter().any(|action| action.object.kind == ObjectKind::Role);
-        if is_about_roles && !is_rejected && obstacle != Some(Verdict::Deny) && !is_revoked(id, approved_by)? {
+        let takes_roles = |verb: &Verb| verb.is_membership() || matches!(verb, Verb::Drop | Verb::Rename);
+        let is_about_roles = actions.iter().any(|action| action.object.kind == ObjectKind::Role && takes_roles(&action.verb));
+        let enough = |wanted: &Requirement| usize::try_from(wanted.approvals).is_ok_and(|count| count <= approved_by.len());
+        if is_about_roles
+            && !is_rejected
+            && obstacle != Some(Verdict::Deny)
+            && policy.closed(actions).is_none()
+            && policy.requirements(actions).iter().all(enough)
+            && !is_revoked(id, approved_by)?
+        {
             return Ok(());
         }
         let now = revisions::load(&[id.to_owned()])?;

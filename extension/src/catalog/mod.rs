@@ -4,5 +4,6 @@ pub mod cluster;
 pub mod logins;
 pub mod names;
 pub mod objects;
+pub mod own;
 pub mod relations;
 pub mod session;

@@ -48,9 +48,7 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
         Denied(Action),
         Nothing,
     }
-    if when == When::During {
-        refuse_if_taken_back(tag)?;
-    }
+    refuse_if_taken_back(tag)?;
     // Not by the rules with which the revision or permit began, which may have been long ago.
     let has_policy = permission::covering(|coverage| coverage.is_some_and(|coverage| coverage.policy.is_some()));
     let policy = if has_policy && !break_glass::is_broken() { Some(settings::policy()?) } else { None };

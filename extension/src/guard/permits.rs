@@ -12,19 +12,20 @@ use crate::guard::statement_text::recordable;
 use crate::ledger::{self, recorder};
 use crate::permission::{self, By, Coverage};
 use crate::pg::execute::{statements, transaction};
-use crate::pg::hooks::events::client_query;
-use crate::pg::session::identity::{database, moment, session_oid};
-use crate::pg::session::parameters::reading;
+use crate::pg::hooks::events::{client_query, is_prepared, portal};
+use crate::pg::session::identity::{database, disguised_login, moment, session_is_member, session_oid};
+use crate::pg::session::parameters::{ROLE, reading};
 use crate::pg::session::pinned::resolution;
 use crate::store::ledger::has_use as ledger_has_use;
 use crate::store::permits::{self, Permit, PermitDecision};
 use crate::store::settings;
 use runbook_core::action::Action;
 use runbook_core::approval::objection;
+use runbook_core::changing;
 use runbook_core::identity::Nothing;
 use runbook_core::ledger::Kind;
 use runbook_core::policy::Policy;
-use runbook_core::statement::digest;
+use runbook_core::statement::{digest, is_read_one_way};
 use runbook_core::window::Closed;
 use serde_json::json;
 use std::cell::RefCell;
@@ -84,11 +85,20 @@ fn take(permit: &str) -> error::Result<bool> {
     Ok(RESERVED.replace(Some(permit.to_owned())).is_none())
 }
 
+thread_local! {
+    /// The code that statements under permits of this transaction have reached.
+    static REACHED: RefCell<Vec<Rc<Reached>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Right before a commit.
 ///
 /// # Errors
-/// 42501, if another session has taken the permit in between: the statement has done nothing yet.
+/// 42501, if another session has taken the permit in between: the statement has done nothing yet; or if it has replaced code that a
+/// statement under a permit ran.
 pub fn before_commit() -> error::Result<()> {
+    for reached in REACHED.take() {
+        transaction::with_snapshot(|| refuse_replaced(&reached))?;
+    }
     let Some(permit) = RESERVED.take() else { return Ok(()) };
     // The portal's own snapshot has gone, and a query would give it another for good.
     if transaction::with_snapshot(|| permits::take(&permit))? {
@@ -101,12 +111,16 @@ pub fn before_commit() -> error::Result<()> {
 /// The transaction has ended.
 pub fn over() {
     RESERVED.take();
+    REACHED.take();
 }
 
 fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> error::Result<()> {
-    let by = By::Permit { permit: permit.permit.clone(), moment: moment() };
+    let by = By::Permit { permit: permit.permit.clone(), moment: moment(), portal: portal() };
     let coverage = Coverage::new(by, permit.manifest.clone(), Some(policy.clone()), false);
-    permission::permit(Coverage { reached: Some(Rc::new(reached)), ..coverage });
+    let reached = Rc::new(reached);
+    transaction::current();
+    REACHED.with_borrow_mut(|all| all.push(reached.clone()));
+    permission::permit(Coverage { reached: Some(reached), ..coverage });
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement)});
     if outlasts {
         recorder::record(Kind::PermitUsed, facts);
@@ -117,8 +131,14 @@ fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> e
 
 /// After a statement that a permit covers: refuses it if somebody has replaced the code that it ran.
 pub fn check_code() -> error::Result<()> {
-    let reached = permission::covering(|coverage| coverage?.reached.clone());
-    let Some(name) = reached.and_then(|reached| reached.meanwhile(&[]).replaced) else { return Ok(()) };
+    match permission::covering(|coverage| coverage?.reached.clone()) {
+        Some(reached) => refuse_replaced(&reached),
+        None => Ok(()),
+    }
+}
+
+fn refuse_replaced(reached: &Reached) -> error::Result<()> {
+    let Some(name) = reached.meanwhile(&[]).replaced else { return Ok(()) };
     let detail = "The permit covers what it was before.".to_owned();
     let hint = "Look at it, then ask for another permit.".to_owned();
     Err(refusal("42501", format!("{name} was replaced while the statement ran"), Some(detail), Some(hint)))
@@ -129,7 +149,8 @@ fn other_parameters(then: &BTreeMap<String, String>, now: &BTreeMap<String, Stri
     let name = then.keys().chain(now.keys()).find(|name| then.get(*name) != now.get(*name))?;
     let value =
         |all: &BTreeMap<String, String>| all.get(name).map_or_else(|| "not set".to_owned(), |value| format!("\"{value}\""));
-    Some(format!("parameter {name} was {} when it was requested, and is {} now", value(then), value(now)))
+    let what = if name == ROLE { "" } else { "parameter " };
+    Some(format!("{what}{name} was {} when it was requested, and is {} now", value(then), value(now)))
 }
 
 /// Why the statement at hand, which began under a permit, would not be granted any more: while it waited for a lock, its time was up, say,
@@ -153,19 +174,44 @@ pub fn taken_back() -> error::Result<Claim> {
     })
 }
 
-/// The code that the statement at hand reaches, or why a permit does not cover it.
-fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -> error::Result<Result<Reached, String>> {
+/// Why a permit is good for nothing here, whatever the statement is.
+fn bar(permit: &Permit) -> Option<String> {
+    let roles = changing::REQUEST_PERMIT.roles;
     if let Some(void) = &permit.void {
-        return Ok(Err(format!("it was {void}")));
+        return Some(format!("it was {void}"));
     }
     if permit.used {
-        return Ok(Err("it has been used, and is good for once".to_owned()));
+        return Some("it has been used, and is good for once".to_owned());
     }
     if permit.expired {
-        return Ok(Err(format!("it expired at {}", permit.expires)));
+        return Some(format!("it expired at {}", permit.expires));
     }
+    if let Some(login) = disguised_login() {
+        return Some(format!("the session was opened by {login}, and it is for {}", permit.requester.name));
+    }
+    if !roles.iter().any(|role| session_is_member(role)) {
+        return Some(format!("{} is not a member of {} any more", permit.requester.name, roles.join(" or ")));
+    }
+    None
+}
+
+/// Why the text at hand may mean something else than what was approved.
+fn misreading(permit: &Permit, query: &str) -> Option<String> {
     if !statements::strings_conform() {
-        return Ok(Err("standard_conforming_strings is off, under which the text may mean something else".to_owned()));
+        return Some("standard_conforming_strings is off, under which the text may mean something else".to_owned());
+    }
+    if is_prepared() && !is_read_one_way(query) {
+        let why = "it was prepared before it runs, and its constants may have been read under other parameters then; send it as a \
+                   simple query, as psql does";
+        return Some(why.to_owned());
+    }
+    other_parameters(&permit.parameters, &reading())
+}
+
+/// The code that the statement at hand reaches, or why a permit does not cover it.
+fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -> error::Result<Result<Reached, String>> {
+    if let Some(why) = bar(permit).or_else(|| misreading(permit, query)) {
+        return Ok(Err(why));
     }
     // A function of ours runs with a search path of its own, under which names may mean something else than in the call: the table that it
     // is about is compared with the manifest alone.
@@ -188,14 +234,14 @@ fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -
             searched.join(", ")
         )));
     }
-    if let Some(why) = other_parameters(&permit.parameters, &reading()) {
-        return Ok(Err(why));
-    }
     if let Some(why) = objection(&permit.manifest, actions, |action| policy.stops(action), &Nothing) {
         return Ok(Err(why));
     }
     let texts = statements::parse(query).map(|parsed| code::texts(&parsed)).unwrap_or_default();
     let now = code::reach(texts, &[]);
+    if let Some(name) = now.replaced_since_the_statement_began() {
+        return Ok(Err(format!("{name} was replaced while the statement ran")));
+    }
     let replaced = |one: &PermitDecision| code::objection(&one.code()?, &now, one.decided_at);
     let tally = tally_permit(permit, policy, Some(&replaced))?;
     Ok(match &tally.missing {

@@ -22,7 +22,9 @@ pub fn record(kind: Kind, facts: Value) -> error::Result<()> {
 pub fn record_statement(facts: StatementFacts, outlasts: bool) -> error::Result<()> {
     let permit = permission::permit_in_use();
     let glass = permission::break_glass().filter(|glass| clock::micros() < glass.until);
+    let login = identity::disguised_login();
     let facts = StatementFacts {
+        authenticated_role: login.as_deref(),
         permit: permit.as_deref(),
         break_glass: glass.as_ref().map(|glass| glass.id.as_str()),
         replication_role: identity::replication_role(),

@@ -26,6 +26,9 @@ pub fn entry(kind: Kind, mut facts: Value) -> error::Result<Entry> {
         facts["job"] = job.into();
     }
     // Ordinary triggers did not fire, foreign keys were not checked.
+    if let Some(role) = identity::disguised_login() {
+        facts["authenticated_role"] = role.into();
+    }
     if let Some(role) = identity::replication_role() {
         facts["session_replication_role"] = role.into();
     }

@@ -11,7 +11,7 @@ use crate::ledger::refusal::refused;
 use crate::pg::execute::statements;
 use crate::pg::failure::Failure;
 use crate::pg::session::identity::{database, session_oid};
-use crate::pg::session::parameters::reading;
+use crate::pg::session::parameters::{ROLE, reading};
 use crate::pg::session::pinned::{resolution, search_path};
 use crate::settings::Settings;
 use crate::spi::clock;
@@ -25,7 +25,7 @@ use runbook_core::action::Action;
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::policy::{Policy, Verdict};
-use runbook_core::statement::{digest, skip_blank};
+use runbook_core::statement::{digest, parameter, skip_blank};
 use runbook_core::vocabulary::status::PermitStatus;
 use runbook_core::vocabulary::verb::Verb;
 use serde_json::json;
@@ -99,6 +99,11 @@ fn manifest_of(statement: &str) -> Result<Manifest, ErrorReport> {
         let message = format!("a permit is for one statement, and this text has {}", parsed.len());
         return Err(refusal("22023", message, None, Some("Ask for each of them, or write a revision.".to_owned())));
     };
+    if let Some(parameter) = parameter(statement) {
+        let detail = "Its value comes when the statement runs, and no approver has seen it.".to_owned();
+        let hint = "Write the value into the statement.".to_owned();
+        return Err(refusal("22023", format!("the statement has a parameter, {parameter}"), Some(detail), Some(hint)));
+    }
     let actions = classify_all([&only.command])?;
     if actions.is_empty() {
         let detail = "A permit covers what can be read from the statement itself, not what a block or a function reaches.";
@@ -215,7 +220,7 @@ pub fn all() -> Result<Vec<Line>, ErrorReport> {
                 (if missing.is_some() { PermitStatus::Requested } else { PermitStatus::Approved }, missing)
             }
         };
-        let other = permit.parameters.iter().filter(|(name, value)| here.get(*name) != Some(*value));
+        let other = permit.parameters.iter().filter(|(name, value)| name.as_str() != ROLE && here.get(*name) != Some(*value));
         let other: Vec<String> = other.map(|(name, value)| format!("{name} = {value}")).collect();
         let parameters = Some(other.join("; ")).filter(|text| !text.is_empty());
         Ok(Line { permit, status, needs, parameters })

@@ -60,6 +60,8 @@ pub enum Step {
     Simple(Vec<u8>),
     /// The extended protocol: parse, bind, describe, execute.
     Extended(Vec<u8>),
+    /// Several statements by the extended protocol, before one Sync.
+    Pipeline(Vec<String>),
 }
 
 /// A connection.
@@ -109,6 +111,14 @@ impl Wire {
                     message(&mut out, b'D', &[b"P\0"]);
                     message(&mut out, b'E', &[b"\0\0\0\0\0"]);
                     message(&mut out, b'f', &[b"\0"]);
+                    message(&mut out, b'S', &[]);
+                }
+                Step::Pipeline(statements) => {
+                    for sql in statements {
+                        message(&mut out, b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"]);
+                        message(&mut out, b'B', &[b"\0\0\0\0\0\0\0\0"]);
+                        message(&mut out, b'E', &[b"\0\0\0\0\0"]);
+                    }
                     message(&mut out, b'S', &[]);
                 }
             }

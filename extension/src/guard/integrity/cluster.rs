@@ -9,6 +9,7 @@ use crate::error::{self, refusal};
 use crate::guard::enforcement;
 use crate::guard::judge::facts;
 use crate::ledger::recorder;
+use crate::pg::callback::log_to_server;
 use crate::pg::parse::bind::DATABASES;
 use crate::pg::parse::objects::is_shared_catalog;
 use crate::pg::session::identity::{database, in_recovery};
@@ -21,6 +22,7 @@ use runbook_core::ledger::Kind;
 use runbook_core::policy::{Policy, Verdict};
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::{self, Verb};
+use serde_json::Value;
 
 /// Marks this database as guarded, with the verdict on control actions; or takes the mark away.
 pub fn mark(active: bool) -> error::Result<()> {
@@ -44,7 +46,7 @@ pub fn refresh() -> error::Result<()> {
 /// 42501.
 pub fn judge(tag: &str, actions: &[Action], policy: Option<&Policy>) -> error::Result<()> {
     let shared: Vec<&Action> = actions.iter().filter(|action| is_shared(action)).collect();
-    if shared.is_empty() || in_recovery() {
+    if shared.is_empty() {
         return Ok(());
     }
     let own = database();
@@ -137,14 +139,19 @@ fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guard
     let detail = format!("Database \"{}\" is guarded by pg_runbook, and shares what this statement changes.", other.name);
     let mut facts = facts(tag, actions, if refuse { "other_database" } else { "record" }, &detail, None);
     facts["from_database"] = cluster::this_database().into();
+    // A standby has nowhere to record it but the server log.
+    let record = |kind, facts: Value| match in_recovery() {
+        true => log_to_server(&format!("pg_runbook: {} of database \"{}\": {facts}", Kind::as_str(kind), other.name)),
+        false => recorder::record_elsewhere(other.oid, kind, facts),
+    };
     match (refuse, enforcement::mode()) {
-        (true, "enforce") => recorder::record_elsewhere(other.oid, Kind::DdlBlocked, facts),
+        (true, "enforce") => record(Kind::DdlBlocked, facts),
         (true, "record") => {
-            recorder::record_elsewhere(other.oid, Kind::DdlWouldBlock, facts);
+            record(Kind::DdlWouldBlock, facts);
             return Ok(());
         }
         _ => {
-            recorder::record_elsewhere(other.oid, Kind::DdlExecuted, facts);
+            record(Kind::DdlExecuted, facts);
             return Ok(());
         }
     }

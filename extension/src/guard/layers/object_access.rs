@@ -43,10 +43,12 @@ fn now() -> Now {
 }
 
 fn enforcement() -> error::Result<Enforcement> {
+    if is_installed() {
+        return Enforcement::current();
+    }
     match REMEMBERED.get() {
         Some((then, known)) if then == (moment(), undone(), settings::changes()) => Ok(known),
-        _ if !is_installed() => Ok(Enforcement::Off),
-        _ => Enforcement::current(),
+        _ => Ok(Enforcement::Off),
     }
 }
 

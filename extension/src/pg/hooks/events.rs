@@ -175,3 +175,15 @@ pub fn client_query() -> Option<String> {
     // SAFETY: as above.
     (!query.is_null()).then(|| unsafe { text(query) })
 }
+
+/// The portal that runs the client's statement: what is put off to the commit runs in none, or in another.
+pub fn portal() -> usize {
+    // SAFETY: reads a static of pquery.c.
+    unsafe { pg_sys::ActivePortal }.addr()
+}
+
+/// Whether the statement at hand was read in an earlier message: by PREPARE, or by the extended protocol.
+pub fn is_prepared() -> bool {
+    // SAFETY: null, or the portal that is being run.
+    unsafe { pg_sys::ActivePortal.as_ref() }.is_none_or(|portal| !portal.cplan.is_null())
+}

@@ -5,6 +5,7 @@
 use crate::error::refusal;
 use crate::pg::execute::transaction::undone;
 use crate::pg::hooks::entry;
+use crate::pg::hooks::events::portal;
 use crate::pg::hooks::statement_at_hand::local_transaction;
 use crate::pg::parse::nodes;
 use crate::pg::session::identity::{Moment, moment};
@@ -16,6 +17,7 @@ use pgrx::pg_sys::{self, NodeTag};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::time::{Duration, Instant};
 
 /// The rows that a transaction has changed in protected tables with what belongs to them, by OID.
 #[derive(Default)]
@@ -23,14 +25,18 @@ struct Counts {
     transaction: u32,
     rows: HashMap<u32, i64>,
     /// The table of which the statement at hand may change more, by what the guard has said of it.
-    allowed: Option<(u32, Statement)>,
+    allowed: Option<(u32, Statement, Instant)>,
 }
+
+/// How long an answer of the guard holds for further rows of the same statement.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A statement, the permission under which it runs, and how much has been rolled back: what is allowed ends with any of them.
 type Statement = (Moment, Permission, u64);
 
-/// How often permissions have changed, the version of the rules, and whether the time of the present permission is up.
-pub type Permission = (u64, u64, bool);
+/// How often permissions have changed, the version of the rules, whether the time of the present permission is up, and the portal: what is
+/// put off to the commit runs in none, and has none of the permits.
+pub type Permission = (u64, u64, bool, usize);
 
 thread_local! {
     static COUNTS: RefCell<Counts> = RefCell::default();
@@ -50,7 +56,7 @@ pub fn permission_ends(at: i64) {
 
 /// The permission that is in force: what was found out under another one may not be so any more.
 pub fn permission() -> Permission {
-    (PERMISSION.get(), rules_version(), clock::micros() >= PERMISSION_ENDS.get())
+    (PERMISSION.get(), rules_version(), clock::micros() >= PERMISSION_ENDS.get(), portal())
 }
 
 /// Counts a row under `tree`; whether it is one too many. What a savepoint takes back has been counted all the same.
@@ -122,10 +128,16 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
             is_too_many(tree, limit)
         }) {
             pg_sys::panic::pgrx_extern_c_guard(|| {
-                let allowed = Some((table, (moment(), permission(), undone())));
-                if COUNTS.with_borrow(|counts| counts.allowed) != allowed {
+                let statement = (moment(), permission(), undone());
+                // It may have waited for the row.
+                let is_known = COUNTS.with_borrow(|counts| {
+                    counts
+                        .allowed
+                        .is_some_and(|(known, then, at)| (known, then) == (table, statement) && at.elapsed() < ASK_AGAIN)
+                });
+                if !is_known {
                     raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
-                    COUNTS.with_borrow_mut(|counts| counts.allowed = allowed);
+                    COUNTS.with_borrow_mut(|counts| counts.allowed = Some((table, statement, Instant::now())));
                 }
             });
         }

@@ -22,3 +22,14 @@ pub fn was_before(xmin: u32, horizon: u32) -> bool {
     // SAFETY: compares two numbers.
     unsafe { pg_sys::TransactionIdPrecedes(pg_sys::TransactionId::from(xmin), pg_sys::TransactionId::from(horizon)) }
 }
+
+/// Whether a row with this `xmin` was written by another transaction, and the statement at hand does not see it yet.
+pub fn is_unseen(xmin: u32) -> bool {
+    let written = pg_sys::TransactionId::from(xmin);
+    // SAFETY: the active snapshot, where there is one, lives as long as the statement.
+    unsafe {
+        pg_sys::ActiveSnapshotSet()
+            && !pg_sys::TransactionIdIsCurrentTransactionId(written)
+            && pg_sys::XidInMVCCSnapshot(written, pg_sys::GetActiveSnapshot())
+    }
+}

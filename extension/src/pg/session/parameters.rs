@@ -5,7 +5,7 @@
 //! to what holds for every session of the database.
 
 use crate::pg::execute::subtransaction;
-use crate::pg::session::identity::config;
+use crate::pg::session::identity::{config, current_role};
 use crate::pg::strings::text;
 use pgrx::pg_sys;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,7 @@ pub fn of_the_session() -> Vec<(CString, Option<CString>)> {
 }
 
 /// Parameters of PostgreSQL's own by which a text is read, or what it does is done.
-const READ_BY: [&str; 23] = [
+const READ_BY: [&str; 26] = [
     "DateStyle",
     "IntervalStyle",
     "TimeZone",
@@ -65,6 +65,8 @@ const READ_BY: [&str; 23] = [
     "lc_monetary",
     "lc_numeric",
     "lc_time",
+    "lo_compat_privileges",
+    "password_encryption",
     "quote_all_identifiers",
     "row_security",
     "session_replication_role",
@@ -72,10 +74,14 @@ const READ_BY: [&str; 23] = [
     "transform_null_equals",
     "xmlbinary",
     "xmloption",
+    "zero_damaged_pages",
 ];
 
-/// The parameters under which this session reads a text, with their values: those of PostgreSQL's own, and those of extensions that the
-/// session, its login or its client has set.
+/// The name under which [`reading`] has the role in force.
+pub const ROLE: &str = "current_user";
+
+/// The parameters under which this session reads a text, with their values: those of PostgreSQL's own, those of extensions that the
+/// session, its login or its client has set, and the role in force, which row security and `current_user` depend on.
 pub fn reading() -> BTreeMap<String, String> {
     let value = |name: &str| config(name).unwrap_or_default();
     let mut found: BTreeMap<String, String> = READ_BY.iter().map(|name| ((*name).to_owned(), value(name))).collect();
@@ -86,6 +92,7 @@ pub fn reading() -> BTreeMap<String, String> {
             found.insert(name.clone(), value(&name));
         }
     }
+    found.insert(ROLE.to_owned(), current_role());
     found
 }
 
