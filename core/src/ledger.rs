@@ -8,6 +8,7 @@ use crate::action::Action;
 use crate::canonical::canonical;
 use crate::identity::Identity;
 use crate::merkle;
+use crate::vocabulary::judgement::Judgement;
 pub use crate::vocabulary::ledger_kind::Kind;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -104,7 +105,7 @@ pub struct StatementFacts<'a> {
     /// The command tag.
     pub tag: &'a str,
     /// What was decided.
-    pub verdict: &'a str,
+    pub verdict: Judgement,
 }
 
 /// How many objects an entry lists; more are counted.
@@ -170,7 +171,7 @@ impl Serialize for StatementPayload<'_> {
         text(&mut map, "statement", what.statement)?;
         text(&mut map, "tag", Some(what.tag))?;
         map.serialize_entry("v", &1)?;
-        map.serialize_entry("verdict", what.verdict)?;
+        map.serialize_entry("verdict", what.verdict.as_str())?;
         text(&mut map, "xid", known(&who.xid))?;
         map.end()
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::canonical::is_plain;
 use crate::terms::{term, terms};
+use crate::vocabulary::judgement::Judgement;
 use crate::vocabulary::object_kind::ObjectKind;
 use crate::vocabulary::verb::Verb;
 use serde_json::json;
@@ -61,7 +62,7 @@ fn an_entry_about_a_statement_is_canonical_whichever_way_it_is_built() {
             statement,
             actions: &actions,
             tag: "CREATE TABLE",
-            verdict: "record",
+            verdict: Judgement::Record,
         };
         let built = Entry::of_statement(Kind::DdlExecuted, circumstances.clone(), &facts);
         let objects: Vec<Value> = actions.iter().map(listed).collect();

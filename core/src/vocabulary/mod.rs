@@ -1,6 +1,7 @@
 //! The words of the domain: each an enum, its texts written once.
 
 pub mod job_state;
+pub mod judgement;
 pub mod ledger_kind;
 pub mod object_kind;
 pub mod status;

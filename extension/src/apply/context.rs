@@ -143,7 +143,7 @@ impl ApplyContext {
     fn facts_of_need(&self, id: &str, need: &Need, detail: &str, actions: &[Action]) -> Value {
         json!({
             "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
-            "verdict": need.verdict, "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
+            "verdict": need.verdict.as_str(), "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
         })
     }
 

@@ -2,7 +2,8 @@
 
 use crate::guard::break_glass;
 use crate::guard::enforcement::Enforcement;
-use crate::guard::judge::{allow_call, facts, out_of_hours};
+use crate::guard::judge::{allow_call, out_of_hours};
+use crate::guard::outcome::facts;
 use crate::guard::permits::{Claim, claim};
 use crate::ledger;
 use crate::ledger::refusal::refused;
@@ -45,7 +46,7 @@ pub fn decide(function: &Changing, table: Option<&Name>, what: &str) -> Result<(
         }
     }
     if enforcement == Enforcement::Record {
-        return ledger::record(Kind::DdlWouldBlock, facts("SELECT", &actions, verdict.as_str(), &detail, None));
+        return ledger::record(Kind::DdlWouldBlock, facts("SELECT", &actions, verdict.into(), &detail, None));
     }
     let hint = match verdict {
         Verdict::Deny => {

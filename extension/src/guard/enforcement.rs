@@ -89,11 +89,18 @@ impl Enforcement {
     }
 }
 
-/// `runbook.mode` as text.
-pub fn mode() -> &'static str {
-    match MODE.get() {
-        Mode::enforce => "enforce",
-        Mode::record => "record",
-        Mode::off => "off",
+/// `runbook.mode`.
+pub fn mode() -> Mode {
+    MODE.get()
+}
+
+impl Mode {
+    /// As users type it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::enforce => "enforce",
+            Self::record => "record",
+            Self::off => "off",
+        }
     }
 }

@@ -1,23 +1,22 @@
 //! Decisions: what is done about the actions of one statement, and what a refused user reads.
 
-use crate::error::{self, refusal};
+use crate::error;
 use crate::guard::break_glass;
 use crate::guard::enforcement::Enforcement;
+use crate::guard::outcome::Blocked;
 use crate::guard::permits::{self, Claim};
 use crate::guard::statement_text::statement_text;
-use crate::ledger::{self, recorder};
 use crate::permission::{self, By};
 use crate::pg::execute::transaction::undone;
 use crate::pg::session::identity::{Moment, moment};
 use crate::store::settings;
 use pgrx::spi::quote_literal;
-use runbook_core::action::{Action, Class};
+use runbook_core::action::Action;
 use runbook_core::identity::Identity;
-use runbook_core::ledger::{Kind, LISTED, StatementFacts, listed};
+use runbook_core::ledger::LISTED;
 use runbook_core::manifest::Cover;
 use runbook_core::policy::{Policy, Verdict};
-use runbook_core::vocabulary::verb::Verb;
-use serde_json::{Value, json};
+use runbook_core::vocabulary::judgement::Judgement;
 use std::cell::RefCell;
 
 /// When the guard looks at a statement.
@@ -74,19 +73,25 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
         Found::Covered { has_windows: true } => in_hours(tag, actions),
         Found::Uncovered { .. } if break_glass::is_broken() => Ok(()),
         Found::Uncovered { by, record_only, action, cover } => beyond(tag, actions, &action, cover, &by, record_only),
-        Found::Denied(action) => {
-            let detail = format!("Policy denies {} actions by now, whatever the permit says.", action.class.as_str());
-            recorder::record(Kind::DdlBlocked, facts(tag, actions, Verdict::Deny.as_str(), &detail, None));
-            let hint = format!("An admin can change that: {}", allow_call(&action, &settings::policy()?));
-            Err(refusal(
-                "42501",
-                format!("{action} is {}, which policy denies", action.class.as_str()),
-                Some(detail),
-                Some(hint),
-            ))
-        }
+        Found::Denied(action) => denied_by_now(tag, actions, &action),
         Found::Nothing => by_policy(tag, actions, when),
     }
+}
+
+/// Refuses what a permit covers, and policy denies by now.
+fn denied_by_now(tag: &str, actions: &[Action], action: &Action) -> error::Result<()> {
+    let class = action.class.as_str();
+    let blocked = Blocked {
+        tag,
+        actions,
+        judgement: Judgement::Deny,
+        revision: None,
+        sqlstate: "42501",
+        message: format!("{action} is {class}, which policy denies"),
+        detail: format!("Policy denies {class} actions by now, whatever the permit says."),
+        hint: format!("An admin can change that: {}", allow_call(action, &settings::policy()?)),
+    };
+    blocked.refuse()
 }
 
 /// Refuses a statement that began under a permit and would not be granted any more; what it has done goes with its transaction.
@@ -103,10 +108,17 @@ pub fn refuse_if_taken_back(tag: &str) -> error::Result<()> {
         Claim::OutOfHours(closed) => return out_of_hours(tag, actions, &closed, Enforcement::current()?),
         Claim::None | Claim::Granted => return Ok(()),
     };
-    let detail = format!("That has changed since it began. {why}");
-    recorder::record(Kind::DdlBlocked, facts(tag, actions, Verdict::RequireApproval.as_str(), &detail, None));
-    let hint = Some("Look at it, then ask for another permit.".to_owned());
-    Err(refusal("42501", format!("the permit does not cover this {tag} any more"), Some(detail), hint))
+    let blocked = Blocked {
+        tag,
+        actions,
+        judgement: Judgement::RequireApproval,
+        revision: None,
+        sqlstate: "42501",
+        message: format!("the permit does not cover this {tag} any more"),
+        detail: format!("That has changed since it began. {why}"),
+        hint: "Look at it, then ask for another permit.".to_owned(),
+    };
+    blocked.refuse()
 }
 
 /// Refuses what no rollback takes back in a transaction that has changed the rules: with them, the rollback would take back what allowed it,
@@ -129,11 +141,18 @@ pub fn refuse_while_uncommitted(tag: &str, actions: &[Action], action: &Action) 
     if !settings::rules_are_uncommitted() || break_glass::is_broken() {
         return Ok(());
     }
-    let detail =
-        "No rollback would take it back, but one would take back the rule or the approval that it is judged by.".to_owned();
-    recorder::record(Kind::DdlBlocked, facts(tag, actions, "uncommitted_rules", &detail, None));
-    let message = format!("{action} can't follow a change of rules or an approval in one transaction");
-    Err(refusal("55000", message, Some(detail), Some("COMMIT first.".to_owned())))
+    let detail = "No rollback would take it back, but one would take back the rule or the approval that it is judged by.";
+    let blocked = Blocked {
+        tag,
+        actions,
+        judgement: Judgement::UncommittedRules,
+        revision: None,
+        sqlstate: "55000",
+        message: format!("{action} can't follow a change of rules or an approval in one transaction"),
+        detail: detail.to_owned(),
+        hint: "COMMIT first.".to_owned(),
+    };
+    blocked.refuse()
 }
 
 /// Outside revisions and permits, policy decides.
@@ -166,17 +185,24 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
             Claim::None => {}
         }
     }
-    let class = action.class.as_str();
-    let facts = facts(tag, actions, verdict.as_str(), &detail, None);
-    if enforcement == Enforcement::Record {
-        return if is_news(action, when) { ledger::record(Kind::DdlWouldBlock, facts) } else { Ok(()) };
+    if enforcement == Enforcement::Record && !is_news(action, when) {
+        return Ok(());
     }
-    recorder::record(Kind::DdlBlocked, facts);
     let hint = match verdict {
         Verdict::Deny => format!("An admin can change that: {}", allow_call(action, &policy)),
         _ => REVISION_HINT.to_owned() + &request_hint(tag, when),
     };
-    Err(refusal("42501", format!("{action} is {class} and not approved"), Some(detail), Some(hint)))
+    let blocked = Blocked {
+        tag,
+        actions,
+        judgement: verdict.into(),
+        revision: None,
+        sqlstate: "42501",
+        message: format!("{action} is {} and not approved", action.class.as_str()),
+        detail,
+        hint,
+    };
+    blocked.settle(enforcement)
 }
 
 /// A client's statement, and how much had been rolled back.
@@ -199,61 +225,6 @@ fn is_news(action: &Action, when: When) -> bool {
         }
         when == When::Before || !known
     })
-}
-
-/// Records what passes and fires no event trigger, where policy does not simply allow it.
-pub fn record_passing(tag: &str, actions: &[Action]) -> error::Result<()> {
-    record_passing_as(tag, actions, actions.iter().any(Action::outlasts_rollback))
-}
-
-/// The same outside of the transaction, before the statement does anything.
-pub fn record_passing_at_once(tag: &str, actions: &[Action]) -> error::Result<()> {
-    record_passing_as(tag, actions, true)
-}
-
-fn record_passing_as(tag: &str, actions: &[Action], at_once: bool) -> error::Result<()> {
-    let lasting: Vec<Action> =
-        actions.iter().filter(|action| !action.temporary && action.verb != Verb::Lock).cloned().collect();
-    if lasting.is_empty() {
-        return Ok(());
-    }
-    if permission::is_applying() {
-        // The revision's own entry goes with its transaction, if that is rolled back.
-        if at_once {
-            let revision = permission::covering(|coverage| match &coverage?.by {
-                By::Revision { revision, .. } => Some(revision.clone()),
-                By::Permit { .. } => None,
-            });
-            recorder::record(Kind::DdlExecuted, facts(tag, &lasting, "record", "", revision.as_deref()));
-        }
-        return Ok(());
-    }
-    let policy = settings::policy()?;
-    let is_ddl = |action: &Action| action.verb == Verb::Create || action.class == Class::Additive;
-    let passes = |action: &Action| policy.rule(action).verdict == Verdict::Allow && !is_ddl(action);
-    if lasting.iter().all(passes) {
-        return Ok(());
-    }
-    let statement = statement_text(tag);
-    let facts = StatementFacts {
-        mode: Some("record").filter(|_| crate::guard::enforcement::mode() == "record"),
-        actions: &lasting,
-        statement: statement.as_deref(),
-        tag,
-        verdict: "record",
-        ..StatementFacts::default()
-    };
-    ledger::record_statement(facts, at_once)
-}
-
-/// Records that a statement begins which commits in parts: if it is cancelled, what it has done so far stays, and no event tells of it.
-pub fn record_beginning(tag: &str, actions: &[Action]) {
-    let lasting: Vec<Action> = actions.iter().filter(|action| !action.temporary).cloned().collect();
-    if lasting.is_empty() || permission::is_applying() {
-        return;
-    }
-    let reason = "It begins; it commits in parts, and what it has done so far stays if it is cancelled.";
-    recorder::record(Kind::DdlExecuted, facts(tag, &lasting, "record", reason, None));
 }
 
 /// The call that would let approvals decide where policy denies.
@@ -296,14 +267,17 @@ pub fn out_of_hours(
     if break_glass::is_broken() {
         return Ok(());
     }
-    let detail = format!("The next one is \"{}\", which opens {}.", closed.window, closed.next);
-    let facts = facts(tag, actions, "outside_window", &detail, None);
-    if enforcement == Enforcement::Record {
-        return ledger::record(Kind::DdlWouldBlock, facts);
-    }
-    recorder::record(Kind::DdlBlocked, facts);
-    let message = format!("{} actions run inside maintenance windows only, and none is open", closed.class.as_str());
-    Err(refusal("42501", message, Some(detail), Some(WINDOW_HINT.to_owned())))
+    let blocked = Blocked {
+        tag,
+        actions,
+        judgement: Judgement::OutsideWindow,
+        revision: None,
+        sqlstate: "42501",
+        message: format!("{} actions run inside maintenance windows only, and none is open", closed.class.as_str()),
+        detail: format!("The next one is \"{}\", which opens {}.", closed.window, closed.next),
+        hint: WINDOW_HINT.to_owned(),
+    };
+    blocked.settle(enforcement)
 }
 
 /// What to do where no window is open.
@@ -346,27 +320,11 @@ fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By,
             "Write it as a statement of its own, and have that approved.".to_owned(),
         ),
     };
-    let facts = facts(tag, actions, "outside_manifest", &detail, revision);
-    if record_only {
-        return ledger::record(Kind::DdlWouldBlock, facts);
-    }
-    recorder::record(Kind::DdlBlocked, facts);
-    Err(refusal("42501", message, Some(detail), Some(hint)))
+    let blocked =
+        Blocked { tag, actions, judgement: Judgement::OutsideManifest, revision, sqlstate: "42501", message, detail, hint };
+    blocked.settle(if record_only { Enforcement::Record } else { Enforcement::Enforce })
 }
 
 fn describe(declared: Identity) -> String {
     if declared == Identity::Missing { "nothing".to_owned() } else { declared.describe() }
-}
-
-/// The facts of an entry about one statement.
-pub fn facts(tag: &str, actions: &[Action], verdict: &str, reason: &str, revision: Option<&str>) -> Value {
-    json!({
-        "tag": tag,
-        "objects": actions.iter().take(LISTED).map(listed).collect::<Vec<_>>(),
-        "objects_total": actions.len(),
-        "verdict": verdict,
-        "reason": reason,
-        "revision": revision,
-        "statement": statement_text(tag),
-    })
 }

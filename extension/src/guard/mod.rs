@@ -11,6 +11,8 @@ pub mod enforcement;
 pub mod integrity;
 pub mod judge;
 pub mod layers;
+pub mod outcome;
+pub mod passing;
 pub mod permits;
 pub mod protection;
 pub mod statement_text;

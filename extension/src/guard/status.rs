@@ -1,6 +1,7 @@
 //! Which protections are live.
 
 use crate::error;
+use crate::guard::enforcement::Mode;
 use crate::guard::integrity::wholeness;
 use crate::guard::{break_glass, enforcement};
 use crate::pg::session::identity::database;
@@ -24,7 +25,7 @@ pub struct Layer {
 pub fn layers() -> error::Result<Vec<Layer>> {
     let activation = settings::activation()?;
     let here = activation.as_ref() == Some(&database());
-    let enforcing = here && enforcement::mode() != "off";
+    let enforcing = here && enforcement::mode() != Mode::off;
     let broken = wholeness::damaged_triggers();
     let glass = break_glass::elsewhere()?;
     let preloaded = is_preloaded();
@@ -36,7 +37,7 @@ pub fn layers() -> error::Result<Vec<Layer>> {
             active: here,
             covers: "everything below: nothing is enforced in a database that was not activated",
             detail: match (&activation, here) {
-                (_, true) => format!("activated for this database; runbook.mode is {}", enforcement::mode()),
+                (_, true) => format!("activated for this database; runbook.mode is {}", enforcement::mode().as_str()),
                 (None, _) => "not activated; an admin activates with SELECT runbook.activate()".to_owned(),
                 (Some(_), false) => "this is a copy of an activated database and is INERT; \
                                      an admin activates it with SELECT runbook.activate()"

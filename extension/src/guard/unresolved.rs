@@ -5,24 +5,25 @@
 //! PostgreSQL takes it all the same, because the name came to mean something in between, it is refused once it has run, and
 //! rolled back with all that it did.
 
-use crate::error::{self, refusal};
+use crate::error;
 use crate::guard::enforcement::Enforcement;
-use crate::guard::judge::facts;
-use crate::ledger::{self, recorder};
-use runbook_core::ledger::Kind;
+use crate::guard::outcome::Blocked;
+use runbook_core::vocabulary::judgement::Judgement;
 
 /// Refuses a statement that could not be read and has run.
 ///
 /// # Errors
 /// 42501.
 pub fn refuse(tag: &str) -> error::Result<()> {
-    let detail = "A name in it meant nothing when the guard looked it up, and something when the statement ran.";
-    let facts = facts(tag, &[], "unresolved", detail, None);
-    match Enforcement::current()? {
-        Enforcement::Off => return Ok(()),
-        Enforcement::Record => return ledger::record(Kind::DdlWouldBlock, facts),
-        Enforcement::Enforce => recorder::record(Kind::DdlBlocked, facts),
-    }
-    let hint = "Nothing was changed. Send the statement again.";
-    Err(refusal("42501", format!("{tag} could not be judged"), Some(detail.to_owned()), Some(hint.to_owned())))
+    let blocked = Blocked {
+        tag,
+        actions: &[],
+        judgement: Judgement::Unresolved,
+        revision: None,
+        sqlstate: "42501",
+        message: format!("{tag} could not be judged"),
+        detail: "A name in it meant nothing when the guard looked it up, and something when the statement ran.".to_owned(),
+        hint: "Nothing was changed. Send the statement again.".to_owned(),
+    };
+    blocked.settle(Enforcement::current()?)
 }

@@ -11,6 +11,7 @@ use crate::store::{ledger, tree};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
 use runbook_core::merkle;
+use runbook_core::vocabulary::judgement::Judgement;
 use serde_json::json;
 
 /// Removes the entries before a position; how many. `root` must be the tree's root over them.
@@ -43,7 +44,7 @@ pub fn archive(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorRepor
     let removed = tree::remove_before(position)?;
     let facts = json!({
         "ledger": ledger, "first": i64::try_from(first).unwrap_or(i64::MAX), "before": before, "root": hex(root), "reason": reason,
-        "verdict": "record",
+        "verdict": Judgement::Record.as_str(),
     });
     record(Kind::LedgerArchived, facts)?;
     Ok(removed)

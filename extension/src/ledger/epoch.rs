@@ -12,6 +12,7 @@ use runbook_core::audit::Opening;
 use runbook_core::checkpoint::{Checkpoint, Note, Origin};
 use runbook_core::ledger::Kind;
 use runbook_core::merkle;
+use runbook_core::vocabulary::judgement::Judgement;
 use serde_json::json;
 
 /// Records that the next epoch begins; it does at the entry's position. `EPOCH:POSITION`.
@@ -40,7 +41,7 @@ pub fn open(reason: &str, position: Option<i64>) -> Result<String, ErrorReport> 
     let root = transaction::with_snapshot(|| merkle::root(size, &Stored::default()))?;
     let facts = json!({
         "epoch": opening.epoch, "size": i64::try_from(size).unwrap_or(i64::MAX), "root": hex(&root), "reason": reason,
-        "verdict": "record",
+        "verdict": Judgement::Record.as_str(),
     });
     record(Kind::EpochOpened, facts)?;
     Ok(opening.to_string())

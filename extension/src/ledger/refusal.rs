@@ -4,6 +4,7 @@ use crate::error::refusal;
 use crate::ledger::recorder;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
+use runbook_core::vocabulary::judgement::Judgement;
 use serde_json::json;
 
 /// A refusal that is in the ledger by the time the caller reads it, whatever becomes of the transaction.
@@ -17,7 +18,7 @@ pub fn refused(
     let message = message.into();
     recorder::record(
         Kind::CallRefused,
-        json!({"function": function, "sqlstate": sqlstate, "reason": message, "detail": detail, "verdict": "refused"}),
+        json!({"function": function, "sqlstate": sqlstate, "reason": message, "detail": detail, "verdict": Judgement::Refused.as_str()}),
     );
     refusal(sqlstate, message, detail, hint)
 }

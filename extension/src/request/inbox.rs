@@ -13,6 +13,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::approval::Login;
 use runbook_core::plan::Direction;
 use runbook_core::policy::Policy;
+use runbook_core::vocabulary::judgement::Judgement;
 
 /// Something that waits for a decision.
 #[derive(Debug)]
@@ -48,7 +49,9 @@ pub fn inbox() -> Result<Vec<Waiting>, ErrorReport> {
         }
         let actions = &stored.upgrade_actions;
         let (need, by) = requirements::need(&stored, Direction::Upgrade, actions, Some(&policy), &approvals, None)?;
-        let Some(need) = need.filter(|need| need.verdict == "require_approval" && !by.contains(&login.name)) else { continue };
+        let Some(need) = need.filter(|need| need.verdict == Judgement::RequireApproval && !by.contains(&login.name)) else {
+            continue;
+        };
         let id = stored.revision.revision.as_str().to_owned();
         waiting.push(Waiting {
             kind: "revision",

@@ -8,6 +8,7 @@ use runbook_core::action::Action;
 use runbook_core::approval::{Requirement, Tally};
 use runbook_core::plan::Direction;
 use runbook_core::policy::{Policy, Verdict};
+use runbook_core::vocabulary::judgement::Judgement;
 
 /// Something that stands in the way of a step.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Need {
     /// SQLSTATE of running the step all the same.
     pub sqlstate: &'static str,
     /// The verdict for the ledger.
-    pub verdict: &'static str,
+    pub verdict: Judgement,
     remedy: Remedy,
 }
 
@@ -31,7 +32,7 @@ enum Remedy {
 }
 
 impl Need {
-    fn new(text: String, sqlstate: &'static str, verdict: &'static str, hint: String) -> Self {
+    fn new(text: String, sqlstate: &'static str, verdict: Judgement, hint: String) -> Self {
         Self { text, sqlstate, verdict, remedy: Remedy::Hint(hint) }
     }
 
@@ -76,7 +77,7 @@ pub fn need(
         return nobody(Need::new(
             text,
             "55000",
-            "irreversible",
+            Judgement::Irreversible,
             "Write a new revision that undoes what can be undone.".to_owned(),
         ));
     }
@@ -85,12 +86,12 @@ pub fn need(
     // A no stops the way forth in any case, and the way back where that needs a yes.
     if let Some(who) = approvals.rejected_by(id).filter(|_| direction == Direction::Upgrade || obstacle.is_some()) {
         let hint = format!("Submit a better one, or {who} takes it back: SELECT runbook.revoke('{id}');");
-        return nobody(Need::new(format!("another decision: {who} rejected it"), "42501", "rejected", hint));
+        return nobody(Need::new(format!("another decision: {who} rejected it"), "42501", Judgement::Rejected, hint));
     }
     if let Some((action, Verdict::Deny)) = obstacle {
         let text = format!("another policy: {action} is {}, which policy denies", action.class.as_str());
         let hint = format!("An admin can change that: {}", allow_call(action, policy));
-        return nobody(Need::new(text, "42501", "deny", hint));
+        return nobody(Need::new(text, "42501", Judgement::Deny, hint));
     }
     let tally = match obstacle {
         Some(_) => approvals.tally(stored, actions, policy, objection)?,
@@ -99,12 +100,12 @@ pub fn need(
     if let Some(missing) = &tally.missing {
         let text = describe_missing(missing, &tally.discounted);
         let remedy = Remedy::Approval(Box::new(missing.0.clone()), tally.by.clone());
-        return Ok((Some(Need { text, sqlstate: "42501", verdict: "require_approval", remedy }), tally.by));
+        return Ok((Some(Need { text, sqlstate: "42501", verdict: Judgement::RequireApproval, remedy }), tally.by));
     }
     let closed = policy.closed(actions).map(|closed| {
         let text =
             format!("a maintenance window for {} actions: \"{}\" opens {}", closed.class.as_str(), closed.window, closed.next);
-        Need::new(text, "42501", "outside_window", WINDOW_HINT.to_owned())
+        Need::new(text, "42501", Judgement::OutsideWindow, WINDOW_HINT.to_owned())
     });
     Ok((closed, tally.by))
 }

@@ -6,8 +6,8 @@
 
 use crate::catalog::cluster;
 use crate::error::{self, refusal};
-use crate::guard::enforcement;
-use crate::guard::judge::facts;
+use crate::guard::enforcement::{self, Mode};
+use crate::guard::outcome::facts;
 use crate::ledger::recorder;
 use crate::pg::callback::log_to_server;
 use crate::pg::parse::bind::DATABASES;
@@ -20,6 +20,7 @@ use runbook_core::identity::{Address, Identity};
 use runbook_core::inventory::ROLES;
 use runbook_core::ledger::Kind;
 use runbook_core::policy::{Policy, Verdict};
+use runbook_core::vocabulary::judgement::Judgement;
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::{self, Verb};
 use serde_json::Value;
@@ -137,7 +138,7 @@ pub fn is_shared(action: &Action) -> bool {
 /// Records in the other database's ledger, and refuses what that would.
 fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guarded, refuse: bool) -> error::Result<()> {
     let detail = format!("Database \"{}\" is guarded by pg_runbook, and shares what this statement changes.", other.name);
-    let mut facts = facts(tag, actions, if refuse { "other_database" } else { "record" }, &detail, None);
+    let mut facts = facts(tag, actions, if refuse { Judgement::OtherDatabase } else { Judgement::Record }, &detail, None);
     facts["from_database"] = cluster::this_database().into();
     // A standby has nowhere to record it but the server log.
     let record = |kind, facts: Value| match in_recovery() {
@@ -145,8 +146,8 @@ fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guard
         false => recorder::record_elsewhere(other.oid, kind, facts),
     };
     match (refuse, enforcement::mode()) {
-        (true, "enforce") => record(Kind::DdlBlocked, facts),
-        (true, "record") => {
+        (true, Mode::enforce) => record(Kind::DdlBlocked, facts),
+        (true, Mode::record) => {
             record(Kind::DdlWouldBlock, facts);
             return Ok(());
         }

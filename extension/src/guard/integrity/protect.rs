@@ -5,10 +5,10 @@
 
 use crate::catalog::cluster::this_database;
 use crate::catalog::objects;
-use crate::error::{self, refusal};
+use crate::error;
 use crate::guard::enforcement::Enforcement;
 use crate::guard::integrity::{cluster, wholeness};
-use crate::guard::judge::facts;
+use crate::guard::outcome::{Blocked, facts};
 use crate::guard::protection;
 use crate::ledger::{self, recorder};
 use crate::permission;
@@ -20,6 +20,7 @@ use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::inventory::{EVENT_TRIGGERS, ROLES};
 use runbook_core::ledger::Kind;
+use runbook_core::vocabulary::judgement::Judgement;
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
 
@@ -79,7 +80,7 @@ pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> error::
     };
     let Some(action) = actions.iter().find(locks) else { return Ok(false) };
     let detail = "It would lock a table of pg_runbook as long as the transaction, and nothing could be recorded meanwhile.";
-    let facts = facts(tag, std::slice::from_ref(action), "self_protection", detail, None);
+    let facts = facts(tag, std::slice::from_ref(action), Judgement::SelfProtection, detail, None);
     if enforcement == Enforcement::Record {
         ledger::record(Kind::DdlWouldBlock, facts)?;
         return Ok(false);
@@ -104,15 +105,19 @@ fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -
     let detail = "While the guard is active here, no part of pg_runbook can be dropped, replaced, renamed, disabled, given away, \
                   written to or taken out of the extension, by nobody.";
     let revision = permission::revision_in_progress();
-    let facts = facts(tag, actions, "self_protection", detail, revision.as_deref());
-    match enforcement {
-        Enforcement::Off => return Ok(()),
-        Enforcement::Record => return ledger::record(Kind::DdlWouldBlock, facts),
-        Enforcement::Enforce => recorder::record(Kind::DdlBlocked, facts),
-    }
     let hint = "If this is meant, deactivate the guard first, which needs a reason and may need approvals: \
                 SELECT runbook.deactivate('REASON');";
-    Err(refusal("42501", format!("{what} would damage the guard"), Some(detail.to_owned()), Some(hint.to_owned())))
+    let blocked = Blocked {
+        tag,
+        actions,
+        judgement: Judgement::SelfProtection,
+        revision: revision.as_deref(),
+        sqlstate: "42501",
+        message: format!("{what} would damage the guard"),
+        detail: detail.to_owned(),
+        hint: hint.to_owned(),
+    };
+    blocked.settle(enforcement)
 }
 
 /// Refuses DML on a table of ours that is not ours.

@@ -2,8 +2,8 @@
 
 use crate::catalog::relations;
 use crate::error;
-use crate::guard::enforcement;
-use crate::guard::judge::facts;
+use crate::guard::enforcement::{self, Mode};
+use crate::guard::outcome::facts;
 use crate::ledger::recorder;
 use crate::pg::callback::log_to_server;
 use crate::pg::execute::transaction::Looking;
@@ -14,6 +14,7 @@ use crate::store::settings;
 use runbook_core::action::Action;
 use runbook_core::inventory::{EVENT_TRIGGERS, ROLES};
 use runbook_core::ledger::Kind;
+use runbook_core::vocabulary::judgement::Judgement;
 use std::cell::RefCell;
 
 /// Why nothing is judged where a superuser says so.
@@ -53,12 +54,12 @@ pub fn bypassed(tag: &str, actions: &[Action], why: &str) {
     }
     SAID.with_borrow_mut(|said| said.push(what));
     log_to_server(&format!("pg_runbook: the guard is bypassed: {why}"));
-    recorder::record(Kind::GuardBypassed, facts(tag, &lasting, "bypassed", why, None));
+    recorder::record(Kind::GuardBypassed, facts(tag, &lasting, Judgement::Bypassed, why, None));
 }
 
 /// The same where a superuser has switched the guard off in the session, and nothing else would say so.
 pub fn switched_off(tag: &str, action: &Action) -> error::Result<()> {
-    if enforcement::mode() == "off" && is_installed() && settings::is_active()? {
+    if enforcement::mode() == Mode::off && is_installed() && settings::is_active()? {
         let _looking = Looking::enter();
         bypassed(tag, std::slice::from_ref(action), MODE_OFF);
     }

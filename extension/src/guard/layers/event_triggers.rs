@@ -8,15 +8,14 @@ use crate::catalog::objects::{self, Touched};
 use crate::catalog::relations::{self, Dropped};
 use crate::error::refusal;
 use crate::guard::classify::classify;
-use crate::guard::enforcement::{self, Enforcement};
+use crate::guard::enforcement::{self, Enforcement, Mode};
 use crate::guard::integrity::protect;
 use crate::guard::integrity::wholeness::{self, MODE_OFF};
-use crate::guard::judge::{When, decide, record_beginning, record_passing, refuse_by_uncommitted_rules, refuse_if_taken_back};
+use crate::guard::judge::{When, decide, refuse_by_uncommitted_rules, refuse_if_taken_back};
 use crate::guard::layers::begun;
 use crate::guard::layers::utility_hook::statement_class;
-use crate::guard::statement_text::statement_text;
+use crate::guard::passing::{record_beginning, record_passing, record_seen};
 use crate::guard::{permits, unresolved};
-use crate::ledger;
 use crate::permission::{self, Before, Coverage};
 use crate::pg::execute::transaction;
 use crate::pg::hooks::events::{self, Event};
@@ -31,7 +30,6 @@ use pgrx::prelude::*;
 use runbook_core::action::{Action, Class, Object};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
-use runbook_core::ledger::StatementFacts;
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
 use std::cell::RefCell;
@@ -105,7 +103,7 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
             if !damaged.is_empty() {
                 wholeness::bypassed(&event.tag, &there, &format!("event triggers are damaged: {}", damaged.join(", ")));
             }
-        } else if enforcement::mode() == "off" && settings::is_active()? {
+        } else if enforcement::mode() == Mode::off && settings::is_active()? {
             wholeness::bypassed(&event.tag, &there, MODE_OFF);
         }
         refuse_by_uncommitted_rules(&event.tag, &there)?;
@@ -158,7 +156,7 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     }
     decide(&event.tag, &decided, When::During)?;
     let lasting: Vec<Action> = dropped.into_iter().map(|object| object.action).filter(|action| !action.temporary).collect();
-    record(&event.tag, &lasting)
+    record_seen(&event.tag, &lasting)
 }
 
 #[pg_extern(
@@ -184,7 +182,7 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         let class = of_data.map(|action| action.class).max().unwrap_or(Class::Blocking).max(Class::Blocking);
         let rewrite = Action { class, ..rewrite };
         // What a name means has been decided on before the lock; it can't change any more.
-        let again = declared.into_iter().filter(is_there).filter(|_| enforcement::mode() != "record");
+        let again = declared.into_iter().filter(is_there).filter(|_| enforcement::mode() != Mode::record);
         return decide(&event.tag, &again.chain([rewrite]).collect::<Vec<_>>(), When::During);
     }
     // The statement is declared; here it shows which tables it really rewrites.
@@ -229,7 +227,7 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
     let class = statement_class().map_or_else(of_statement, Some);
     let mut touched = relations::created_objects(&event.tag)?;
     touched.iter_mut().for_each(|action| action.class = class.unwrap_or(action.class));
-    record(&event.tag, &touched)
+    record_seen(&event.tag, &touched)
 }
 
 /// What depends on a temporary object goes with the session that it belongs to, without any event: so it must not come to that.
@@ -374,14 +372,4 @@ fn is_unguarded() -> Result<bool, ErrorReport> {
         Some(unguarded) => Ok(unguarded),
         None => Ok(Enforcement::current()? == Enforcement::Off),
     }
-}
-
-fn record(tag: &str, actions: &[Action]) -> Result<(), ErrorReport> {
-    if actions.is_empty() || permission::is_applying() {
-        return Ok(());
-    }
-    let statement = statement_text(tag);
-    let facts =
-        StatementFacts { actions, statement: statement.as_deref(), tag, verdict: "record", ..StatementFacts::default() };
-    ledger::record_statement(facts, false)
 }

@@ -1,10 +1,9 @@
 //! Layer 2, objects: what is dropped or emptied without a statement that says so, and DML on what the guard stands on.
 
-use crate::guard::enforcement::{Enforcement, mode};
+use crate::guard::enforcement::{Enforcement, Mode, mode};
 use crate::guard::integrity::{cluster, protect, wholeness};
-use crate::guard::judge::{
-    When, decide, record_passing, record_passing_at_once, refuse_by_uncommitted_rules, refuse_while_uncommitted,
-};
+use crate::guard::judge::{When, decide, refuse_by_uncommitted_rules, refuse_while_uncommitted};
+use crate::guard::passing::{record_passing, record_passing_at_once};
 use crate::pg::execute::transaction::{Looking, WithoutId, undone};
 use crate::pg::hooks::triggers::{Permission, permission};
 use crate::pg::parse::bind::{DATABASES, TABLESPACES};
@@ -69,7 +68,7 @@ fn judge_drop(found: Address, unreported: bool) -> error::Result<()> {
         return Ok(());
     }
     let enforcement = enforcement()?;
-    if enforcement == Enforcement::Off && mode() != "off" {
+    if enforcement == Enforcement::Off && mode() != Mode::off {
         return Ok(());
     }
     let Some((kind, path, temporary)) = objects::describe(found) else { return Ok(()) };
