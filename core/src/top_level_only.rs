@@ -1,6 +1,7 @@
 //! Statements that PostgreSQL runs only by themselves, outside of a transaction block, and what to do when one was interrupted.
 
 use crate::command::Name;
+use crate::vocabulary::object_kind::ObjectKind;
 
 /// A statement that can't be part of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +32,15 @@ pub enum TopLevelOnly {
     },
     /// CREATE DATABASE, TABLESPACE or SUBSCRIPTION: it is there, or it is not.
     Create {
-        /// `database`, `tablespace` or `subscription`.
-        kind: &'static str,
+        /// A database, a tablespace or a subscription.
+        kind: ObjectKind,
         /// Its name.
         name: String,
     },
     /// DROP of these.
     Drop {
-        /// `database`, `tablespace` or `subscription`.
-        kind: &'static str,
+        /// A database, a tablespace or a subscription.
+        kind: ObjectKind,
         /// Its name.
         name: String,
     },

@@ -311,14 +311,14 @@ impl Piece<'_> {
                 }
             }
             TopLevelOnly::Create { kind, name } => {
-                let there = pieces::shared_object(kind, name)?;
+                let there = pieces::shared_object(&kind.to_string(), name)?;
                 found.already_done = interrupted && there.is_some_and(|oid| !found.before.contains(&oid));
                 if !interrupted {
                     found.before = there.into_iter().collect();
                 }
             }
             TopLevelOnly::Drop { kind, name } => {
-                let there = pieces::shared_object(kind, name)?;
+                let there = pieces::shared_object(&kind.to_string(), name)?;
                 found.already_done = interrupted && !found.before.is_empty() && there.is_none();
                 if !interrupted {
                     found.before = there.into_iter().collect();

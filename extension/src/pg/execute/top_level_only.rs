@@ -3,122 +3,85 @@
 use crate::pg::execute::append;
 use crate::pg::ffi;
 use crate::pg::parse::names::{object, relation};
-use crate::pg::parse::nodes::{NodePtr, items, tag};
+use crate::pg::parse::nodes::{NodePtr, cast, field, items, tag};
 use crate::pg::parse::type_change::{boolean, has_on};
 use crate::pg::pg_error::trap;
-use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag};
 use runbook_core::command::Name;
 use runbook_core::identity::Identity;
 use runbook_core::top_level_only::TopLevelOnly;
+use runbook_core::vocabulary::object_kind::ObjectKind;
 use std::cell::{Cell, RefCell};
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 /// What a statement is, if it can't be part of a transaction (`PreventInTransactionBlock` in PostgreSQL's sources).
 pub fn read(tree: NodePtr) -> Option<TopLevelOnly> {
-    // SAFETY: each arm casts to the struct that its node tag names (nodes/nodes.h).
-    unsafe {
-        Some(match tag(tree) {
-            NodeTag::T_IndexStmt => {
-                let statement = &*tree.cast::<pg_sys::IndexStmt>();
-                if !statement.concurrent {
-                    return None;
-                }
-                TopLevelOnly::BuildIndex { table: relation(statement.relation), index: text(statement.idxname) }
-            }
-            NodeTag::T_DropStmt => {
-                let statement = &*tree.cast::<pg_sys::DropStmt>();
-                let first = items(statement.objects).into_iter().next();
-                match first {
-                    Some(first) if statement.concurrent => {
-                        TopLevelOnly::DropIndex { index: object(statement.removeType, first) }
-                    }
-                    _ => return None,
-                }
-            }
-            NodeTag::T_ReindexStmt => {
-                let statement = &*tree.cast::<pg_sys::ReindexStmt>();
-                let whole = ![pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX, pg_sys::ReindexObjectType::REINDEX_OBJECT_TABLE]
-                    .contains(&statement.kind)
-                    || is_partitioned(&relation(statement.relation));
-                if has_on(statement.params, "concurrently") {
-                    TopLevelOnly::Reindex { relation: relation(statement.relation) }
-                } else if whole {
-                    TopLevelOnly::Repeatable
-                } else {
-                    return None;
-                }
-            }
-            NodeTag::T_AlterTableStmt => {
-                let statement = &*tree.cast::<pg_sys::AlterTableStmt>();
-                let detaches = |command: &NodePtr| {
-                    let command = &*command.cast::<pg_sys::AlterTableCmd>();
-                    command.subtype == pg_sys::AlterTableType::AT_DetachPartition
-                        && (*command.def.cast::<pg_sys::PartitionCmd>()).concurrent
-                };
-                let command = items(statement.cmds).into_iter().find(detaches)?;
-                let definition = (*command.cast::<pg_sys::AlterTableCmd>()).def.cast::<pg_sys::PartitionCmd>();
-                TopLevelOnly::Detach { table: relation(statement.relation), partition: relation((*definition).name) }
-            }
-            NodeTag::T_CreatedbStmt => {
-                TopLevelOnly::Create { kind: "database", name: text((*tree.cast::<pg_sys::CreatedbStmt>()).dbname) }
-            }
-            NodeTag::T_DropdbStmt => {
-                TopLevelOnly::Drop { kind: "database", name: text((*tree.cast::<pg_sys::DropdbStmt>()).dbname) }
-            }
-            NodeTag::T_CreateTableSpaceStmt => {
-                let name = text((*tree.cast::<pg_sys::CreateTableSpaceStmt>()).tablespacename);
-                TopLevelOnly::Create { kind: "tablespace", name }
-            }
-            NodeTag::T_DropTableSpaceStmt => {
-                let name = text((*tree.cast::<pg_sys::DropTableSpaceStmt>()).tablespacename);
-                TopLevelOnly::Drop { kind: "tablespace", name }
-            }
-            NodeTag::T_CreateSubscriptionStmt => {
-                let statement = &*tree.cast::<pg_sys::CreateSubscriptionStmt>();
-                // Without a slot to create it may be part of a transaction.
-                if is_off(statement.options, "connect") || is_off(statement.options, "create_slot") {
-                    return None;
-                }
-                TopLevelOnly::Create { kind: "subscription", name: text(statement.subname) }
-            }
-            NodeTag::T_DropSubscriptionStmt => {
-                TopLevelOnly::Drop { kind: "subscription", name: text((*tree.cast::<pg_sys::DropSubscriptionStmt>()).subname) }
-            }
-            NodeTag::T_AlterDatabaseStmt => {
-                let statement = &*tree.cast::<pg_sys::AlterDatabaseStmt>();
-                let moves = |option: NodePtr| {
-                    tag(option) == NodeTag::T_DefElem && text((*option.cast::<pg_sys::DefElem>()).defname) == "tablespace"
-                };
-                if !items(statement.options).into_iter().any(moves) {
-                    return None;
-                }
-                TopLevelOnly::Repeatable
-            }
-            NodeTag::T_VacuumStmt if (*tree.cast::<pg_sys::VacuumStmt>()).is_vacuumcmd => TopLevelOnly::Repeatable,
-            NodeTag::T_ClusterStmt => {
-                let table = (*tree.cast::<pg_sys::ClusterStmt>()).relation;
-                if !table.is_null() && !is_partitioned(&relation(table)) {
-                    return None;
-                }
-                TopLevelOnly::Repeatable
-            }
-            NodeTag::T_AlterSubscriptionStmt => {
-                use pg_sys::AlterSubscriptionType as Kind;
-                let statement = &*tree.cast::<pg_sys::AlterSubscriptionStmt>();
-                // Without a refresh it may be part of a transaction. ADD and DROP can't be repeated: they go without, and REFRESH after them.
-                let refreshes = statement.kind == Kind::ALTER_SUBSCRIPTION_REFRESH
-                    || statement.kind == Kind::ALTER_SUBSCRIPTION_SET_PUBLICATION && !is_off(statement.options, "refresh");
-                if !refreshes {
-                    return None;
-                }
-                TopLevelOnly::Repeatable
-            }
-            NodeTag::T_AlterSystemStmt => TopLevelOnly::Repeatable,
-            _ => return None,
-        })
+    use NodeTag::*;
+    use ObjectKind::{Database, Subscription, Tablespace};
+    let repeatable = |is_one: bool| is_one.then_some(TopLevelOnly::Repeatable);
+    let create = |kind, name: *const c_char| TopLevelOnly::Create { kind, name: field(name) };
+    let drop = |kind, name: *const c_char| TopLevelOnly::Drop { kind, name: field(name) };
+    match tag(tree) {
+        T_IndexStmt => cast(tree)
+            .filter(|one: &&pg_sys::IndexStmt| one.concurrent)
+            .map(|one| TopLevelOnly::BuildIndex { table: relation(one.relation), index: field(one.idxname) }),
+        T_DropStmt => cast(tree).filter(|one: &&pg_sys::DropStmt| one.concurrent).and_then(|one| {
+            let first = items(one.objects).into_iter().next()?;
+            Some(TopLevelOnly::DropIndex { index: object(one.removeType, first) })
+        }),
+        T_ReindexStmt => cast(tree).and_then(reindex),
+        T_AlterTableStmt => cast(tree).and_then(detach),
+        T_CreatedbStmt => cast(tree).map(|one: &pg_sys::CreatedbStmt| create(Database, one.dbname)),
+        T_DropdbStmt => cast(tree).map(|one: &pg_sys::DropdbStmt| drop(Database, one.dbname)),
+        T_CreateTableSpaceStmt => cast(tree).map(|one: &pg_sys::CreateTableSpaceStmt| create(Tablespace, one.tablespacename)),
+        T_DropTableSpaceStmt => cast(tree).map(|one: &pg_sys::DropTableSpaceStmt| drop(Tablespace, one.tablespacename)),
+        // Without a slot to create it may be part of a transaction.
+        T_CreateSubscriptionStmt => cast(tree)
+            .filter(|one: &&pg_sys::CreateSubscriptionStmt| {
+                !is_off(one.options, "connect") && !is_off(one.options, "create_slot")
+            })
+            .map(|one| create(Subscription, one.subname)),
+        T_DropSubscriptionStmt => cast(tree).map(|one: &pg_sys::DropSubscriptionStmt| drop(Subscription, one.subname)),
+        T_AlterDatabaseStmt => cast(tree).and_then(|one: &pg_sys::AlterDatabaseStmt| {
+            let mut options = items(one.options).into_iter().filter_map(cast::<pg_sys::DefElem>);
+            repeatable(options.any(|option| field(option.defname) == "tablespace"))
+        }),
+        T_VacuumStmt => cast(tree).and_then(|one: &pg_sys::VacuumStmt| repeatable(one.is_vacuumcmd)),
+        T_ClusterStmt => cast(tree).and_then(|one: &pg_sys::ClusterStmt| {
+            repeatable(one.relation.is_null() || is_partitioned(&relation(one.relation)))
+        }),
+        T_AlterSubscriptionStmt => cast(tree).and_then(|one| repeatable(refreshes(one))),
+        T_AlterSystemStmt => repeatable(true),
+        _ => None,
     }
+}
+
+fn reindex(statement: &pg_sys::ReindexStmt) -> Option<TopLevelOnly> {
+    use pg_sys::ReindexObjectType as Kind;
+    if has_on(statement.params, "concurrently") {
+        return Some(TopLevelOnly::Reindex { relation: relation(statement.relation) });
+    }
+    let is_whole = ![Kind::REINDEX_OBJECT_INDEX, Kind::REINDEX_OBJECT_TABLE].contains(&statement.kind)
+        || is_partitioned(&relation(statement.relation));
+    is_whole.then_some(TopLevelOnly::Repeatable)
+}
+
+fn detach(statement: &pg_sys::AlterTableStmt) -> Option<TopLevelOnly> {
+    let mut commands = items(statement.cmds).into_iter().filter_map(cast::<pg_sys::AlterTableCmd>);
+    let partition = commands.find_map(|command| {
+        let partition = cast::<pg_sys::PartitionCmd>(command.def)?;
+        let detaches = command.subtype == pg_sys::AlterTableType::AT_DetachPartition && partition.concurrent;
+        detaches.then(|| relation(partition.name))
+    })?;
+    Some(TopLevelOnly::Detach { table: relation(statement.relation), partition })
+}
+
+/// Without a refresh it may be part of a transaction. ADD and DROP can't be repeated: they go without, and REFRESH after them.
+fn refreshes(statement: &pg_sys::AlterSubscriptionStmt) -> bool {
+    use pg_sys::AlterSubscriptionType as Kind;
+    statement.kind == Kind::ALTER_SUBSCRIPTION_REFRESH
+        || statement.kind == Kind::ALTER_SUBSCRIPTION_SET_PUBLICATION && !is_off(statement.options, "refresh")
 }
 
 /// Whether a list of options has one of that name, and it is off.

@@ -10,9 +10,9 @@ use crate::pg::hooks::statement_at_hand::{
     DECIDED, GRADE, LOCKING, Place, REPORTED, SKIPPED, STATEMENT, Statement, UNRESOLVED,
 };
 use crate::pg::hooks::watch::{PREVIOUS, Passes, Previous, Utility, WATCH, Watch, guarded};
-use crate::pg::parse::commands;
 use crate::pg::parse::nodes::{self, NodePtr};
 use crate::pg::parse::shared::is_switch;
+use crate::pg::parse::{commands, maintain};
 use crate::pg::session::identity::is_own_sql;
 use crate::pg::strings::text;
 use crate::pg::workers::shared;
@@ -160,7 +160,7 @@ unsafe fn concerns(tree: NodePtr) -> bool {
                 let name = (*tree.cast::<pg_sys::VariableSetStmt>()).name;
                 !name.is_null() && is_switch(CStr::from_ptr(name).to_bytes())
             }
-            T_VacuumStmt => commands::is_full(tree.cast()),
+            T_VacuumStmt => maintain::is_full(tree.cast()),
             T_CopyStmt => {
                 let copy = &*tree.cast::<pg_sys::CopyStmt>();
                 copy.is_program || !copy.filename.is_null()

@@ -3,9 +3,8 @@
 use crate::pg::parse::alter_table::with_outside;
 use crate::pg::parse::constraints::with_references;
 use crate::pg::parse::names::{OUR_SCHEMA, new_relation, relation};
-use crate::pg::parse::nodes::{NodePtr, items, name_of, string, strings, tag};
+use crate::pg::parse::nodes::{NodePtr, cast, field, items, name_of, string, strings, tag};
 use crate::pg::parse::type_change::has_on;
-use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag};
 use runbook_core::command::{Command, Name, RuleEffect};
 use runbook_core::identity::Identity;
@@ -19,116 +18,115 @@ fn into_our_schema(schema: String, name: &str) -> Name {
 }
 
 /// Statements that create something, with the name where it is cheap to have.
-pub unsafe fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
-    // SAFETY: each arm casts to the struct that its node tag names.
-    unsafe {
-        let (name, replace) = match tag(node) {
-            NodeTag::T_IndexStmt => {
-                let statement = &*node.cast::<pg_sys::IndexStmt>();
-                let (table, name) = (relation(statement.relation), text(statement.idxname));
-                return Some(Command::CreateIndex {
-                    table,
-                    name,
-                    concurrently: statement.concurrent,
-                    unique: statement.unique,
-                });
-            }
-            NodeTag::T_CreateForeignServerStmt => {
-                let statement = &*node.cast::<pg_sys::CreateForeignServerStmt>();
-                let own =
-                    Command::Create { kind: ObjectKind::Server, name: Name::bare(text(statement.servername)), replace: false };
-                return Some(with_outside(own, [statement.options].into_iter()));
-            }
-            NodeTag::T_CreateUserMappingStmt => {
-                let statement = &*node.cast::<pg_sys::CreateUserMappingStmt>();
-                let name = Name::bare(text(statement.servername));
-                let own = Command::Create { kind: ObjectKind::UserMapping, name, replace: false };
-                return Some(with_outside(own, [statement.options].into_iter()));
-            }
-            NodeTag::T_CreateFdwStmt => {
-                let statement = &*node.cast::<pg_sys::CreateFdwStmt>();
-                let name = Name::bare(text(statement.fdwname));
-                let own = Command::Create { kind: ObjectKind::NewForeignDataWrapper, name, replace: false };
-                return Some(with_outside(own, [statement.options].into_iter()));
-            }
-            NodeTag::T_AlterForeignServerStmt => {
-                let options = (*node.cast::<pg_sys::AlterForeignServerStmt>()).options;
-                return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
-            }
-            NodeTag::T_AlterFdwStmt => {
-                let options = (*node.cast::<pg_sys::AlterFdwStmt>()).options;
-                return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
-            }
-            NodeTag::T_AlterUserMappingStmt => {
-                let options = (*node.cast::<pg_sys::AlterUserMappingStmt>()).options;
-                return Some(with_outside(by_tag(tag(node), command_tag.to_owned()), [options].into_iter()));
-            }
-            NodeTag::T_ImportForeignSchemaStmt => {
-                let statement = &*node.cast::<pg_sys::ImportForeignSchemaStmt>();
-                let name = into_our_schema(text(statement.local_schema), "*");
-                let own = Command::Create { kind: ObjectKind::ForeignTable, name, replace: false };
-                return Some(with_outside(own, [statement.options].into_iter()));
-            }
-            NodeTag::T_CreateForeignTableStmt => {
-                let statement = &*node.cast::<pg_sys::CreateForeignTableStmt>();
-                return Some(with_outside(created_table(&statement.base, command_tag), [statement.options].into_iter()));
-            }
-            NodeTag::T_CreateStmt => return Some(created_table(&*node.cast::<pg_sys::CreateStmt>(), command_tag)),
-            NodeTag::T_ViewStmt => {
-                let statement = &*node.cast::<pg_sys::ViewStmt>();
-                (new_relation(statement.view), statement.replace)
-            }
-            NodeTag::T_CreateSeqStmt => (new_relation((*node.cast::<pg_sys::CreateSeqStmt>()).sequence), false),
-            NodeTag::T_CompositeTypeStmt => (new_relation((*node.cast::<pg_sys::CompositeTypeStmt>()).typevar), false),
-            NodeTag::T_CreateEnumStmt => (name_of(strings((*node.cast::<pg_sys::CreateEnumStmt>()).typeName)), false),
-            NodeTag::T_CreateDomainStmt => (name_of(strings((*node.cast::<pg_sys::CreateDomainStmt>()).domainname)), false),
-            NodeTag::T_CreateSchemaStmt => (Name::bare(text((*node.cast::<pg_sys::CreateSchemaStmt>()).schemaname)), false),
-            NodeTag::T_CreateExtensionStmt => {
-                let statement = &*node.cast::<pg_sys::CreateExtensionStmt>();
-                let name = text(statement.extname);
-                let schema = items(statement.options).into_iter().find_map(|option| {
-                    let option = &*option.cast::<pg_sys::DefElem>();
-                    (text(option.defname) == "schema").then(|| string(option.arg))
-                });
-                match schema {
-                    Some(schema) if schema == OUR_SCHEMA => (into_our_schema(schema, &name), false),
-                    _ => (Name::bare(name), false),
-                }
-            }
-            NodeTag::T_CreateTableAsStmt => {
-                let into = (*node.cast::<pg_sys::CreateTableAsStmt>()).into;
-                (if into.is_null() { Name::default() } else { new_relation((*into).rel) }, false)
-            }
-            NodeTag::T_CreateFunctionStmt => {
-                let statement = &*node.cast::<pg_sys::CreateFunctionStmt>();
-                let name = name_of(strings(statement.funcname));
-                if has_on(statement.options, "security") {
-                    let verb = if statement.replace { Verb::CreateOrReplace } else { Verb::Create };
-                    return Some(Command::Definer { verb, kind: kind_from(command_tag), name });
-                }
-                (name, statement.replace)
-            }
-            NodeTag::T_DefineStmt => {
-                let statement = &*node.cast::<pg_sys::DefineStmt>();
-                (name_of(strings(statement.defnames)), statement.replace)
-            }
-            NodeTag::T_CreateTrigStmt => {
-                let statement = &*node.cast::<pg_sys::CreateTrigStmt>();
-                let (table, name) = (relation(statement.relation), text(statement.trigname));
-                return Some(Command::Trigger { table, name, replace: statement.replace });
-            }
-            NodeTag::T_RuleStmt => {
-                let statement = &*node.cast::<pg_sys::RuleStmt>();
-                let (table, name) = (relation(statement.relation), text(statement.rulename));
-                return Some(Command::Rule { table, name, replace: statement.replace, effect: effect(statement) });
-            }
-            NodeTag::T_CreatePolicyStmt => {
-                let statement = &*node.cast::<pg_sys::CreatePolicyStmt>();
-                return Some(Command::Policy { table: relation(statement.table), name: text(statement.policy_name) });
-            }
-            _ => return None,
-        };
-        Some(Command::Create { kind: kind_from(command_tag), name, replace })
+pub fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
+    use NodeTag::*;
+    let plain = |name| Command::Create { kind: kind_from(command_tag), name, replace: false };
+    match tag(node) {
+        T_CreateStmt => cast(node).map(|one| created_table(one, command_tag)),
+        T_CreateForeignTableStmt => cast(node).map(|one: &pg_sys::CreateForeignTableStmt| {
+            with_outside(created_table(&one.base, command_tag), [one.options].into_iter())
+        }),
+        T_IndexStmt => cast(node).map(index),
+        T_ViewStmt => cast(node).map(|one: &pg_sys::ViewStmt| Command::Create {
+            kind: kind_from(command_tag),
+            name: new_relation(one.view),
+            replace: one.replace,
+        }),
+        T_CreateFunctionStmt => cast(node).map(|one| function(one, command_tag)),
+        T_DefineStmt => cast(node).map(|one: &pg_sys::DefineStmt| Command::Create {
+            kind: kind_from(command_tag),
+            name: name_of(strings(one.defnames)),
+            replace: one.replace,
+        }),
+        T_CreateTrigStmt => cast(node).map(|one: &pg_sys::CreateTrigStmt| Command::Trigger {
+            table: relation(one.relation),
+            name: field(one.trigname),
+            replace: one.replace,
+        }),
+        T_RuleStmt => cast(node).map(|one: &pg_sys::RuleStmt| Command::Rule {
+            table: relation(one.relation),
+            name: field(one.rulename),
+            replace: one.replace,
+            effect: effect(one),
+        }),
+        T_CreatePolicyStmt => cast(node)
+            .map(|one: &pg_sys::CreatePolicyStmt| Command::Policy { table: relation(one.table), name: field(one.policy_name) }),
+        T_CreateSeqStmt => cast(node).map(|one: &pg_sys::CreateSeqStmt| plain(new_relation(one.sequence))),
+        T_CompositeTypeStmt => cast(node).map(|one: &pg_sys::CompositeTypeStmt| plain(new_relation(one.typevar))),
+        T_CreateEnumStmt => cast(node).map(|one: &pg_sys::CreateEnumStmt| plain(name_of(strings(one.typeName)))),
+        T_CreateDomainStmt => cast(node).map(|one: &pg_sys::CreateDomainStmt| plain(name_of(strings(one.domainname)))),
+        T_CreateSchemaStmt => cast(node).map(|one: &pg_sys::CreateSchemaStmt| plain(Name::bare(field(one.schemaname)))),
+        T_CreateExtensionStmt => cast(node).map(|one| plain(extension(one))),
+        T_CreateTableAsStmt => cast(node).map(|one: &pg_sys::CreateTableAsStmt| {
+            // SAFETY: null, or an IntoClause that the parser made.
+            let into = unsafe { one.into.as_ref() };
+            plain(into.map_or_else(Name::default, |into| new_relation(into.rel)))
+        }),
+        _ => foreign(node, command_tag),
+    }
+}
+
+/// What leads out of the database: servers, wrappers, user mappings.
+fn foreign(node: NodePtr, command_tag: &str) -> Option<Command> {
+    use NodeTag::*;
+    let (own, options) = match tag(node) {
+        T_CreateForeignServerStmt => {
+            let one = cast::<pg_sys::CreateForeignServerStmt>(node)?;
+            (created(ObjectKind::Server, Name::bare(field(one.servername))), one.options)
+        }
+        T_CreateUserMappingStmt => {
+            let one = cast::<pg_sys::CreateUserMappingStmt>(node)?;
+            (created(ObjectKind::UserMapping, Name::bare(field(one.servername))), one.options)
+        }
+        T_CreateFdwStmt => {
+            let one = cast::<pg_sys::CreateFdwStmt>(node)?;
+            (created(ObjectKind::NewForeignDataWrapper, Name::bare(field(one.fdwname))), one.options)
+        }
+        T_ImportForeignSchemaStmt => {
+            let one = cast::<pg_sys::ImportForeignSchemaStmt>(node)?;
+            (created(ObjectKind::ForeignTable, into_our_schema(field(one.local_schema), "*")), one.options)
+        }
+        T_AlterForeignServerStmt => {
+            (by_tag(tag(node), command_tag.to_owned()), cast::<pg_sys::AlterForeignServerStmt>(node)?.options)
+        }
+        T_AlterFdwStmt => (by_tag(tag(node), command_tag.to_owned()), cast::<pg_sys::AlterFdwStmt>(node)?.options),
+        T_AlterUserMappingStmt => {
+            (by_tag(tag(node), command_tag.to_owned()), cast::<pg_sys::AlterUserMappingStmt>(node)?.options)
+        }
+        _ => return None,
+    };
+    Some(with_outside(own, [options].into_iter()))
+}
+
+fn created(kind: ObjectKind, name: Name) -> Command {
+    Command::Create { kind, name, replace: false }
+}
+
+fn index(statement: &pg_sys::IndexStmt) -> Command {
+    Command::CreateIndex {
+        table: relation(statement.relation),
+        name: field(statement.idxname),
+        concurrently: statement.concurrent,
+        unique: statement.unique,
+    }
+}
+
+fn function(statement: &pg_sys::CreateFunctionStmt, command_tag: &str) -> Command {
+    let (kind, name) = (kind_from(command_tag), name_of(strings(statement.funcname)));
+    if has_on(statement.options, "security") {
+        let verb = if statement.replace { Verb::CreateOrReplace } else { Verb::Create };
+        return Command::Definer { verb, kind, name };
+    }
+    Command::Create { kind, name, replace: statement.replace }
+}
+
+/// The name of an extension, in the schema where it matters.
+fn extension(statement: &pg_sys::CreateExtensionStmt) -> Name {
+    let name = field(statement.extname);
+    let mut options = items(statement.options).into_iter().filter_map(cast::<pg_sys::DefElem>);
+    match options.find(|option| field(option.defname) == "schema").map(|option| string(option.arg)) {
+        Some(schema) if schema == OUR_SCHEMA => into_our_schema(schema, &name),
+        _ => Name::bare(name),
     }
 }
 
@@ -160,17 +158,11 @@ pub fn is_definer(name: &Name) -> bool {
 pub fn effect(statement: &pg_sys::RuleStmt) -> RuleEffect {
     // An INSERT that does nothing else: what it has of WITH or ON CONFLICT can delete and update.
     let only_inserts = |action: NodePtr| {
-        // SAFETY: the tag says so.
-        tag(action) == NodeTag::T_InsertStmt
-            && unsafe {
-                let insert = &*action.cast::<pg_sys::InsertStmt>();
-                insert.withClause.is_null() && insert.onConflictClause.is_null()
-            }
+        cast::<pg_sys::InsertStmt>(action)
+            .is_some_and(|insert| insert.withClause.is_null() && insert.onConflictClause.is_null())
     };
     let harmless = |action: &NodePtr| {
-        // SAFETY: the tag says so.
-        let reads =
-            tag(*action) == NodeTag::T_SelectStmt && unsafe { (*action.cast::<pg_sys::SelectStmt>()).withClause.is_null() };
+        let reads = cast::<pg_sys::SelectStmt>(*action).is_some_and(|select| select.withClause.is_null());
         reads || tag(*action) == NodeTag::T_NotifyStmt || only_inserts(*action)
     };
     let changes = !items(statement.actions).iter().all(harmless);
