@@ -76,4 +76,4 @@ AS $$
         COALESCE(pg_catalog.string_agg(l.it::text, E'\n' ORDER BY l.it::text COLLATE "C"), ''), 'UTF8')), 'hex')
     FROM line AS l
 $$;
-COMMENT ON FUNCTION runbook.fingerprint() IS 'The state of the catalog as one hash (SHA-256, hex): two databases with the same objects have the same.';
+COMMENT ON FUNCTION runbook.fingerprint() IS 'Returns the state of the catalog as one hash (SHA-256, hex). Two databases with the same objects have the same hash.';

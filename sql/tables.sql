@@ -35,7 +35,7 @@ CREATE INDEX revision_ordinal_idx ON runbook.revision (ordinal);
 -- What an upgrade has to look at, however many revisions are applied.
 CREATE INDEX revision_open_idx ON runbook.revision (ordinal) WHERE status <> 'applied';
 CREATE INDEX revision_dependent_idx ON runbook.revision (ordinal) WHERE depends_on <> '{}';
-COMMENT ON TABLE runbook.revision IS 'Submitted revisions. "source" is the canonical JSON that the digest covers, and message and author besides.';
+COMMENT ON TABLE runbook.revision IS 'Submitted revisions. "source" is the whole revision as canonical JSON. The digest covers all of it that changes what the revision means: not message, author and irreversible_reason.';
 
 CREATE TABLE runbook.branch_label (
     label text NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE runbook.branch_label (
     CONSTRAINT branch_label_pkey PRIMARY KEY (label)
 );
 CREATE INDEX branch_label_revision_idx ON runbook.branch_label (revision);
-COMMENT ON TABLE runbook.branch_label IS 'Which revision starts which branch.';
+COMMENT ON TABLE runbook.branch_label IS 'Names of branches, and the revision at which each branch starts.';
 
 CREATE TABLE runbook.applied_head (
     revision text NOT NULL,
@@ -57,14 +57,14 @@ CREATE TABLE runbook.state (
     CONSTRAINT state_pkey PRIMARY KEY (only_row),
     CONSTRAINT state_has_one_row CHECK (only_row)
 );
-COMMENT ON TABLE runbook.state IS 'Marks changes of the revision graph. The token differs after every change, rolled back ones included, so that sessions know when to read it again.';
+COMMENT ON TABLE runbook.state IS 'Marks changes of the revision graph. Every transaction that changes it writes a new random token, so that sessions know when to read the graph again. The token of a change that was rolled back never returns.';
 
 CREATE TABLE runbook.setting (
     key text NOT NULL,
     value text NOT NULL,
     CONSTRAINT setting_pkey PRIMARY KEY (key)
 );
-COMMENT ON TABLE runbook.setting IS 'What configure(key, value) set.';
+COMMENT ON TABLE runbook.setting IS 'Settings that configure(key, value) has set.';
 
 CREATE TABLE runbook.policy_rule (
     class text NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE runbook.policy_rule (
     CONSTRAINT policy_rule_verdict_known CHECK (verdict IN ('allow', 'record', 'require_approval', 'deny')),
     CONSTRAINT policy_rule_approvals_sane CHECK (approvals BETWEEN 0 AND 100)
 );
-COMMENT ON TABLE runbook.policy_rule IS 'Rules set on top of the environment''s. An empty "objects" means all objects of the class.';
+COMMENT ON TABLE runbook.policy_rule IS 'Rules that set_policy() has set on top of the environment''s preset. An empty "objects" means all objects of the class.';
 
 CREATE TABLE runbook.maintenance_window (
     name text NOT NULL,
@@ -89,7 +89,7 @@ CREATE TABLE runbook.maintenance_window (
     time_zone text NOT NULL,
     CONSTRAINT maintenance_window_pkey PRIMARY KEY (name)
 );
-COMMENT ON TABLE runbook.maintenance_window IS 'When actions of these classes may run: local time of the zone, on the days on which the window opens.';
+COMMENT ON TABLE runbook.maintenance_window IS 'Weekly times in which actions of some classes may run, in local time of the zone. "days" are the days on which the window opens.';
 
 CREATE TABLE runbook.activation (
     only_row boolean NOT NULL DEFAULT true,
@@ -100,7 +100,7 @@ CREATE TABLE runbook.activation (
     CONSTRAINT activation_pkey PRIMARY KEY (only_row),
     CONSTRAINT activation_has_one_row CHECK (only_row)
 );
-COMMENT ON TABLE runbook.activation IS 'Which database the guard was activated for. A restored or copied database differs, and is inert.';
+COMMENT ON TABLE runbook.activation IS 'The database that the guard was activated for. A restored or copied database is another one, and its guard is inert.';
 
 CREATE TABLE runbook.approval (
     approval_id uuid NOT NULL,
@@ -128,7 +128,7 @@ CREATE TABLE runbook.approval (
 CREATE INDEX approval_revision_idx ON runbook.approval (revision);
 -- Whether it matters which code revisions change is asked by each of them.
 CREATE INDEX approval_binding_idx ON runbook.approval (expires_at) WHERE binds AND void_reason IS NULL;
-COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that no longer counts keeps its row and says why. "identities" are the login roles that the approver was or could become. "upgrade_code" and "downgrade_code" are the code that the approved statements reach, by hash; "binds" says whether they run any.';
+COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that was replaced, revoked or made void keeps its row, and "void_reason" says why. "identities" are the login roles that the approver was or could become. "upgrade_code" and "downgrade_code" are the code that the approved statements reach, by hash; "binds" says whether the statements run any code.';
 
 CREATE TABLE runbook.code_change (
     classid runbook.object_number NOT NULL,
@@ -141,7 +141,7 @@ CREATE TABLE runbook.code_change (
     CONSTRAINT code_change_direction_known CHECK (direction IN ('upgrade', 'downgrade'))
 );
 CREATE INDEX code_change_made_at_idx ON runbook.code_change (made_at);
-COMMENT ON TABLE runbook.code_change IS 'What revisions did to code while approvals were open: its hash before and after, NULL where it was not there. An approval covers code that these steps lead to from what was approved.';
+COMMENT ON TABLE runbook.code_change IS 'Code as revisions found it and left it while approvals were open: its hash before and after, NULL where it did not exist. An approval also covers code that these changes lead to from the approved code.';
 
 CREATE TABLE runbook.made (
     classid runbook.object_number NOT NULL,
@@ -157,7 +157,7 @@ CREATE TABLE runbook.made (
     CONSTRAINT made_direction_known CHECK (direction IN ('upgrade', 'downgrade'))
 );
 CREATE INDEX made_object_idx ON runbook.made (objid, classid);
-COMMENT ON TABLE runbook.made IS 'Objects and columns that revisions created at path, or brought there by a declared rename or move. What was missing when a revision was approved must be among them to be covered.';
+COMMENT ON TABLE runbook.made IS 'Objects and columns that revisions created at "path", or brought there by a declared rename or move. An object that was missing when a revision was approved is covered only if it is listed here.';
 
 CREATE TABLE runbook.permit (
     permit text NOT NULL,
@@ -180,7 +180,7 @@ CREATE TABLE runbook.permit (
 );
 CREATE INDEX permit_digest_idx ON runbook.permit (digest);
 CREATE INDEX permit_open_idx ON runbook.permit (expires_at) WHERE used_at IS NULL AND void_reason IS NULL;
-COMMENT ON TABLE runbook.permit IS 'Requests to run one statement once. "digest" is of its normal form, "resolution" the schemas that were searched for its names, "parameters" those under which its text was read.';
+COMMENT ON TABLE runbook.permit IS 'Requests to run one statement once. "digest" is the digest of the statement in its normal form, "resolution" the schemas that were searched for its names, "parameters" the parameters under which its text was read.';
 
 CREATE TABLE runbook.permit_decision (
     permit text NOT NULL,
@@ -194,7 +194,7 @@ CREATE TABLE runbook.permit_decision (
     CONSTRAINT permit_decision_pkey PRIMARY KEY (permit, approver_oid),
     CONSTRAINT permit_decision_known CHECK (decision IN ('approved', 'rejected'))
 );
-COMMENT ON TABLE runbook.permit_decision IS 'Who approved or rejected which permit, and the code that its statement reached then, by hash.';
+COMMENT ON TABLE runbook.permit_decision IS 'Approvals and rejections of permits, with the code that the statement reached at that time, by hash.';
 
 -- An entry is written here, in the transaction that it describes; the sealer moves it to runbook.entry. DDL waits for no index, and
 -- sessions that commit at once do not meet at the end of one.
@@ -220,7 +220,7 @@ CREATE TABLE runbook.entry (
     CONSTRAINT entry_pkey PRIMARY KEY (position),
     CONSTRAINT entry_id_once UNIQUE (entry_id)
 );
-COMMENT ON TABLE runbook.entry IS 'The sealed ledger: entries at their positions in the Merkle tree, which count from 0 without a gap.';
+COMMENT ON TABLE runbook.entry IS 'The sealed ledger: entries at their positions in the Merkle tree. Positions count from 0 without a gap; archiving removes the oldest entries.';
 
 -- The inner nodes of the Merkle tree, 256 to a row. Only whole tiles are kept, so that no row ever changes.
 CREATE TABLE runbook.tile (
@@ -264,7 +264,7 @@ CREATE TABLE runbook.job (
     CONSTRAINT job_state_known CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'cancelling', 'finished', 'failed', 'cancelled'))
 );
 CREATE INDEX job_open_idx ON runbook.job (job) WHERE state IN ('queued', 'running', 'pausing', 'cancelling');
-COMMENT ON TABLE runbook.job IS 'Upgrades and downgrades that a worker applies. "role" is the one in force when the job was asked for; "idle_starts" counts workers that ended before they had got anywhere.';
+COMMENT ON TABLE runbook.job IS 'Upgrades and downgrades that a worker applies. "role" is the role that was in force when the job was requested or last resumed; "idle_starts" counts the last workers that made no progress.';
 
 CREATE TABLE runbook.job_step (
     job bigint NOT NULL,
@@ -287,7 +287,7 @@ CREATE TABLE runbook.statement_progress (
     started_at timestamptz NOT NULL,
     CONSTRAINT statement_progress_pkey PRIMARY KEY (revision, direction, statement)
 );
-COMMENT ON TABLE runbook.statement_progress IS 'Statements of revisions with "transaction: off" that have begun or are done, by the hash of their text. "before" holds the objects that they were to replace or to remove.';
+COMMENT ON TABLE runbook.statement_progress IS 'Statements of revisions with "transaction: off" that have begun or are done, by the hash of their text. "before" holds the objects that a statement was to replace or remove.';
 
 -- Written without a statement, in the transaction that creates the index; hence no index of its own.
 CREATE TABLE runbook.built (
@@ -298,7 +298,7 @@ CREATE TABLE runbook.built (
 );
 -- It has no key, and a publication of all tables must not keep us from deleting.
 ALTER TABLE runbook.built REPLICA IDENTITY FULL;
-COMMENT ON TABLE runbook.built IS 'Relations that statements of revisions with "transaction: off" have created: what one that was interrupted leaves behind is known by them.';
+COMMENT ON TABLE runbook.built IS 'Relations that statements of revisions with "transaction: off" have created. They show what an interrupted statement has left behind.';
 
 CREATE TABLE runbook.backfill (
     revision text NOT NULL,
@@ -316,7 +316,7 @@ CREATE TABLE runbook.backfill (
     shape text,
     CONSTRAINT backfill_pkey PRIMARY KEY (revision)
 );
-COMMENT ON TABLE runbook.backfill IS 'How far the backfills of revisions have come: the last key whose batch is committed, and the files of the table in that database at that time.';
+COMMENT ON TABLE runbook.backfill IS 'Progress of backfills: the last key whose batch is committed, and the files of the table at that time in the database "place".';
 
 -- pg_dump carries the rows of all of them.
 SELECT pg_catalog.pg_extension_config_dump('runbook.revision', '');
