@@ -122,13 +122,14 @@ CREATE TABLE runbook.approval (
     upgrade_code jsonb NOT NULL,
     downgrade_code jsonb NOT NULL,
     binds boolean NOT NULL,
+    used_for text[] NOT NULL DEFAULT '{}',
     CONSTRAINT approval_pkey PRIMARY KEY (approval_id),
     CONSTRAINT approval_decision_known CHECK (decision IN ('approved', 'rejected'))
 );
 CREATE INDEX approval_revision_idx ON runbook.approval (revision);
 -- Whether it matters which code revisions change is asked by each of them.
 CREATE INDEX approval_binding_idx ON runbook.approval (expires_at) WHERE binds AND void_reason IS NULL;
-COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that was replaced, revoked or made void keeps its row, and "void_reason" says why. "identities" are the login roles that the approver was or could become. "upgrade_code" and "downgrade_code" are the code that the approved statements reach, by hash; "binds" says whether the statements run any code.';
+COMMENT ON TABLE runbook.approval IS 'Decisions on revision digests. A decision that was replaced, revoked or made void keeps its row, and "void_reason" says why. "identities" are the login roles that the approver was or could become. "upgrade_code" and "downgrade_code" are the code that the approved statements reach, by hash; "binds" says whether the statements run any code. "used_for" has the directions for which it has been used: it counts once for each.';
 
 CREATE TABLE runbook.code_change (
     classid runbook.object_number NOT NULL,
@@ -191,10 +192,11 @@ CREATE TABLE runbook.permit_decision (
     comment text,
     decided_at timestamptz NOT NULL,
     code jsonb NOT NULL,
+    versions jsonb NOT NULL,
     CONSTRAINT permit_decision_pkey PRIMARY KEY (permit, approver_oid),
     CONSTRAINT permit_decision_known CHECK (decision IN ('approved', 'rejected'))
 );
-COMMENT ON TABLE runbook.permit_decision IS 'Approvals and rejections of permits, with the code that the statement reached at that time, by hash.';
+COMMENT ON TABLE runbook.permit_decision IS 'Approvals and rejections of permits, with the code that the statement reached at that time, by hash. "versions" are the transactions that had written it.';
 
 -- An entry is written here, in the transaction that it describes; the sealer moves it to runbook.entry. DDL waits for no index, and
 -- sessions that commit at once do not meet at the end of one.

@@ -3,7 +3,10 @@
 //! Owns the search; hashes and comparison are `runbook_core::code`. It takes too much rather than too little: a name counts in every
 //! schema, whatever is called by it. It reads what the catalogs say, and no data: a text that is put together when it runs can't be known.
 
+mod search;
+
 use crate::catalog::names;
+use crate::code::search::Search;
 use crate::error::{self, internal};
 use crate::pg::execute::statements::{self, Statement};
 use crate::pg::execute::subtransaction;
@@ -13,13 +16,12 @@ use crate::store::code;
 use runbook_core::Revision;
 use runbook_core::code::{Bound, Code, Key, NAMES};
 use runbook_core::command::{Change, Command};
-use runbook_core::identity::{FUNCTIONS, RELATIONS};
 use runbook_core::plan::Direction;
 use runbook_core::words::Words;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// More than this can't be told.
-const MOST: usize = 5_000;
+/// The catalog of schemas.
+const SCHEMAS: u32 = 2615;
 
 /// Text search configurations: dropping a mapping leaves no row that says who did it.
 const CONFIGURATIONS: u32 = 3602;
@@ -47,6 +49,9 @@ pub struct Reached {
     /// What older transactions wrote was there at that moment.
     horizon: u32,
 }
+
+/// An object, and the transaction that has written it.
+pub type Version = (Key, u32);
 
 /// What has become of code meanwhile.
 #[derive(Debug, Default)]
@@ -194,6 +199,25 @@ fn standing(missing: &[Key]) -> BTreeMap<Key, Option<(String, u32)>> {
 }
 
 impl Reached {
+    /// What is bound, with the transaction that has written it: who writes it anew, be it as it was, is told by that.
+    pub fn versions(&self) -> Vec<Version> {
+        let objects = self.code.objects.iter().map(Bound::key);
+        let objects = objects.map(|key| (key, self.written.get(&key).copied().unwrap_or_default()));
+        objects.chain(code::schemas()).collect()
+    }
+
+    /// A piece of code that has been written since, or was not there.
+    pub fn written_since(&self, then: &[Version]) -> Option<String> {
+        let known: BTreeMap<Key, u32> = then.iter().copied().collect();
+        let is_new = |bound: &&Bound| self.written.get(&bound.key()) != known.get(&bound.key());
+        if let Some(bound) = self.code.objects.iter().find(is_new) {
+            return Some(bound.name.clone());
+        }
+        let schemas: BTreeMap<Key, u32> = code::schemas().into_iter().collect();
+        let is_other = |(key, xmin): &&Version| key.0 == SCHEMAS && schemas.get(key) != Some(xmin);
+        then.iter().find(is_other).map(|_| "a schema".to_owned())
+    }
+
     /// A piece of code that somebody has replaced since the statement at hand began, be it by what it was before.
     pub fn replaced_since_the_statement_began(&self) -> Option<&str> {
         let is_new = |bound: &&Bound| self.written.get(&bound.key()).is_some_and(|xmin| catalogs::is_unseen(*xmin));
@@ -256,134 +280,4 @@ impl Meanwhile {
 /// None that can happen.
 pub fn stored(code: &Code) -> error::Result<String> {
     serde_json::to_string(code).map_err(|error| internal(error.to_string()))
-}
-
-/// The search for what texts reach.
-struct Search {
-    words: Words,
-    found: BTreeSet<Key>,
-    /// Relations whose names the texts have, and composite types.
-    named: BTreeSet<u32>,
-    /// Those, and what they depend on; not what only belongs to them.
-    strong: BTreeSet<u32>,
-    unknown: BTreeSet<String>,
-}
-
-impl Search {
-    /// All objects that texts reach, and what can't be known of them.
-    fn of(texts: &[String], roots: &[Key]) -> Self {
-        let mut words = Words::default();
-        texts.iter().for_each(|text| words.read(text));
-        let unknown = words.dynamic.iter().map(|what| dynamic(what, "its own text")).collect();
-        let mut fresh: Vec<Key> = code::everywhere(!texts.is_empty()).into_iter().chain(roots.iter().copied()).collect();
-        let named: BTreeSet<u32> = relations(roots).collect();
-        let found = fresh.iter().copied().collect();
-        let mut search = Self { words, found, strong: named.clone(), named, unknown };
-        let mut known = Words::default();
-        loop {
-            let names: Vec<String> = search.words.names.difference(&known.names).cloned().collect();
-            let operators: Vec<String> = search.words.operators.difference(&known.operators).cloned().collect();
-            known.names.extend(names.iter().cloned());
-            known.operators.extend(operators.iter().cloned());
-            let mut more = BTreeSet::new();
-            if !names.is_empty() || !operators.is_empty() {
-                more = search.look_up(&names, &operators);
-            }
-            if !fresh.is_empty() {
-                more.extend(search.look_around(&fresh));
-                let functions: Vec<u32> = fresh.iter().filter(|(class, _)| *class == FUNCTIONS).map(|(_, oid)| *oid).collect();
-                if !functions.is_empty() {
-                    code::bodies(&functions).iter().for_each(|body| read_body(body, &mut search.words, &mut search.unknown));
-                }
-            }
-            fresh = more.into_iter().filter(|key| search.found.insert(*key)).collect();
-            if search.found.len() > MOST {
-                search.unknown.insert(format!("run more code than an approval can bind: over {MOST} objects"));
-                break;
-            }
-            let is_known =
-                search.words.names.len() == known.names.len() && search.words.operators.len() == known.operators.len();
-            if fresh.is_empty() && is_known {
-                break;
-            }
-        }
-        search
-    }
-
-    fn look_up(&mut self, names: &[String], operators: &[String]) -> BTreeSet<Key> {
-        let keys = code::named(names, operators);
-        let of_names: Vec<Key> = keys.iter().copied().collect();
-        self.named.extend(relations(&of_names));
-        self.strong.extend(relations(&of_names));
-        keys
-    }
-
-    fn look_around(&mut self, objects: &[Key]) -> BTreeSet<Key> {
-        let around = code::around(objects);
-        let strong: Vec<Key> = around.iter().filter(|(_, weak)| !weak).map(|(key, _)| *key).collect();
-        self.strong.extend(relations(&strong));
-        around.into_iter().map(|(key, _)| key).collect()
-    }
-
-    /// What quiet texts name, and what belongs to that, once.
-    fn aside(&mut self, texts: &[String]) -> Vec<Key> {
-        let mut words = Words::default();
-        texts.iter().for_each(|text| words.read(text));
-        let mut more = self.look_up(&words.names.into_iter().collect::<Vec<_>>(), &[]);
-        let around = self.look_around(&more.iter().copied().collect::<Vec<_>>());
-        more.extend(around);
-        let more: Vec<Key> = more.into_iter().filter(|key| !self.found.contains(key)).collect();
-        self.found.extend(more.iter().copied());
-        more
-    }
-
-    fn places(&self) -> names::Places {
-        let all: Vec<Key> = self.found.iter().copied().collect();
-        names::Places {
-            all: relations(&all).collect(),
-            relations: self.strong.iter().copied().collect(),
-            columns: self.named.iter().copied().collect(),
-        }
-    }
-
-    /// Whether what statements do depends on it.
-    fn relies_on(&self, one: &names::Relied) -> bool {
-        match &one.when {
-            names::When::Always => true,
-            names::When::Named(column) => self.words.all_columns || self.words.names.contains(column),
-            names::When::Conflict => ["conflict", "exception"].iter().any(|&word| self.words.names.contains(word)),
-        }
-    }
-}
-
-fn relations(keys: &[Key]) -> impl Iterator<Item = u32> {
-    keys.iter().filter(|(class, _)| *class == RELATIONS).map(|(_, oid)| *oid)
-}
-
-fn read_body(body: &code::Body, words: &mut Words, unknown: &mut BTreeSet<String>) {
-    match (body.language.as_str(), &body.extension) {
-        ("sql" | "plpgsql", _) => {
-            let mut own = Words::default();
-            own.read(&body.text);
-            unknown.extend(own.dynamic.iter().map(|what| dynamic(what, &body.name)));
-            words.all_columns |= own.all_columns;
-            words.names.append(&mut own.names);
-            words.operators.append(&mut own.operators);
-        }
-        ("internal", _) => {}
-        ("c", Some(extension)) => {
-            unknown.insert(format!("call code of extension {extension}, in language c"));
-        }
-        ("c", None) => {
-            unknown.insert(format!("call {}, whose body is in language c", body.name));
-        }
-        (language, _) => {
-            words.read_foreign(&body.text);
-            unknown.insert(format!("call {}, whose body is in language {language}", body.name));
-        }
-    }
-}
-
-fn dynamic(what: &str, place: &str) -> String {
-    format!("run text that only exists when it runs: {what} in {place}")
 }

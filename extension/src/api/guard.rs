@@ -3,7 +3,7 @@
 use crate::catalog::cluster::prepared_transactions;
 use crate::error::refusal;
 use crate::guard::caller::{enter, given, limited};
-use crate::guard::integrity::{attachments, cluster};
+use crate::guard::integrity::{attachments, cluster, wholeness};
 use crate::guard::{control, status};
 use crate::ledger;
 use crate::pg::session::identity::{database, session_role};
@@ -23,6 +23,13 @@ fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
         return Ok(false);
     }
     attachments::refuse_strangers()?;
+    let damaged = wholeness::damaged_triggers();
+    if !damaged.is_empty() {
+        let detail =
+            Some(format!("Event triggers are missing, disabled, or fire for some statements only: {}.", damaged.join(", ")));
+        let hint = Some("Undo that, and find out who has done it. Then: SELECT runbook.activate();".to_owned());
+        return Err(refusal("55000", "pg_runbook is not as it was installed", detail, hint));
+    }
     settings::activate(&session_role())?;
     cluster::mark(true)?;
     let here = database();

@@ -24,7 +24,7 @@ use crate::store::object_history::{self, Lasting, Made};
 use crate::store::revisions::{self, Stored};
 use crate::store::settings;
 use runbook_core::action::{Action, Class};
-use runbook_core::approval::{self, Requirement};
+use runbook_core::approval;
 use runbook_core::identity::{Address, Events, Identity};
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
@@ -167,15 +167,14 @@ impl ApplyContext {
         if !is_rejected && approved_by.is_empty() && obstacle.is_none() && policy.closed(actions).is_none() {
             return Ok(());
         }
-        // It may itself have taken the approver's role away.
-        let takes_roles = |verb: &Verb| verb.is_membership() || matches!(verb, Verb::Drop | Verb::Rename);
-        let is_about_roles = actions.iter().any(|action| action.object.kind == ObjectKind::Role && takes_roles(&action.verb));
-        let enough = |wanted: &Requirement| usize::try_from(wanted.approvals).is_ok_and(|count| count <= approved_by.len());
-        if is_about_roles
+        // It may itself have taken its approvers away; then what it began with counts, if that is what is asked for still.
+        let takes_them = !approved_by.is_empty() && approved_by.iter().all(|login| takes_away(actions, login));
+        let asked = self.policy.as_ref().map(|before| before.requirements(actions));
+        if takes_them
             && !is_rejected
             && obstacle != Some(Verdict::Deny)
             && policy.closed(actions).is_none()
-            && policy.requirements(actions).iter().all(enough)
+            && asked == Some(policy.requirements(actions))
             && !is_revoked(id, approved_by)?
         {
             return Ok(());
@@ -302,7 +301,7 @@ impl ApplyContext {
             // A rename that needs no approval may have one all the same; only then does it count for others.
             Some(policy) if moves && by.is_empty() => {
                 let objection = self.objection(id, actions, policy, None)?;
-                !self.approvals()?.tally(stored, actions, policy, Some(&objection))?.by.is_empty()
+                !self.approvals()?.tally(stored, self.direction, actions, policy, Some(&objection))?.by.is_empty()
             }
             _ => !by.is_empty(),
         };
@@ -331,6 +330,16 @@ impl ApplyContext {
         let manifest = Manifest::new(actions, search_path());
         permission::enter(Coverage::new(by, manifest, self.policy.clone(), self.enforcement == Enforcement::Record))
     }
+}
+
+/// Whether these actions take a login away, or what it is a member of.
+fn takes_away(actions: &[Action], login: &str) -> bool {
+    let is_it = |action: &Action| match &action.verb {
+        Verb::RemoveMembers(members) => members.split(", ").any(|member| member == login),
+        Verb::Drop | Verb::Rename => action.object.path.last().is_some_and(|name| name == login),
+        _ => false,
+    };
+    actions.iter().filter(|action| action.object.kind == ObjectKind::Role).any(is_it)
 }
 
 /// Whether one of those whose yes counted has taken it back.

@@ -10,6 +10,7 @@ use crate::store::permits::{self, Permit, PermitDecision};
 use crate::store::revisions::Stored;
 use runbook_core::action::Action;
 use runbook_core::approval::{Login, Requirement, Standing, Tally, Yes, tally};
+use runbook_core::plan::Direction;
 use runbook_core::policy::Policy;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -42,10 +43,11 @@ impl Approvals {
         self.given.get(id)?.iter().find(|one| !one.approved && one.void.is_none()).map(|one| one.login.name.as_str())
     }
 
-    /// Counts the approvals of a revision for `actions`.
+    /// Counts the approvals of one direction of a revision for `actions`.
     pub fn tally(
         &self,
         stored: &Stored,
+        direction: Direction,
         actions: &[Action],
         policy: &Policy,
         objection: Option<&Objection>,
@@ -54,6 +56,9 @@ impl Approvals {
         let mut said = Vec::new();
         for one in self.given.get(stored.revision.revision.as_str()).into_iter().flatten().filter(|one| one.approved) {
             let mut yes = self.logins.yes(&one.login, one.oid, &requirements, one.void.clone())?;
+            if yes.void.is_none() && one.is_used(direction) {
+                yes.void = Some(format!("it has been used for the {}", direction.as_str()));
+            }
             if let (None, Some(objection)) = (&yes.void, objection) {
                 yes.void = objection(one)?;
             }

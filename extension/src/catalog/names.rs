@@ -102,7 +102,9 @@ const RELIED: &str = "WITH d (classid, objid, written, definition, relid, label,
              WHERE h.inhparent OPERATOR(pg_catalog.=) ANY ($1) OR h.inhrelid OPERATOR(pg_catalog.=) ANY ($1) \
          UNION ALL SELECT 100200000, i.indexrelid, i.xmin, ROW(i.indrelid, i.indkey, i.indclass, i.indisunique, i.indisexclusion, i.indimmediate, i.indexprs, i.indpred)::pg_catalog.text, i.indexrelid, 'index', NULL::pg_catalog.text \
              FROM pg_catalog.pg_index AS i WHERE (i.indrelid OPERATOR(pg_catalog.=) ANY ($1) OR i.indexrelid OPERATOR(pg_catalog.=) ANY ($1)) AND (i.indisunique OR i.indisexclusion)) \
-     SELECT d.classid, d.objid, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(d.definition, 'UTF8')), 'hex'), \
+     SELECT d.classid, d.objid, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to( \
+             CASE WHEN d.classid OPERATOR(pg_catalog.=) 100000000 AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') \
+                 THEN pg_catalog.concat(d.definition, ' ', n.nspname) ELSE d.definition END, 'UTF8')), 'hex'), \
          pg_catalog.concat(d.label, ' ', CASE WHEN pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') THEN 'pg_temp' ELSE pg_catalog.quote_ident(n.nspname::pg_catalog.text) END, '.', \
              pg_catalog.quote_ident(c.relname::pg_catalog.text), CASE WHEN d.col IS NOT NULL THEN '.' END, pg_catalog.quote_ident(d.col)), d.written, d.col \
      FROM d JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) d.relid JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \

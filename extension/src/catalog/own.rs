@@ -86,6 +86,13 @@ const STRANGERS: &str = "WITH extension AS ( \
      UNION ALL SELECT pg_catalog.format('trigger %I on runbook.%I is not enabled always', t.tgname, r.relname) \
      FROM pg_catalog.pg_trigger AS t JOIN relation AS r ON r.oid OPERATOR(pg_catalog.=) t.tgrelid \
      WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'A' \
+     UNION ALL SELECT pg_catalog.format('trigger %I on runbook.%I does not fire as it should', t.tgname, r.relname) \
+     FROM pg_catalog.pg_trigger AS t JOIN relation AS r ON r.oid OPERATOR(pg_catalog.=) t.tgrelid \
+     WHERE NOT t.tgisinternal AND (t.tgqual IS NOT NULL OR t.tgtype OPERATOR(pg_catalog.<>) ALL ('{62,31,58,27}'::pg_catalog.int2[]) \
+         OR pg_catalog.cardinality(t.tgattr::pg_catalog.int2[]) OPERATOR(pg_catalog.<>) 0) \
+     UNION ALL SELECT pg_catalog.format('runbook.%I is not logged', r.relname) FROM relation AS r \
+     WHERE r.relkind OPERATOR(pg_catalog.=) 'r' AND (SELECT c.relpersistence FROM pg_catalog.pg_class AS c \
+         WHERE c.oid OPERATOR(pg_catalog.=) r.oid) OPERATOR(pg_catalog.<>) 'p' \
      UNION ALL SELECT pg_catalog.format('runbook.%I lacks its triggers', r.relname) FROM relation AS r \
      WHERE r.relkind OPERATOR(pg_catalog.=) 'r' AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger AS t \
          WHERE t.tgrelid OPERATOR(pg_catalog.=) r.oid \
@@ -107,7 +114,15 @@ const STRANGERS: &str = "WITH extension AS ( \
      UNION ALL SELECT pg_catalog.format('function %s has another body', p.oid::pg_catalog.regprocedure) \
      FROM pg_catalog.pg_proc AS p JOIN member AS m ON m.classid OPERATOR(pg_catalog.=) 1255 AND m.objid OPERATOR(pg_catalog.=) p.oid \
      JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
-     WHERE CASE WHEN l.lanname OPERATOR(pg_catalog.=) 'c' \
-         THEN p.probin IS DISTINCT FROM '$libdir/pg_runbook' \
-             OR pg_catalog.strpos(p.prosrc, p.proname::pg_catalog.text) OPERATOR(pg_catalog.=) 0 \
-         ELSE p.proname OPERATOR(pg_catalog.<>) ALL ('{mark_guarded,fingerprint}'::pg_catalog.name[]) END";
+     WHERE CASE p.proname WHEN 'mark_guarded' THEN l.lanname OPERATOR(pg_catalog.<>) 'plpgsql' \
+             WHEN 'fingerprint' THEN l.lanname OPERATOR(pg_catalog.<>) 'sql' \
+             ELSE l.lanname OPERATOR(pg_catalog.<>) 'c' OR p.probin IS DISTINCT FROM '$libdir/pg_runbook' \
+                 OR p.prosrc OPERATOR(pg_catalog.<>) ALL (ARRAY[pg_catalog.concat(p.proname, '_wrapper'), \
+                     pg_catalog.concat('runbook_', p.proname)]) END \
+     UNION ALL SELECT pg_catalog.format('function %s has other settings or privileges', p.oid::pg_catalog.regprocedure) \
+     FROM pg_catalog.pg_proc AS p JOIN member AS m ON m.classid OPERATOR(pg_catalog.=) 1255 AND m.objid OPERATOR(pg_catalog.=) p.oid \
+     WHERE p.prosecdef AND p.proname OPERATOR(pg_catalog.<>) ALL ('{branches,consistency_proof,current,fingerprint,guard_status,heads,history,\
+             inclusion_proof,jobs_in_force,permits_in_force,plan,policy_in_force,require,show,tree_frontier,tree_head,verify_ledger}'\
+             ::pg_catalog.name[]) \
+         OR COALESCE(pg_catalog.array_to_string(p.proconfig, ';'), 'search_path=pg_catalog, pg_temp') OPERATOR(pg_catalog.<>) ALL \
+             ('{\"search_path=pg_catalog, pg_temp\",\"search_path=pg_catalog, runbook, pg_temp\"}'::pg_catalog.text[])";

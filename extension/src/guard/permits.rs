@@ -12,8 +12,8 @@ use crate::guard::statement_text::recordable;
 use crate::ledger::{self, recorder};
 use crate::permission::{self, By, Coverage};
 use crate::pg::execute::{statements, transaction};
-use crate::pg::hooks::events::{client_query, is_prepared, portal};
-use crate::pg::session::identity::{database, disguised_login, moment, session_is_member, session_oid};
+use crate::pg::hooks::events::{client_query, is_planned_before, is_prepared, portal};
+use crate::pg::session::identity::{database, disguised_login, moment, session_is_member, session_oid, statement_start};
 use crate::pg::session::parameters::{ROLE, reading};
 use crate::pg::session::pinned::resolution;
 use crate::store::ledger::has_use as ledger_has_use;
@@ -200,9 +200,9 @@ fn misreading(permit: &Permit, query: &str) -> Option<String> {
     if !statements::strings_conform() {
         return Some("standard_conforming_strings is off, under which the text may mean something else".to_owned());
     }
-    if is_prepared() && !is_read_one_way(query) {
-        let why = "it was prepared before it runs, and its constants may have been read under other parameters then; send it as a \
-                   simple query, as psql does";
+    if is_planned_before() || is_prepared() && !is_read_one_way(query) {
+        let why = "it was prepared before it runs, when it may have been read or planned otherwise; send it as a simple query, as \
+                   psql does";
         return Some(why.to_owned());
     }
     other_parameters(&permit.parameters, &reading())
@@ -242,7 +242,17 @@ fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -
     if let Some(name) = now.replaced_since_the_statement_began() {
         return Ok(Err(format!("{name} was replaced while the statement ran")));
     }
-    let replaced = |one: &PermitDecision| code::objection(&one.code()?, &now, one.decided_at);
+    let began = statement_start();
+    let replaced = |one: &PermitDecision| {
+        if one.decided_at > began {
+            return Ok(Some("it was given after the statement had begun".to_owned()));
+        }
+        if let Some(why) = code::objection(&one.code()?, &now, one.decided_at)? {
+            return Ok(Some(why));
+        }
+        let name = now.written_since(&one.versions()?);
+        Ok(name.map(|name| format!("{name} has been written anew since")))
+    };
     let tally = tally_permit(permit, policy, Some(&replaced))?;
     Ok(match &tally.missing {
         Some(missing) => Err(describe_missing(missing, &tally.discounted)),

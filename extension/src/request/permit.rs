@@ -138,7 +138,7 @@ pub fn approve(name: &str, comment: Option<&str>) -> Result<String, ErrorReport>
         ));
     }
     let reached = code::reach(code::texts(&statements::parse(&permit.statement).map_err(Failure::from)?), &[]);
-    permits::decide(&permit.permit, Some(&reached.code), &login, session_oid(), comment)?;
+    permits::decide(&permit.permit, Some((&reached.code, &reached.versions())), &login, session_oid(), comment)?;
     settings::note_change()?;
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement), "reason": comment});
     ledger::record(Kind::PermitApproved, facts)?;

@@ -3,7 +3,7 @@
 use crate::error::{Result, internal};
 use crate::pg::session::identity::Database;
 use crate::spi::clock::later;
-use crate::spi::{Row, read, write};
+use crate::spi::{Row, execute, read, write};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
 use runbook_core::approval::Login;
@@ -35,12 +35,18 @@ pub struct Given {
     downgrade: String,
     upgrade_code: String,
     downgrade_code: String,
+    used_for: Vec<String>,
 }
 
 /// Why a decision does not count that its login has taken back.
 pub const REVOKED: &str = "it was revoked";
 
 impl Given {
+    /// Whether it has been used for a direction, for which it counts once.
+    pub fn is_used(&self, direction: Direction) -> bool {
+        self.used_for.iter().any(|used| used == direction.as_str())
+    }
+
     /// What was approved of one direction.
     pub fn manifest(&self, direction: Direction) -> Result<Manifest> {
         let text = if direction == Direction::Upgrade { &self.upgrade } else { &self.downgrade };
@@ -94,6 +100,7 @@ fn given(row: &Row) -> Result<Given> {
         downgrade: row.get(10)?,
         upgrade_code: row.get(12)?,
         downgrade_code: row.get(13)?,
+        used_for: row.get(14)?,
     })
 }
 
@@ -107,7 +114,7 @@ macro_rules! select_given {
                  (EXTRACT(epoch FROM a.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, a.fingerprint, \
                  a.upgrade_manifest::pg_catalog.text, a.downgrade_manifest::pg_catalog.text, \
                  (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
-                 a.upgrade_code::pg_catalog.text, a.downgrade_code::pg_catalog.text \
+                 a.upgrade_code::pg_catalog.text, a.downgrade_code::pg_catalog.text, a.used_for \
              FROM runbook.approval AS a JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) a.revision \
              WHERE a.revision OPERATOR(pg_catalog.=) ",
             $revisions,
@@ -124,6 +131,16 @@ pub fn given_for(ids: &[String]) -> Result<Vec<Given>> {
         [id] => read(select_given!("$1"), &[id.as_str().into()], given),
         _ => read(select_given!("ANY ($1)"), &[ids.to_vec().into()], given),
     }
+}
+
+/// Notes that a revision has been applied or reverted by its approvals.
+pub fn use_up(revision: &str, direction: Direction) -> Result<()> {
+    execute(
+        "UPDATE runbook.approval AS a SET used_for = pg_catalog.array_append(a.used_for, $2) \
+         WHERE a.revision OPERATOR(pg_catalog.=) $1 AND a.void_reason IS NULL AND a.decision OPERATOR(pg_catalog.=) 'approved' \
+             AND $2 OPERATOR(pg_catalog.<>) ALL (a.used_for)",
+        &[revision.into(), direction.as_str().into()],
+    )
 }
 
 /// Stores a decision, in place of the same login's earlier one. It expires after `valid_for`, or else after `default`.

@@ -73,6 +73,13 @@ pub fn hashed(objects: &[Key]) -> Vec<(Bound, u32)> {
     rows.filter(|(bound, _)| wanted.contains(&bound.key())).collect()
 }
 
+/// The schemas of the database, each with the transaction that has written it: who renames one gives other meanings to names.
+pub fn schemas() -> Vec<(Key, u32)> {
+    let sql = "SELECT 2615, n.oid, n.xmin FROM pg_catalog.pg_namespace AS n WHERE NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')";
+    let version = |row: Vec<Option<String>>| Some((key(&row)?, row.get(2)?.as_ref()?.parse().ok()?));
+    texts(sql, &[]).into_iter().filter_map(version).collect()
+}
+
 /// Of these objects, those that are there no more.
 pub fn gone(objects: &[Key]) -> BTreeSet<Key> {
     if objects.is_empty() {
@@ -222,7 +229,7 @@ const BODIES: &str = "SELECT p.oid, l.lanname, p.prosrc, i.type OPERATOR(pg_cata
      FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
      CROSS JOIN LATERAL pg_catalog.pg_identify_object(1255, p.oid, 0) AS i WHERE p.oid OPERATOR(pg_catalog.=) ANY ($1)";
 
-/// A definition is everything that decides what runs, and nothing that statistics or grants change.
+/// A definition is everything that decides what runs, the name of its schema included, and nothing that statistics or grants change.
 const HASHED: &str = "WITH d (classid, objid, written, definition) AS ( \
          SELECT 1255::pg_catalog.oid, p.oid, p.xmin, ROW(p.proname, p.pronamespace, p.proowner, p.prolang, p.provariadic, p.prosupport::pg_catalog.oid, p.prokind, p.prosecdef, p.proleakproof, \
                  p.proisstrict, p.proretset, p.provolatile, p.proparallel, p.prorettype, p.proargtypes, p.proallargtypes, p.proargmodes, \
@@ -256,7 +263,8 @@ const HASHED: &str = "WITH d (classid, objid, written, definition) AS ( \
          UNION ALL SELECT 3600::pg_catalog.oid, s.oid, s.xmin, ROW(s.dictname, s.dictnamespace, s.dicttemplate, s.dictinitoption)::pg_catalog.text FROM pg_catalog.pg_ts_dict AS s WHERE s.oid OPERATOR(pg_catalog.=) ANY ($1) \
          UNION ALL SELECT 3601::pg_catalog.oid, s.oid, s.xmin, ROW(s)::pg_catalog.text FROM pg_catalog.pg_ts_parser AS s WHERE s.oid OPERATOR(pg_catalog.=) ANY ($1) \
          UNION ALL SELECT 3764::pg_catalog.oid, s.oid, s.xmin, ROW(s)::pg_catalog.text FROM pg_catalog.pg_ts_template AS s WHERE s.oid OPERATOR(pg_catalog.=) ANY ($1)) \
-     SELECT d.classid, d.objid, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(d.definition, 'UTF8')), 'hex'), \
+     SELECT d.classid, d.objid, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to( \
+             pg_catalog.concat(d.definition, ' ', i.schema), 'UTF8')), 'hex'), \
          i.type OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) i.identity, d.written \
      FROM d CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i \
      WHERE i.identity IS NOT NULL \

@@ -8,7 +8,7 @@ use crate::store::approvals::oids;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::Oid;
 use runbook_core::approval::Login;
-use runbook_core::code::Code;
+use runbook_core::code::{Code, Key};
 use runbook_core::manifest::Manifest;
 use runbook_core::vocabulary::status::Answer;
 use std::collections::BTreeMap;
@@ -56,9 +56,15 @@ pub struct PermitDecision {
     /// When, in microseconds since 1970.
     pub decided_at: i64,
     code: String,
+    versions: String,
 }
 
 impl PermitDecision {
+    /// The transactions that had written that code by then.
+    pub fn versions(&self) -> Result<Vec<(Key, u32)>> {
+        serde_json::from_str(&self.versions).map_err(|error| internal(format!("runbook.permit_decision: {error}")))
+    }
+
     /// The code that the statement reached then.
     pub fn code(&self) -> Result<Code> {
         serde_json::from_str(&self.code).map_err(|error| internal(format!("runbook.permit_decision: {error}")))
@@ -140,7 +146,8 @@ pub fn all(open_only: bool, database: &Database) -> Result<Vec<Permit>> {
 pub fn decisions(permit: &str) -> Result<Vec<PermitDecision>> {
     read(
         "SELECT d.decision OPERATOR(pg_catalog.=) 'approved', d.approver, d.identities, d.approver_oid, \
-             (EXTRACT(epoch FROM d.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, d.code::pg_catalog.text \
+             (EXTRACT(epoch FROM d.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, d.code::pg_catalog.text, \
+             d.versions::pg_catalog.text \
          FROM runbook.permit_decision AS d WHERE d.permit OPERATOR(pg_catalog.=) $1 \
          ORDER BY d.decided_at USING OPERATOR(pg_catalog.<)",
         &[permit.into()],
@@ -152,6 +159,7 @@ pub fn decisions(permit: &str) -> Result<Vec<PermitDecision>> {
                 oid: row.get::<Oid>(4)?.to_u32(),
                 decided_at: row.get(5)?,
                 code: row.get(6)?,
+                versions: row.get(7)?,
             })
         },
     )
@@ -220,14 +228,25 @@ pub fn reject(permit: &str, login: &Login) -> Result<bool> {
 }
 
 /// Stores a login's decision in place of its earlier one: a yes with the code that the statement reaches.
-pub fn decide(permit: &str, code: Option<&Code>, login: &Login, oid: u32, comment: Option<&str>) -> Result<()> {
+pub fn decide(
+    permit: &str,
+    code: Option<(&Code, &[(Key, u32)])>,
+    login: &Login,
+    oid: u32,
+    comment: Option<&str>,
+) -> Result<()> {
     let approved = code.is_some();
-    let code = serde_json::to_string(&code.unwrap_or(&Code::default())).map_err(|error| internal(error.to_string()))?;
+    let unwritable = |error: serde_json::Error| internal(error.to_string());
+    let none = Code::default();
+    let (code, versions) = code.unwrap_or((&none, &[]));
+    let (code, versions) =
+        (serde_json::to_string(code).map_err(unwritable)?, serde_json::to_string(versions).map_err(unwritable)?);
     execute(
-        "INSERT INTO runbook.permit_decision AS d (permit, decision, approver, approver_oid, identities, comment, decided_at, code) \
-         VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp(), $7::pg_catalog.jsonb) ON CONFLICT (permit, approver_oid) DO UPDATE SET \
+        "INSERT INTO runbook.permit_decision AS d (permit, decision, approver, approver_oid, identities, comment, decided_at, code, versions) \
+         VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp(), $7::pg_catalog.jsonb, $8::pg_catalog.jsonb) ON CONFLICT (permit, approver_oid) DO UPDATE SET \
          decision = excluded.decision, approver = excluded.approver, identities = excluded.identities, \
-         comment = excluded.comment, decided_at = excluded.decided_at, code = excluded.code",
+         comment = excluded.comment, decided_at = excluded.decided_at, code = excluded.code, \
+         versions = excluded.versions",
         &[
             permit.into(),
             Answer::of(approved).as_str().into(),
@@ -236,6 +255,7 @@ pub fn decide(permit: &str, code: Option<&Code>, login: &Login, oid: u32, commen
             oids(login).into(),
             comment.map(str::to_owned).into(),
             code.into(),
+            versions.into(),
         ],
     )
 }

@@ -112,6 +112,9 @@ impl ApplyContext {
         approved_by: &[String],
         mut facts: Value,
     ) -> Result<Entry, Failure> {
+        if !approved_by.is_empty() {
+            crate::store::approvals::use_up(stored.revision.revision.as_str(), self.direction)?;
+        }
         let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
         facts["revision"] = stored.revision.revision.as_str().into();
         facts["digest"] = stored.digest.as_str().into();

@@ -94,7 +94,7 @@ pub fn need(
         return nobody(Need::new(text, "42501", Judgement::Deny, hint));
     }
     let tally = match obstacle {
-        Some(_) => approvals.tally(stored, actions, policy, objection)?,
+        Some(_) => approvals.tally(stored, direction, actions, policy, objection)?,
         None => Tally::default(),
     };
     if let Some(missing) = &tally.missing {

@@ -1,9 +1,12 @@
 //! Layer 3: protected tables. Triggers, so that they work without preloading and on logical subscribers.
 
 use crate::error::refusal;
+use crate::guard::classify::classify;
 use crate::guard::control;
 use crate::guard::integrity::wholeness;
 use crate::guard::judge::{When, decide};
+use crate::pg::execute::statements;
+use crate::pg::hooks::events::client_query;
 use crate::pg::parse::objects;
 use crate::store::protected;
 use crate::{ledger, permission};
@@ -27,7 +30,8 @@ fn name_of(table: u32) -> Option<Name> {
 ///
 /// # Errors
 /// 42501.
-pub fn too_many_rows(table: u32, limit: i64, tag: &'static str) -> Result<(), ErrorReport> {
+pub fn too_many_rows([table, root]: [u32; 2], limit: i64, tag: &'static str) -> Result<(), ErrorReport> {
+    let table = if table != root && is_named(root) { root } else { table };
     let Some(name) = name_of(table) else { return Ok(()) };
     let action = Action::many_rows(&name);
     wholeness::switched_off(tag, &action)?;
@@ -41,6 +45,17 @@ pub fn too_many_rows(table: u32, limit: i64, tag: &'static str) -> Result<(), Er
         }
         None => report,
     })
+}
+
+/// Whether the client's statement names this table as the one whose rows it changes, and reaches a partition or an heir by it.
+fn is_named(table: u32) -> bool {
+    let Some(query) = client_query().filter(|_| !permission::is_applying()) else { return false };
+    let found = Identity::Is(Address::relation(table));
+    let parsed = statements::parse(&query).unwrap_or_default();
+    parsed
+        .iter()
+        .flat_map(|one| classify(&one.command))
+        .any(|action| action.verb == Verb::ChangeManyRows && action.identity == found)
 }
 
 fn detail_of(report: &ErrorReport) -> String {

@@ -21,8 +21,9 @@ pub struct Bodies {
     pub upgrade: fn(pg_sys::FunctionCallInfo, &str) -> Result<Vec<String>, Failure>,
     /// `runbook.downgrade(text)`.
     pub downgrade: fn(pg_sys::FunctionCallInfo, &str) -> Result<Vec<String>, Failure>,
-    /// What becomes of a row of a protected table that is one too many: OID of the table, the limit, and the command's tag.
-    pub too_many_rows: fn(u32, i64, &'static str) -> Result<(), ErrorReport>,
+    /// What becomes of a row of a protected table that is one too many: OIDs of the table and of the one that was protected, the limit, and
+    /// the command's tag.
+    pub too_many_rows: fn([u32; 2], i64, &'static str) -> Result<(), ErrorReport>,
     /// What becomes of a protected table that is about to be emptied.
     pub emptied: fn(u32) -> Result<(), ErrorReport>,
     /// What becomes of DML on a table of ours that somebody else sends.
@@ -55,8 +56,8 @@ fn bodies() -> &'static Bodies {
 }
 
 /// Judges a row of a protected table that is one too many.
-pub fn too_many_rows(table: u32, limit: i64, tag: &'static str) -> Result<(), ErrorReport> {
-    (bodies().too_many_rows)(table, limit, tag)
+pub fn too_many_rows(tables: [u32; 2], limit: i64, tag: &'static str) -> Result<(), ErrorReport> {
+    (bodies().too_many_rows)(tables, limit, tag)
 }
 
 /// Judges that a protected table is about to be emptied.

@@ -187,3 +187,14 @@ pub fn is_prepared() -> bool {
     // SAFETY: null, or the portal that is being run.
     unsafe { pg_sys::ActivePortal.as_ref() }.is_none_or(|portal| !portal.cplan.is_null())
 }
+
+/// Whether the statement at hand is one with a plan, and that was made in an earlier message.
+pub fn is_planned_before() -> bool {
+    // SAFETY: null, or the portal that is being run; its statements are PlannedStmts.
+    unsafe {
+        let Some(portal) = pg_sys::ActivePortal.as_ref() else { return true };
+        let first = nodes::items(portal.stmts).into_iter().next().map(|one| one.cast::<pg_sys::PlannedStmt>());
+        let is_utility = first.is_some_and(|one| (*one).commandType == pg_sys::CmdType::CMD_UTILITY);
+        !portal.cplan.is_null() && !is_utility
+    }
+}

@@ -136,7 +136,7 @@ pub unsafe extern "C-unwind" fn runbook_guard_rows(fcinfo: pg_sys::FunctionCallI
                         .is_some_and(|(known, then, at)| (known, then) == (table, statement) && at.elapsed() < ASK_AGAIN)
                 });
                 if !is_known {
-                    raise(entry::too_many_rows(table, limit, if updates { "UPDATE" } else { "DELETE" }));
+                    raise(entry::too_many_rows([table, tree], limit, if updates { "UPDATE" } else { "DELETE" }));
                     COUNTS.with_borrow_mut(|counts| counts.allowed = Some((table, statement, Instant::now())));
                 }
             });

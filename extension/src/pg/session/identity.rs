@@ -82,6 +82,15 @@ pub fn moment() -> Moment {
     unsafe { Moment(pg_sys::GetCurrentTransactionStartTimestamp(), pg_sys::GetCurrentStatementStartTimestamp()) }
 }
 
+/// When the client's statement began, in microseconds since 1970.
+pub fn statement_start() -> i64 {
+    // SAFETY: reads a static of xact.c.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() + EPOCH }
+}
+
+/// Microseconds from 1970 to 2000, where PostgreSQL's time begins (utils/timestamp.h).
+const EPOCH: i64 = 946_684_800_000_000;
+
 /// How many triggers are running around the call at hand.
 pub fn trigger_depth() -> i32 {
     // SAFETY: pg_trigger_depth() takes no argument and reads a static of trigger.c.
