@@ -3,21 +3,21 @@
 mod approval;
 mod audit;
 pub mod import;
+pub mod manual;
+mod migrate;
+mod words;
 
 pub use approval::{Approve, BreakGlass, Decide, DecidePermit, Permit, Policy};
 pub use audit::{Archive, Audit, CheckProof, CheckpointArgs, Export, Keygen, Prove, Shape, Verify};
+pub use migrate::{Downgrade, Job, Migrate, Plan, Resume, Stamp};
 
 use crate::args::import::Import;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 malformed revision or file, 4 refused by policy or privilege, \
-                     5 no such target or ambiguous, 6 no connection, 7 timed out waiting for a lock, 8 a revision's SQL failed, \
-                     9 a check failed.";
-
 /// Database migrations that the database itself enforces.
 #[derive(Debug, Parser)]
-#[command(name = "runbook", version, after_help = AFTER, propagate_version = true)]
+#[command(name = "runbook", version, propagate_version = true)]
 pub struct Args {
     /// Options of all commands.
     #[command(flatten)]
@@ -31,22 +31,30 @@ pub struct Args {
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Global {
     /// Connection URL or key=value string; PG* variables fill what it leaves out
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, help_heading = "Connection")]
     pub url: Option<String>,
     /// Environment of runbook.toml to use
-    #[arg(long, short = 'e', global = true, env = "RUNBOOK_ENV", value_name = "NAME")]
+    #[arg(
+        long,
+        short = 'e',
+        global = true,
+        env = "RUNBOOK_ENV",
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "Connection"
+    )]
     pub env: Option<String>,
-    /// Configuration file; stands before the verb, as in Alembic
-    #[arg(long, short = 'c', env = "RUNBOOK_CONFIG", value_name = "FILE")]
+    /// Configuration file; the option stands before the verb, as in Alembic
+    #[arg(long, short = 'c', env = "RUNBOOK_CONFIG", hide_env_values = true, value_name = "FILE", help_heading = "Connection")]
     pub config: Option<PathBuf>,
     /// Shape of the output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = "Output")]
     pub format: Format,
     /// Read revision files instead of the database (heads, branches, history, show)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Connection")]
     pub local: bool,
-    /// Say on stderr what is being done
-    #[arg(long, global = true)]
+    /// Print on stderr what the command does
+    #[arg(long, global = true, help_heading = "Output")]
     pub debug: bool,
 }
 
@@ -72,77 +80,100 @@ pub enum Command {
     Edit(One),
     /// Submit revision files to the database, parents first
     Submit(Submit),
-    /// Show what waits for you to approve, what it would destroy, and the command that approves it
+    /// Show what waits for your approval, and the command that approves it
     Inbox,
-    /// Approve a revision that somebody else submitted
+    /// Approve a revision that another login submitted
     Approve(Approve),
     /// Reject a revision
     Reject(Decide),
-    /// Take your own decision on a revision back
+    /// Take back your own decision on a revision
     Revoke(Decide),
-    /// Ask for, approve and list permits: one statement, once
+    /// Request, approve and list permits: one statement, once
     #[command(subcommand)]
     Permit(Permit),
-    /// Set policy aside for one session: run SQL or an upgrade under it, then put it back
+    /// Run SQL or an upgrade with policy set aside, in one session
     BreakGlass(BreakGlass),
-    /// Show and set what is done about each class of actions
+    /// Show and set what the guard does about each class of actions
     #[command(subcommand)]
     Policy(Policy),
-    /// Show what upgrade or downgrade would do, and what each step still needs
+    /// Show the steps of an upgrade or downgrade, and what each still needs
     Plan(Plan),
-    /// Apply revisions up to a target: a worker of the server does it, one transaction each
+    /// Apply revisions up to a target
     Upgrade(Migrate),
-    /// Revert revisions down to a target, in one transaction
+    /// Revert revisions down to a target
     Downgrade(Downgrade),
-    /// Show upgrades and downgrades that a worker applies, or has applied
+    /// List the jobs that apply or revert revisions
     Jobs,
-    /// Follow a job until it has ended
+    /// Follow a job until it ends
     Wait(Job),
-    /// Cancel a job: the statement at hand is rolled back, what is applied stays
+    /// Cancel a job; what it has applied stays
     Cancel(Job),
-    /// Have a job stop before its next revision, statement or batch
+    /// Stop a job before its next revision, statement or batch
     Pause(Job),
-    /// Have a job go on that is interrupted, paused, failed or cancelled
+    /// Continue a job that is interrupted, paused, failed or cancelled
     Resume(Resume),
     /// Show where the database stands
     Current(Current),
-    /// Show revisions that nobody follows
+    /// Show revisions that no other revision follows
     Heads(Verbose),
-    /// Show revisions that more than one other follows
+    /// Show revisions that several others follow
     Branches(Verbose),
     /// List revisions, newest first
     History(History),
     /// Show one revision
     Show(Show),
-    /// Say where the database stands without running anything
+    /// Record where the database stands, without running anything
     Stamp(Stamp),
     /// Read the ledger
     Log(Log),
     /// Verify, sign, prove, export and archive the ledger
     #[command(subcommand)]
     Audit(Audit),
-    /// Show where the database stands, what is pending, and which protections are live
+    /// Show the protections, where the database stands, and what is pending
     Status,
-    /// Sum up what the guard has refused, or would have
+    /// Report what the guard has refused, or would have refused
     #[command(subcommand)]
     Guard(Guard),
-    /// Turn another tool's migrations into revision files
+    /// Convert another tool's migrations into revision files
     #[command(subcommand)]
     Import(Import),
-    /// Print a completion script
+    /// Print a completion script for a shell
     Completions {
-        /// The shell
+        /// Shell that the script is for
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual pages, or write them to a directory
+    Man(Man),
+    /// Print what a completion script offers
+    #[command(name = "__complete", hide = true)]
+    Candidates {
+        /// Kind of the candidates
+        kind: Candidates,
+    },
 }
 
 impl Command {
-    /// Whether runbook.toml can change what it does.
+    /// Whether runbook.toml is read before it runs.
     pub fn wants_configuration(&self) -> bool {
-        !matches!(self, Self::Init(_) | Self::Completions { .. } | Self::Man)
+        !matches!(self, Self::Init(_) | Self::Completions { .. } | Self::Man(_) | Self::Candidates { .. })
     }
+}
+
+/// `man`.
+#[derive(Debug, ClapArgs)]
+pub struct Man {
+    /// Write one file per command to this directory; files of the same names are replaced
+    #[arg(long, value_name = "DIRECTORY", value_hint = clap::ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+}
+
+/// What a completion script asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Candidates {
+    /// Ids of the revision files
+    Revisions,
+    /// Environments of runbook.toml
+    Environments,
 }
 
 /// `init`.
@@ -156,11 +187,11 @@ pub struct Init {
 /// `revision`.
 #[derive(Debug, ClapArgs)]
 pub struct Revision {
-    /// One line that says what it does
+    /// One line that says what the revision does
     #[arg(long, short)]
     pub message: Option<String>,
     /// Revision or branch to build upon
-    #[arg(long, default_value = "head")]
+    #[arg(long, value_name = "REVISION", default_value = "head")]
     pub head: String,
     /// Allow a revision that is not a head
     #[arg(long)]
@@ -174,8 +205,8 @@ pub struct Revision {
     /// Id instead of a generated one
     #[arg(long)]
     pub rev_id: Option<String>,
-    /// Phase: expand, migrate or contract
-    #[arg(long)]
+    /// Phase of a rollout that the revision belongs to
+    #[arg(long, value_parser = words::phases())]
     pub phase: Option<String>,
 }
 
@@ -208,7 +239,7 @@ pub struct One {
 pub struct Show {
     /// Target: id, prefix, head, label…
     pub revision: String,
-    /// Print the revision file itself; refused where it would be read otherwise
+    /// Print the revision file itself; refused if the file would be read differently
     #[arg(long)]
     pub as_file: bool,
 }
@@ -216,64 +247,8 @@ pub struct Show {
 /// `submit`.
 #[derive(Debug, ClapArgs)]
 pub struct Submit {
-    /// Revision files; all of the directory if none is named
+    /// Revision files; without any, all files of the directory
     pub files: Vec<PathBuf>,
-}
-
-/// `plan`.
-#[derive(Debug, ClapArgs)]
-pub struct Plan {
-    /// Target
-    #[arg(default_value = "head", allow_hyphen_values = true)]
-    pub target: String,
-    /// Plan the way back
-    #[arg(long)]
-    pub downgrade: bool,
-}
-
-/// `upgrade`.
-#[derive(Debug, ClapArgs)]
-pub struct Migrate {
-    /// Target: head, heads, +N, id, prefix, label@head…
-    #[arg(default_value = "head", allow_hyphen_values = true)]
-    pub target: String,
-    /// Print the SQL of the revision files instead (start:end); the database is not asked
-    #[arg(long)]
-    pub sql: bool,
-    /// All revisions in one transaction, in this session
-    #[arg(long, conflicts_with = "detach")]
-    pub atomic: bool,
-    /// Don't wait for the worker
-    #[arg(long, short)]
-    pub detach: bool,
-}
-
-/// A verb about one job.
-#[derive(Debug, ClapArgs)]
-pub struct Job {
-    /// Its number
-    pub job: i64,
-}
-
-/// `resume`.
-#[derive(Debug, ClapArgs)]
-pub struct Resume {
-    /// Its number; without one, every job that is interrupted
-    pub job: Option<i64>,
-    /// Don't wait for the worker
-    #[arg(long, short)]
-    pub detach: bool,
-}
-
-/// `downgrade`.
-#[derive(Debug, ClapArgs)]
-pub struct Downgrade {
-    /// Target: -N, base, id, prefix…
-    #[arg(allow_hyphen_values = true)]
-    pub target: String,
-    /// Print the SQL of the revision files instead (start:end); the database is not asked
-    #[arg(long)]
-    pub sql: bool,
 }
 
 /// `current`.
@@ -282,7 +257,7 @@ pub struct Current {
     /// Exit with 9 unless every head is applied
     #[arg(long, short = 'c')]
     pub check_heads: bool,
-    /// Show more
+    /// Print more columns
     #[arg(long, short)]
     pub verbose: bool,
 }
@@ -290,7 +265,7 @@ pub struct Current {
 /// `heads`, `branches`.
 #[derive(Debug, ClapArgs)]
 pub struct Verbose {
-    /// Show more
+    /// Print more columns
     #[arg(long, short)]
     pub verbose: bool,
 }
@@ -301,23 +276,12 @@ pub struct History {
     /// Range, start:end; either side may be left out
     #[arg(long, short, value_name = "START:END", allow_hyphen_values = true, default_value = ":")]
     pub rev_range: String,
-    /// Show more
+    /// Print more columns
     #[arg(long, short)]
     pub verbose: bool,
     /// Mark where the database stands
     #[arg(long, short)]
     pub indicate_current: bool,
-}
-
-/// `stamp`.
-#[derive(Debug, ClapArgs)]
-pub struct Stamp {
-    /// Targets
-    #[arg(required = true, allow_hyphen_values = true)]
-    pub targets: Vec<String>,
-    /// Forget where the database stands first
-    #[arg(long)]
-    pub purge: bool,
 }
 
 /// `log`.
@@ -326,31 +290,31 @@ pub struct Log {
     /// Only entries of this revision (an exact id)
     #[arg(long, short)]
     pub revision: Option<String>,
-    /// Only entries of this kind, or of kinds that start like this
+    /// Only entries of this kind, or of kinds that start with this text
     #[arg(long, short)]
     pub kind: Option<String>,
     /// Only refused statements and calls
     #[arg(long, short)]
     pub blocked: bool,
-    /// Only what this role did, as login or as role in force
+    /// Only entries of this role, as login or as role in force
     #[arg(long)]
     pub role: Option<String>,
-    /// Only what touched this object or what it contains: schema.table, schema.table.column
+    /// Only entries about this object or its parts: schema.table, schema.table.column
     #[arg(long, short)]
     pub object: Option<String>,
-    /// Only what ran under this permit
+    /// Only entries of statements under this permit
     #[arg(long)]
     pub permit: Option<String>,
-    /// Only entries from this time on, as PostgreSQL writes times
+    /// Only entries from this time on, in any format that PostgreSQL reads
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
     /// Only entries before this time
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// Go on printing what comes
+    /// Keep printing new entries
     #[arg(long, short)]
     pub follow: bool,
-    /// At most so many, the newest
+    /// Largest number of entries; the newest are printed
     #[arg(long, short = 'n', default_value_t = 50)]
     pub limit: i64,
     /// Show the payloads
@@ -358,20 +322,20 @@ pub struct Log {
     pub verbose: bool,
 }
 
-/// What is asked of the guard.
+/// `guard`.
 #[derive(Debug, Subcommand)]
 pub enum Guard {
-    /// Sum up a trial period by role, class and object
+    /// Count refused statements by role, class and object
     Report(Report),
 }
 
 /// A report on a trial period.
 #[derive(Debug, ClapArgs)]
 pub struct Report {
-    /// How far back to look, as PostgreSQL writes intervals
+    /// Length of the period until now, as a PostgreSQL interval
     #[arg(long, short, default_value = "30 days")]
     pub since: String,
-    /// At most so many lines in each part
+    /// Largest number of lines in each table
     #[arg(long, short = 'n', default_value_t = 20)]
     pub limit: i64,
 }

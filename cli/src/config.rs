@@ -115,6 +115,11 @@ impl Config {
         self.directory.join(self.revisions.as_deref().unwrap_or(Path::new("revisions")))
     }
 
+    /// The names of the environments, in alphabetical order.
+    pub fn environments(&self) -> impl Iterator<Item = &str> {
+        self.environments.keys().map(String::as_str)
+    }
+
     /// The URL of an environment: the one named, or the default one, if there is one.
     pub fn url(&self, name: Option<&str>) -> Result<Option<String>> {
         let Some(name) = name.or(self.default_environment.as_deref()) else { return Ok(None) };

@@ -24,6 +24,16 @@ impl Context {
         Ok(Self { global, config })
     }
 
+    /// The same options with the configuration read, for a command that goes on without one.
+    pub fn configured(&self) -> Result<Self> {
+        Self::new(self.global.clone(), true)
+    }
+
+    /// The names of the environments, in alphabetical order.
+    pub fn environments(&self) -> impl Iterator<Item = &str> {
+        self.config.environments()
+    }
+
     /// Shape of the output.
     pub fn format(&self) -> Format {
         self.global.format

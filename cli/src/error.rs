@@ -208,5 +208,8 @@ mod tests {
             [Kind::Failed, Kind::Input, Kind::Refused, Kind::Target, Kind::Connection, Kind::Timeout, Kind::Sql, Kind::Check];
         let codes: std::collections::HashSet<u8> = kinds.iter().map(|kind| Error::new(*kind, "", "").exit_code()).collect();
         assert_eq!(codes.len(), kinds.len());
+        for code in codes {
+            assert!(crate::args::manual::EXIT_CODES.iter().any(|(known, _)| *known == code), "{code} is not in the manual");
+        }
     }
 }

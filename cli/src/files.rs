@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use runbook_core::graph::{Graph, Vertex};
-use runbook_core::{Revision, file, revision};
+use runbook_core::{Revision, RevisionId, file, revision};
 use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::fs;
@@ -22,6 +22,17 @@ pub struct Files {
 
 /// Reads every `*.sql` of the directory.
 pub fn load(context: &Context) -> Result<Files> {
+    let revisions: Result<Vec<_>> = list(context)?.into_iter().map(|path| Ok((read(&path)?, path))).collect();
+    arrange(revisions?)
+}
+
+/// The ids of the revisions in the directory, in the order of their files. A file that cannot be read is left out.
+pub fn ids(context: &Context) -> Result<Vec<RevisionId>> {
+    Ok(list(context)?.iter().filter_map(|path| Some(read(path).ok()?.revision)).collect())
+}
+
+/// The paths of every `*.sql` of the directory, sorted.
+fn list(context: &Context) -> Result<Vec<PathBuf>> {
     let directory = context.revisions();
     let entries = fs::read_dir(&directory).map_err(|error| {
         let hint = "Run \"runbook init\", or name the directory in runbook.toml.";
@@ -30,8 +41,7 @@ pub fn load(context: &Context) -> Result<Files> {
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
     paths.sort();
-    let revisions: Result<Vec<_>> = paths.into_iter().map(|path| Ok((read(&path)?, path))).collect();
-    arrange(revisions?)
+    Ok(paths)
 }
 
 /// Reads one file. A link may lead to it; a pipe, a device or a directory is refused, and never waited for.

@@ -20,7 +20,9 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// A revision that the job has done, with the milliseconds that it took.
 pub struct Done {
+    /// Its id.
     pub revision: String,
+    /// From the start of its step to the end, on the server's clock.
     pub milliseconds: f64,
 }
 

@@ -20,12 +20,15 @@ mod line;
 mod output;
 mod trust;
 
-use clap::Parser;
+use args::Args;
+use clap::FromArgMatches;
 use std::process::ExitCode;
 
 /// Parses the arguments, runs the command, prints what went wrong.
 pub fn run() -> ExitCode {
-    let args = args::Args::parse();
+    let mut matches = args::manual::command().get_matches();
+    let args =
+        Args::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.format(&mut args::manual::command()).exit());
     let level = if args.global.debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
     tracing_subscriber::fmt()
         .with_max_level(level)

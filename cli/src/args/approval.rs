@@ -1,23 +1,24 @@
 //! Arguments of the verbs about approvals, permits, break-glass and policy.
 
+use crate::args::words;
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 
 /// `approve`.
 #[derive(Debug, ClapArgs)]
 pub struct Approve {
-    /// The revision
+    /// Revision: its id, or the beginning of its id
     pub revision: String,
-    /// Why
+    /// Reason for the decision, kept in the ledger
     #[arg(long, short = 'm', alias = "message")]
     pub comment: Option<String>,
-    /// Approve this content only
+    /// Approve only the content with this digest
     #[arg(long)]
     pub digest: Option<String>,
-    /// How long it counts, as PostgreSQL writes intervals
+    /// Time after which the approval expires, as a PostgreSQL interval
     #[arg(long = "for", value_name = "INTERVAL")]
     pub valid_for: Option<String>,
-    /// Approve for the present state of the catalog only
+    /// Approve only for the current state of the catalog
     #[arg(long)]
     pub catalog: bool,
 }
@@ -25,24 +26,24 @@ pub struct Approve {
 /// `permit`.
 #[derive(Debug, Subcommand)]
 pub enum Permit {
-    /// Ask for a permit to run one statement once
+    /// Request a permit to run one statement once
     Request {
-        /// The statement
+        /// Statement, as it will be sent
         statement: String,
-        /// Why
+        /// Reason, kept in the ledger
         #[arg(long, short = 'm', alias = "message")]
         reason: String,
-        /// How long it can be used, as PostgreSQL writes intervals
+        /// Time after which the permit expires, as a PostgreSQL interval
         #[arg(long = "for", value_name = "INTERVAL", default_value = "1 hour")]
         valid_for: String,
     },
-    /// Approve a permit that somebody else asked for
+    /// Approve a permit that another login requested
     Approve(DecidePermit),
     /// Reject a permit for good
     Reject(DecidePermit),
     /// List permits
     List {
-        /// Used, rejected and expired ones too
+        /// List used, rejected and expired permits too
         #[arg(long, short)]
         all: bool,
     },
@@ -51,9 +52,9 @@ pub enum Permit {
 /// `permit approve`, `permit reject`.
 #[derive(Debug, ClapArgs)]
 pub struct DecidePermit {
-    /// The permit, or how it starts
+    /// Permit: its id, or at least four characters of it
     pub permit: String,
-    /// Why
+    /// Reason for the decision, kept in the ledger
     #[arg(long, short = 'm', alias = "message")]
     pub comment: Option<String>,
 }
@@ -62,10 +63,10 @@ pub struct DecidePermit {
 #[derive(Debug, ClapArgs)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["sql", "file", "upgrade"]))]
 pub struct BreakGlass {
-    /// What is on fire
+    /// Reason, kept in the ledger
     #[arg(long, short = 'm', alias = "message")]
     pub reason: String,
-    /// For how long at most, as PostgreSQL writes intervals
+    /// Time after which policy is in force again, as a PostgreSQL interval
     #[arg(long = "for", value_name = "INTERVAL", default_value = "15 minutes")]
     pub valid_for: String,
     /// Run this SQL
@@ -84,25 +85,28 @@ pub struct BreakGlass {
 pub enum Policy {
     /// Show the rules in force and the maintenance windows
     Show,
-    /// Set the rule of a class, on all objects or on those that match
+    /// Set the rule of a class, on all objects or on those that match a pattern
     Set {
-        /// additive, blocking, breaking, security, control or destructive
+        /// Class of actions
+        #[arg(value_parser = words::classes())]
         class: String,
-        /// allow, record, require_approval, deny; default takes the rule back
+        /// What the guard does about them; default removes the rule
+        #[arg(value_parser = words::verdicts())]
         verdict: String,
-        /// How many approvals are needed
+        /// Number of approvals that are needed
         #[arg(long, default_value_t = 1)]
         approvals: i32,
         /// Only for these objects: schema, schema.table or schema.table.column, with * and ?
         #[arg(long, value_name = "PATTERN")]
         objects: Option<String>,
-        /// Approvers must be members of this role, too
+        /// Role that approvers must also be members of
         #[arg(long, value_name = "ROLE")]
         approver_role: Option<String>,
     },
-    /// Choose the preset: local, staging or production
+    /// Choose the preset of the policy
     Environment {
-        /// Its name
+        /// Preset
+        #[arg(value_parser = words::presets())]
         name: String,
     },
 }
@@ -110,9 +114,9 @@ pub enum Policy {
 /// `reject`, `revoke`.
 #[derive(Debug, ClapArgs)]
 pub struct Decide {
-    /// The revision
+    /// Revision: its id, or the beginning of its id
     pub revision: String,
-    /// Why
+    /// Reason for the decision, kept in the ledger
     #[arg(long, short = 'm', alias = "message")]
     pub comment: Option<String>,
 }

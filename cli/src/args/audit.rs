@@ -9,26 +9,26 @@ use std::path::PathBuf;
 pub enum Audit {
     /// Make a key that signs checkpoints; keep it away from the server
     Keygen(Keygen),
-    /// Verify what is new in the ledger, and sign how long it is and what it says: a checkpoint to keep elsewhere
+    /// Verify the new entries of the ledger, and sign a checkpoint
     Checkpoint(CheckpointArgs),
-    /// Compute every hash of the ledger here, and compare with checkpoints
+    /// Compute every hash of the ledger, and compare with checkpoints
     Verify(Verify),
-    /// Write a small file that proves that one entry is in the ledger
+    /// Write a file that proves that one entry is in the ledger
     Prove(Prove),
-    /// Check such a file, without a database, and show the entry
+    /// Check a proof without a database, and show its entry
     CheckProof(CheckProof),
-    /// Write the ledger to a file: exactly the bytes that are hashed, or events for a SIEM
+    /// Write the ledger to a file, exactly or as events for a SIEM
     Export(Export),
     /// Move the beginning of the ledger to an export; the tree stays verifiable
     Archive(Archive),
-    /// Go on after history was rolled back on purpose (restore, point-in-time recovery)
+    /// Continue the ledger after its history was rolled back on purpose
     OpenEpoch(OpenEpoch),
 }
 
 /// `audit keygen`.
 #[derive(Debug, ClapArgs)]
 pub struct Keygen {
-    /// Who signs, such as auditor.example.com
+    /// Name of the key, such as auditor.example.com
     pub name: String,
     /// File for the private key; the public one goes to FILE.pub
     #[arg(long, short, value_name = "FILE")]
@@ -38,7 +38,7 @@ pub struct Keygen {
 /// `audit checkpoint`.
 #[derive(Debug, ClapArgs)]
 pub struct CheckpointArgs {
-    /// Private key; what it has signed last is kept beside it
+    /// Private key; FILE.signed beside it keeps what the key has signed
     #[arg(long, short, value_name = "FILE")]
     pub key: PathBuf,
     /// File for the checkpoint
@@ -47,7 +47,7 @@ pub struct CheckpointArgs {
     /// Accept that history was rolled back to this position when this epoch was opened
     #[arg(long, value_name = "EPOCH:POSITION")]
     pub accept_epoch: Option<Opening>,
-    /// Accept that this is another ledger than those that this key has signed
+    /// Accept a ledger that this key has not signed before
     #[arg(long)]
     pub new_ledger: bool,
     /// Accept that the entries before this position were archived
@@ -58,7 +58,7 @@ pub struct CheckpointArgs {
 /// Keys that are trusted.
 #[derive(Debug, ClapArgs)]
 pub struct Keys {
-    /// Public key that is trusted; may be repeated
+    /// Trusted public key; may be repeated
     #[arg(long = "key", short, value_name = "FILE")]
     pub keys: Vec<PathBuf>,
 }
@@ -66,11 +66,11 @@ pub struct Keys {
 /// `audit verify`.
 #[derive(Debug, ClapArgs)]
 pub struct Verify {
-    /// Checkpoint that must be met; may be repeated
+    /// Checkpoint that the ledger must fit; may be repeated
     #[arg(long = "checkpoint", value_name = "FILE")]
     pub checkpoints: Vec<PathBuf>,
+    /// Keys that signatures are checked with.
     #[command(flatten)]
-    #[allow(missing_docs, reason = "described where it is declared")]
     pub keys: Keys,
     /// Begin at this checkpoint instead of at the first entry
     #[arg(long, value_name = "FILE")]
@@ -94,8 +94,8 @@ pub struct Prove {
     /// Checkpoint that covers it
     #[arg(long, value_name = "FILE")]
     pub checkpoint: PathBuf,
+    /// Keys that signatures are checked with.
     #[command(flatten)]
-    #[allow(missing_docs, reason = "described where it is declared")]
     pub keys: Keys,
     /// File for the proof
     #[arg(long, short, value_name = "FILE")]
@@ -105,10 +105,10 @@ pub struct Prove {
 /// `audit check-proof`.
 #[derive(Debug, ClapArgs)]
 pub struct CheckProof {
-    /// The proof
+    /// File with the proof
     pub proof: PathBuf,
+    /// Keys that signatures are checked with.
     #[command(flatten)]
-    #[allow(missing_docs, reason = "described where it is declared")]
     pub keys: Keys,
 }
 
@@ -132,13 +132,13 @@ pub struct Export {
     /// First position
     #[arg(long, default_value_t = 0)]
     pub from: u64,
-    /// Position to stop before; all that is sealed by default
+    /// Position to stop before; by default the end of the sealed entries
     #[arg(long)]
     pub to: Option<u64>,
-    /// Go on where the file ends
+    /// Continue where the file ends
     #[arg(long)]
     pub resume: bool,
-    /// What to write
+    /// Format of the export
     #[arg(long = "as", value_enum, default_value_t = Shape::Jsonl)]
     pub shape: Shape,
 }
@@ -149,16 +149,16 @@ pub struct Archive {
     /// Archive the entries before this position, rounded down to a multiple of 256
     #[arg(long)]
     pub before: u64,
-    /// File for them
+    /// File for the archived entries
     #[arg(long, short, value_name = "FILE")]
     pub out: PathBuf,
     /// Checkpoint that covers them
     #[arg(long, value_name = "FILE")]
     pub checkpoint: PathBuf,
+    /// Keys that signatures are checked with.
     #[command(flatten)]
-    #[allow(missing_docs, reason = "described where it is declared")]
     pub keys: Keys,
-    /// Why
+    /// Reason, kept in the ledger
     #[arg(long, short = 'm', alias = "message")]
     pub reason: String,
 }
@@ -166,10 +166,10 @@ pub struct Archive {
 /// `audit open-epoch`.
 #[derive(Debug, ClapArgs)]
 pub struct OpenEpoch {
-    /// Why history was rolled back
+    /// Reason why history was rolled back, kept in the ledger
     #[arg(long, short = 'm', alias = "message")]
     pub reason: String,
-    /// How many entries of the history before are still there; all that are sealed now, unless something was changed since the restore
+    /// Number of entries that are left of the old history; by default all that are sealed now
     #[arg(long, value_name = "POSITION")]
     pub position: Option<i64>,
 }

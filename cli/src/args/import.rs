@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// `import`.
 #[derive(Debug, Subcommand)]
 pub enum Import {
-    /// Import an Alembic environment by running it on a scratch database and recording what it sends
+    /// Run an Alembic environment on a scratch database, and record its SQL
     Alembic(Alembic),
 }
 
@@ -16,16 +16,16 @@ pub struct Alembic {
     /// Alembic's configuration file
     #[arg(long, default_value = "alembic.ini")]
     pub ini: PathBuf,
-    /// Directory with env.py, if the configuration file doesn't name it
+    /// Directory with env.py, if the configuration file does not name it
     #[arg(long)]
     pub script_location: Option<PathBuf>,
-    /// Server to make the scratch database on; the login must be allowed to create databases
+    /// Server for the scratch database; the login must be allowed to create databases
     #[arg(long, value_name = "URL")]
     pub scratch: Option<String>,
-    /// Python that has the project's packages
+    /// Python with alembic and the project's packages
     #[arg(long, default_value = "python3")]
     pub python: PathBuf,
-    /// Python callable (module:function, or module:object.method) that takes an engine and makes the tables that exist before the first revision
+    /// Callable that takes an engine and creates the tables from before the first revision
     #[arg(long, value_name = "MODULE:FUNCTION")]
     pub initial: Option<String>,
     /// Directory for the revision files

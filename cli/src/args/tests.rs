@@ -42,3 +42,10 @@ fn what_fingers_learnt_with_alembic_is_understood() {
         }
     }
 }
+
+#[test]
+fn a_word_outside_a_closed_set_is_left_to_the_server() {
+    for line in ["policy set breaking perhaps", "policy set odd deny", "policy environment odd", "revision --phase odd"] {
+        assert!(Args::try_parse_from(["runbook"].into_iter().chain(line.split(' '))).is_ok(), "{line}");
+    }
+}

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::output;
 use serde_json::json;
 
+/// Approves a revision as the login of the connection, and prints the digest that it approved.
 pub fn run(args: &Approve, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let row = client.query_one(

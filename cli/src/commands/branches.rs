@@ -6,6 +6,7 @@ use crate::context::{Context, rows};
 use crate::error::Result;
 use crate::{files, output};
 
+/// Prints the branch points, from the server or from the files.
 pub fn run(args: &Verbose, context: &Context) -> Result<()> {
     let branches = if context.is_local() {
         let files = files::load(context)?;

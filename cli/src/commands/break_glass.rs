@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;
 
+/// Opens break-glass, runs the SQL or the upgrade in that session, and closes it again whatever came of it.
 pub fn run(args: &BreakGlass, context: &Context) -> Result<()> {
     let sql = match (&args.sql, &args.file) {
         (Some(sql), _) => Some(sql.clone()),

@@ -5,6 +5,7 @@ use crate::context::{Context, rows};
 use crate::error::{Error, Kind, Result};
 use crate::output;
 
+/// Prints the revisions that the database stands at; fails with [`Kind::Check`] if a head is missing and that was asked.
 pub fn run(args: &Current, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let current = rows(&mut client, "SELECT * FROM runbook.current()", &[])?;

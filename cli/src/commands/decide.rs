@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::output;
 use serde_json::json;
 
+/// Calls `runbook.reject` or `runbook.revoke`, as `verb` says, and prints what became of the decision.
 pub fn run(verb: &str, args: &Decide, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let row = client.query_one(&format!("SELECT runbook.{verb}($1, $2)::text"), &[&args.revision, &args.comment])?;

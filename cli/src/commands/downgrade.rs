@@ -10,6 +10,7 @@ use postgres::error::SqlState;
 use runbook_core::plan::Direction;
 use serde_json::json;
 
+/// Reverts in one transaction, or by a job where a revision runs outside of transactions; with `--sql` prints the SQL of the files.
 pub fn run(args: &Downgrade, context: &Context) -> Result<()> {
     if args.sql {
         return sql::print(context, &args.target, Direction::Downgrade);

@@ -8,6 +8,7 @@ use runbook_core::target::Resolver;
 use std::env;
 use std::process::Command;
 
+/// Opens the file of a revision in the editor, waits for its end, and reads the file again to find errors.
 pub fn run(args: &One, context: &Context) -> Result<()> {
     let files = files::load(context)?;
     let node = Resolver::new(&files.graph, &[]).one(&args.revision)?;

@@ -3,7 +3,8 @@
 use crate::args::{Format, Report};
 use crate::context::{Context, rows};
 use crate::error::Result;
-use crate::output::{self, Line, Style};
+use crate::output::{self, Line, Row, Style};
+use postgres::Client;
 use serde_json::{Value, json};
 
 const SQL: &str = "\
@@ -18,37 +19,66 @@ object AS ( \
     FROM entry AS e CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(e.objects) AS o (value) \
     WHERE o.value ->> 'class' <> 'additive')";
 
+/// Prints totals of a period, then what was refused most by role, by class and by object.
 pub fn report(args: &Report, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
-    let by = |grouping: &str| {
-        format!(
-            "{SQL} SELECT {grouping}, pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'ddl.would_block') AS would_block, \
-                 pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'ddl.blocked') AS blocked, \
-                 pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'guard.bypassed') AS bypassed, \
-                 pg_catalog.max(o.recorded_at) AS last, \
-                 (pg_catalog.array_agg(o.statement ORDER BY o.recorded_at DESC) FILTER (WHERE o.statement IS NOT NULL))[1] AS example \
-             FROM object AS o GROUP BY {grouping} ORDER BY pg_catalog.count(DISTINCT o.entry_id) DESC, {grouping} LIMIT $2"
-        )
-    };
-    let roles = rows(&mut client, &by("session_role"), &[&args.since, &args.limit])?;
-    let classes = rows(&mut client, &by("class"), &[&args.since, &args.limit])?;
-    let objects = rows(&mut client, &by("action, object"), &[&args.since, &args.limit])?;
-    let totals = rows(
-        &mut client,
-        &format!(
-            "{SQL} SELECT pg_catalog.count(*) FILTER (WHERE e.kind = 'ddl.would_block') AS would_block, \
-                 pg_catalog.count(*) FILTER (WHERE e.kind = 'ddl.blocked') AS blocked, \
-                 pg_catalog.count(*) FILTER (WHERE e.kind = 'guard.bypassed') AS bypassed, \
-                 pg_catalog.count(DISTINCT e.session_role) AS roles, pg_catalog.current_setting('runbook.mode', true) AS mode \
-             FROM entry AS e WHERE $2::pg_catalog.int8 IS NOT NULL"
-        ),
-        &[&args.since, &args.limit],
-    )?;
+    let found = Found::read(&mut client, args)?;
     if context.format() == Format::Json {
+        let Found { totals, roles, classes, objects } = found;
         return output::value(
             &json!({"since": args.since, "totals": totals.first(), "roles": roles, "classes": classes, "objects": objects}),
         );
     }
+    show(args, found)
+}
+
+/// What the ledger says about the period.
+struct Found {
+    /// One row, with the counts of all.
+    totals: Vec<Row>,
+    roles: Vec<Row>,
+    classes: Vec<Row>,
+    objects: Vec<Row>,
+}
+
+impl Found {
+    fn read(client: &mut Client, args: &Report) -> Result<Self> {
+        let mut by = |grouping: &str| rows(client, &grouped(grouping), &[&args.since, &args.limit]);
+        Ok(Self {
+            roles: by("session_role")?,
+            classes: by("class")?,
+            objects: by("action, object")?,
+            totals: totals(client, args)?,
+        })
+    }
+}
+
+/// The query that counts by some columns, those with most entries first.
+fn grouped(grouping: &str) -> String {
+    format!(
+        "{SQL} SELECT {grouping}, pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'ddl.would_block') AS would_block, \
+             pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'ddl.blocked') AS blocked, \
+             pg_catalog.count(DISTINCT o.entry_id) FILTER (WHERE o.kind = 'guard.bypassed') AS bypassed, \
+             pg_catalog.max(o.recorded_at) AS last, \
+             (pg_catalog.array_agg(o.statement ORDER BY o.recorded_at DESC) FILTER (WHERE o.statement IS NOT NULL))[1] AS example \
+         FROM object AS o GROUP BY {grouping} ORDER BY pg_catalog.count(DISTINCT o.entry_id) DESC, {grouping} LIMIT $2"
+    )
+}
+
+fn totals(client: &mut Client, args: &Report) -> Result<Vec<Row>> {
+    let sql = format!(
+        "{SQL} SELECT pg_catalog.count(*) FILTER (WHERE e.kind = 'ddl.would_block') AS would_block, \
+             pg_catalog.count(*) FILTER (WHERE e.kind = 'ddl.blocked') AS blocked, \
+             pg_catalog.count(*) FILTER (WHERE e.kind = 'guard.bypassed') AS bypassed, \
+             pg_catalog.count(DISTINCT e.session_role) AS roles, pg_catalog.current_setting('runbook.mode', true) AS mode \
+         FROM entry AS e WHERE $2::pg_catalog.int8 IS NOT NULL"
+    );
+    rows(client, &sql, &[&args.since, &args.limit])
+}
+
+/// For people: a sentence, then a table for each grouping.
+fn show(args: &Report, found: Found) -> Result<()> {
+    let Found { totals, roles, classes, objects } = found;
     let total = |key: &str| output::text(totals.first().and_then(|row| row.get(key)));
     let rest = format!(
         ", {} were refused, {} sessions went past the guard; {} roles.",
@@ -75,7 +105,7 @@ pub fn report(args: &Report, context: &Context) -> Result<()> {
                 *example = example.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect();
             }
         }
-        output::rows(context.format(), &found, columns, "")?;
+        output::rows(Format::Table, &found, columns, "")?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::{files, output};
 use runbook_core::graph::Node;
 
+/// Prints the heads, from the server or from the files.
 pub fn run(args: &Verbose, context: &Context) -> Result<()> {
     let heads = if context.is_local() {
         let files = files::load(context)?;

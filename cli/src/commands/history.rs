@@ -8,6 +8,7 @@ use crate::files;
 use crate::output::{self, Line, Row};
 use runbook_core::plan;
 
+/// Prints the revisions of a range, from the server or from the files.
 pub fn run(args: &History, context: &Context) -> Result<()> {
     let (history, current) = if context.is_local() {
         let files = files::load(context)?;

@@ -37,6 +37,7 @@ struct Recorded {
     notes: Vec<String>,
 }
 
+/// Makes a scratch database, records each revision there, drops it, and writes all revision files or none.
 pub fn alembic(args: &Alembic, context: &Context) -> Result<()> {
     let scratch_server = args.scratch.clone().or(context.url()?);
     let directory = args.out.clone().unwrap_or_else(|| context.revisions());

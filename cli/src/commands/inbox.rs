@@ -5,6 +5,7 @@ use crate::context::{Context, rows};
 use crate::error::Result;
 use crate::output::{self, Line, Style};
 
+/// Prints what waits for the login, with commands that approve exactly what is shown.
 pub fn run(context: &Context) -> Result<()> {
     let waiting = rows(&mut context.connect()?, "SELECT * FROM runbook.inbox()", &[])?;
     if context.format() == Format::Json {

@@ -7,6 +7,7 @@ use crate::output::{self, Line};
 use std::fs;
 use std::io::Write;
 
+/// Writes the configuration and makes the directory of revisions; refuses to replace a configuration.
 pub fn run(args: &Init) -> Result<()> {
     let mut file = fs::File::create_new(NAME).map_err(|error| {
         Error::new(Kind::Input, format!("{NAME}: {error}"), "Here is a runbook already; edit it, or remove it first.")

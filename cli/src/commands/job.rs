@@ -8,6 +8,7 @@ use crate::output;
 use postgres::Client;
 use serde_json::json;
 
+/// Prints all jobs, as the view has them.
 pub fn list(context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let jobs = rows(
@@ -50,6 +51,7 @@ pub fn detached(client: &mut Client, context: &Context, job: i64) -> Result<()> 
     output::message(context.format(), "job", json!(job), &line)
 }
 
+/// Follows a job that was started before.
 pub fn wait(args: &Job, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let verb = direction(&mut client, args.job)?;
@@ -61,6 +63,7 @@ fn direction(client: &mut Client, job: i64) -> Result<String> {
     Ok(found.first().map_or_else(String::new, |row| output::text(row.get("direction"))))
 }
 
+/// Calls `runbook.cancel` or `runbook.pause`, as `verb` says, and prints what became of the job.
 pub fn ask(verb: &str, args: &Job, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let sql = format!("SELECT runbook.{verb}($1)");
@@ -73,6 +76,7 @@ pub fn ask(verb: &str, args: &Job, context: &Context) -> Result<()> {
     output::message(context.format(), verb, json!(row.try_get::<_, bool>(0)?), &line)
 }
 
+/// Resumes one job, or all that are interrupted, and follows each to its end unless that was declined.
 pub fn resume(args: &Resume, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let jobs: Vec<i64> = match args.job {

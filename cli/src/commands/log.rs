@@ -17,6 +17,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How many entries `--follow` reads at once.
 const AT_ONCE: usize = 10_000;
 
+/// Prints the newest entries that the arguments choose and, with `--follow`, each that comes.
 pub fn run(args: &Log, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let chosen = Chosen::new(args);

@@ -8,6 +8,7 @@ use crate::files;
 use crate::output::{self, Line};
 use runbook_core::target::Resolver;
 
+/// Writes a revision that follows all that are named; refuses fewer than two.
 pub fn run(args: &Merge, context: &Context) -> Result<()> {
     let files = files::load(context)?;
     let resolver = Resolver::new(&files.graph, &[]);

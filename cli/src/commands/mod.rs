@@ -4,6 +4,8 @@ mod approve;
 pub mod audit;
 mod branches;
 mod break_glass;
+mod candidates;
+mod completions;
 mod current;
 mod decide;
 mod downgrade;
@@ -68,7 +70,8 @@ pub fn run(command: Command, context: &Context) -> Result<()> {
         Command::Status => status::run(context),
         Command::Guard(Guard::Report(args)) => guard::report(&args, context),
         Command::Import(Import::Alembic(args)) => import::alembic(&args, context),
-        Command::Completions { shell } => man::completions(shell),
-        Command::Man => man::page(),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man(args) => man::run(&args, context),
+        Command::Candidates { kind } => candidates::run(kind, context),
     }
 }

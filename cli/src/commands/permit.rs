@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::output;
 use serde_json::json;
 
+/// Requests, decides or lists permits.
 pub fn run(args: &Permit, context: &Context) -> Result<()> {
     match args {
         Permit::Request { statement, reason, valid_for } => {

@@ -5,6 +5,7 @@ use crate::context::{Context, rows};
 use crate::error::Result;
 use crate::output;
 
+/// Prints the steps that the server would take to a target, and what each still needs.
 pub fn run(args: &Plan, context: &Context) -> Result<()> {
     let direction = if args.downgrade { "downgrade" } else { "upgrade" };
     let mut client = context.connect()?;

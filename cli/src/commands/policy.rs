@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::output;
 use serde_json::json;
 
+/// Prints the rules and windows, or sets a rule or the preset.
 pub fn run(args: &Policy, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     match args {

@@ -13,6 +13,7 @@ const UPGRADE: &str = "-- Write SQL here; it runs as the migration role, in one 
 const DOWNGRADE: &str = "-- Write the way back here. Leave the section empty if nothing needs undoing;\n\
                          -- remove it, and say why with \"-- irreversible_reason: …\" above, if there is no way back.\n";
 
+/// Writes a file for a new revision upon the head that is named; refuses one that is no head without `--splice`.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let files = files::load(context)?;
     let resolver = Resolver::new(&files.graph, &[]);
@@ -41,6 +42,7 @@ pub fn run(args: &Args, context: &Context) -> Result<()> {
     output::line(&Line::new(format!("wrote {}", path.display())))
 }
 
+/// Checks the headers and writes the file; returns its path. Without an id it makes a new one.
 #[allow(clippy::too_many_arguments, reason = "each is a header of the file")]
 pub fn create(
     context: &Context,

@@ -32,6 +32,7 @@ const HEADERS: [(&str, &str); 12] = [
     ("backfill", "backfill"),
 ];
 
+/// Prints a revision from the server or from its file: for people, as JSON, or as the file itself.
 pub fn run(args: &Show, context: &Context) -> Result<()> {
     let revision = if context.is_local() { local(args, context)? } else { stored(args, context)? };
     if args.as_file {

@@ -9,6 +9,7 @@ use runbook_core::target::Resolver;
 use runbook_core::visible::comment;
 use std::io::Write;
 
+/// Prints the SQL of the files between the two ends of `range`, to be read or piped into psql.
 pub fn print(context: &Context, range: &str, direction: Direction) -> Result<()> {
     let files = files::load(context)?;
     let (start, end) = match (range.split_once(':'), direction) {

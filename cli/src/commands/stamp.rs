@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::output;
 use serde_json::json;
 
+/// Stamps all targets in one transaction, and prints where the database stands then.
 pub fn run(args: &Stamp, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let mut transaction = client.transaction()?;

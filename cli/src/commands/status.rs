@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::output::{self, Line, Style};
 use serde_json::json;
 
+/// Prints the protections, where the database stands, and what is pending.
 pub fn run(context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let layers = rows(&mut client, "SELECT * FROM runbook.guard_status()", &[])?;

@@ -7,6 +7,7 @@ use crate::{files, output};
 use runbook_core::graph::NodeSet;
 use serde_json::{Value, json};
 
+/// Submits the named files, or all of the directory, in one transaction.
 pub fn run(args: &Submit, context: &Context) -> Result<()> {
     let all = files::load(context);
     let (files, chosen) = if args.files.is_empty() {

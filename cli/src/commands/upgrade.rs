@@ -8,6 +8,7 @@ use crate::{interrupt, output};
 use runbook_core::plan::Direction;
 use serde_json::json;
 
+/// Starts a job and follows it; with `--atomic` applies all in one call, with `--sql` prints the SQL of the files.
 pub fn run(args: &Migrate, context: &Context) -> Result<()> {
     if args.sql {
         return sql::print(context, &args.target, Direction::Upgrade);

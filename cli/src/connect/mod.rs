@@ -6,7 +6,7 @@
 mod parameters;
 mod tls;
 
-pub use parameters::Parameters;
+pub use parameters::{Parameters, honoured, ignored, refused_variables};
 
 use crate::error::{Error, Kind, Result};
 use crate::output;

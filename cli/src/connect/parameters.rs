@@ -129,8 +129,22 @@ const REQUIRE_SSL: &str = "PGREQUIRESSL";
 
 /// All variables that libpq reads.
 pub fn variables() -> impl Iterator<Item = &'static str> {
-    let honoured = KEYWORDS.iter().filter_map(|keyword| keyword.variable).chain([REQUIRE_SSL]);
-    honoured.chain(REFUSED.iter().map(|one| one.variable)).chain(HARMLESS.iter().map(|(name, _)| *name))
+    honoured().chain(refused_variables()).chain(ignored())
+}
+
+/// Those that are read, each for an option that a connection string leaves out.
+pub fn honoured() -> impl Iterator<Item = &'static str> {
+    KEYWORDS.iter().filter_map(|keyword| keyword.variable).chain([REQUIRE_SSL])
+}
+
+/// Those that are an error, unless they have a value that asks for nothing.
+pub fn refused_variables() -> impl Iterator<Item = &'static str> {
+    REFUSED.iter().map(|one| one.variable)
+}
+
+/// Those that are not read.
+pub fn ignored() -> impl Iterator<Item = &'static str> {
+    HARMLESS.iter().map(|(name, _)| *name)
 }
 
 /// Options with their values; of one that is repeated, the last value counts.

@@ -15,6 +15,7 @@ use std::io::BufWriter;
 /// Leaves in a tile: what is archived is whole tiles.
 const TILE: u64 = 256;
 
+/// Exports the oldest entries, reads the file again, and has the server remove them only if it holds what the checkpoint covers.
 pub fn run(args: &Archive, context: &Context) -> Result<()> {
     let (_, checkpoint) = notes::checkpoint(&args.checkpoint, &notes::keys(&args.keys.keys)?)?;
     let mut client = server::connect(context)?;

@@ -8,12 +8,14 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::key::{PrivateKey, cannot_read};
 use crate::output;
+use postgres::Client;
 use runbook_core::audit::{Finding, abandoned_by};
 use runbook_core::checkpoint::{Checkpoint, Note, Origin};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// Verifies what is new since the key's last checkpoint, signs, and remembers what it has signed before it writes the note.
 pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
     export::ordinary(&args.out)?;
     let key = PrivateKey::load(&args.key)?;
@@ -32,19 +34,7 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
         ));
     };
     let state = state_file(&args.key);
-    let signed = signed(&state, &key)?;
-    let (ours, others): (Vec<Checkpoint>, Vec<Checkpoint>) =
-        signed.into_iter().partition(|known| Origin::parse(&known.origin).is_some_and(|known| known.ledger == origin.ledger));
-    if ours.is_empty()
-        && !args.new_ledger
-        && let Some(other) = others.last()
-    {
-        return Err(Error::new(
-            Kind::Check,
-            format!("nothing is signed: this key has signed {} and not this ledger, {line}", other.origin),
-            "Either it is another database, or the ledger was exchanged. If it should be signed, say so: --new-ledger",
-        ));
-    }
+    let ours = of_ledger(signed(&state, &key)?, &origin, line, args.new_ledger)?;
     let openings = server::openings(&mut client)?;
     // Reading begins at the last checkpoint; if an epoch has given that up, and this is accepted, at the beginning, and all that can still
     // be met must be.
@@ -69,15 +59,38 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
     remember(&state, &note)?;
     write(&args.out, &note)?;
     client.batch_execute("COMMIT")?;
-    let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.try_get(0)?;
-    if !standby {
-        client.execute("SELECT runbook.record_checkpoint($1)", &[&note])?;
-    }
+    record(&mut client, &note)?;
     let read = last.map_or(checkpoint.size, |last| checkpoint.size.saturating_sub(last.size));
     let root = runbook_core::checkpoint::format_hash(&checkpoint.root);
     let signed = format!("signed: {} entries, root {root} ({read} verified now)", checkpoint.size);
     let keep = format!("{}: keep it where the server's administrators can't change it", args.out.display());
     output::messages(context.format(), "checkpoint", note.clone().into(), &[&signed, &keep])
+}
+
+/// Those of the checkpoints that are of this ledger; refuses a ledger that a key has not signed, if it has signed another one.
+fn of_ledger(signed: Vec<Checkpoint>, origin: &Origin, line: &str, is_new_accepted: bool) -> Result<Vec<Checkpoint>> {
+    let is_ours = |known: &Checkpoint| Origin::parse(&known.origin).is_some_and(|known| known.ledger == origin.ledger);
+    let (ours, others): (Vec<Checkpoint>, Vec<Checkpoint>) = signed.into_iter().partition(is_ours);
+    if ours.is_empty()
+        && !is_new_accepted
+        && let Some(other) = others.last()
+    {
+        return Err(Error::new(
+            Kind::Check,
+            format!("nothing is signed: this key has signed {} and not this ledger, {line}", other.origin),
+            "Either it is another database, or the ledger was exchanged. If it should be signed, say so: --new-ledger",
+        ));
+    }
+    Ok(ours)
+}
+
+/// Has the ledger record that a checkpoint was signed. A standby can't.
+fn record(client: &mut Client, note: &str) -> Result<()> {
+    let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.try_get(0)?;
+    if !standby {
+        client.execute("SELECT runbook.record_checkpoint($1)", &[&note])?;
+    }
+    Ok(())
 }
 
 /// Where the checkpoints that a key has signed are kept: beside the key, a note in a JSON string a line.

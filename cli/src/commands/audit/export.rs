@@ -12,6 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
+/// Writes entries to a file or to stdout; goes on at the end of a file's last whole line where that was asked.
 pub fn run(args: &Export, context: &Context) -> Result<()> {
     let mut client = server::connect(context)?;
     server::begin(&mut client)?;

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::key::{PrivateKey, public_file};
 use crate::output;
 
+/// Makes a key, and saves both halves; neither file may exist.
 pub fn generate(args: &Keygen, context: &Context) -> Result<()> {
     let key = PrivateKey::generate(&args.name)?;
     key.save(&args.out)?;

@@ -11,6 +11,7 @@ use runbook_core::proof::Proof;
 use serde_json::{Value, json};
 use std::fs;
 
+/// Writes a proof of one entry, after it has checked that the server gave the entry that was asked for.
 pub fn run(args: &Prove, context: &Context) -> Result<()> {
     let (note, checkpoint) = notes::checkpoint(&args.checkpoint, &notes::keys(&args.keys.keys)?)?;
     let mut client = context.connect()?;
@@ -55,6 +56,7 @@ pub fn run(args: &Prove, context: &Context) -> Result<()> {
     output::message(context.format(), "position", position.into(), &text)
 }
 
+/// Checks a proof and its signature without a server, and prints the entry.
 pub fn check(args: &CheckProof, context: &Context) -> Result<()> {
     let text = fs::read_to_string(&args.proof).map_err(|error| cannot_read(&args.proof, &error))?;
     let name = args.proof.display();

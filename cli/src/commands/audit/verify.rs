@@ -12,6 +12,7 @@ use runbook_core::checkpoint::{Checkpoint, Origin};
 use runbook_core::merkle::{self, Frontier};
 use serde_json::json;
 
+/// Verifies a server's ledger, or exports of it, against the checkpoints that are given.
 pub fn run(args: &Verify, context: &Context) -> Result<()> {
     let keys = notes::keys(&args.keys.keys)?;
     let mut checkpoints = Vec::new();
@@ -95,6 +96,16 @@ pub fn audit(client: &mut Client, head: &server::Head, question: &Question) -> R
             return Err(failed(&Finding::Root { good: 0, checkpoint: earlier.size }));
         }
     }
+    let auditor = read(client, head, question, (start, frontier))?;
+    match auditor.first() {
+        Some(finding) => Err(located(client, finding.clone())?),
+        None => Ok(auditor),
+    }
+}
+
+/// Reads the entries from `start` on, behind the tree that `frontier` is of, and notes what does not fit.
+fn read(client: &mut Client, head: &server::Head, question: &Question, (start, frontier): (u64, Frontier)) -> Result<Auditor> {
+    let Question { since, checkpoints, .. } = *question;
     let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
     // What a checkpoint says is believed before what the server says.
     let signed = checkpoints.iter().chain(since).next().map(|checkpoint| checkpoint.origin.as_str());
@@ -126,10 +137,7 @@ pub fn audit(client: &mut Client, head: &server::Head, question: &Question) -> R
         let problem = format!("the server says that it has {} entries with another root", head.size);
         auditor.note(Finding::Entry { position: auditor.size().min(head.size), problem });
     }
-    match auditor.first() {
-        Some(finding) => Err(located(client, finding.clone())?),
-        None => Ok(auditor),
-    }
+    Ok(auditor)
 }
 
 /// The failure, with the position named where the server's own tree tells it.
