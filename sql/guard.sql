@@ -35,7 +35,7 @@ COMMENT ON FUNCTION runbook.mark_guarded(text) IS 'Marks this database as guarde
 -- Nobody but the extension writes to its tables while the guard is active. And every session keeps in memory what the rules
 -- of the guard say, until it is told that one of them has changed. Logical replication fires the triggers for rows alone.
 CREATE FUNCTION runbook.guard_own_table() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_guard_own_table';
-COMMENT ON FUNCTION runbook.guard_own_table() IS 'Keeps the runbook''s tables its own, and tells every session when the rules of the guard have changed.';
+COMMENT ON FUNCTION runbook.guard_own_table() IS 'Refuses writes to the runbook''s own tables, and tells every session when the rules of the guard have changed.';
 CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.activation
     FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
 ALTER TABLE runbook.activation ENABLE ALWAYS TRIGGER a_runbook_own;

@@ -4,7 +4,7 @@ CREATE FUNCTION runbook.guard_rows() RETURNS trigger LANGUAGE c AS 'MODULE_PATHN
 COMMENT ON FUNCTION runbook.guard_rows() IS 'Counts the rows that a transaction changes in a protected table.';
 
 CREATE FUNCTION runbook.guard_truncate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_guard_truncate';
-COMMENT ON FUNCTION runbook.guard_truncate() IS 'Judges that a protected table is about to be emptied.';
+COMMENT ON FUNCTION runbook.guard_truncate() IS 'Judges a TRUNCATE of a protected table.';
 
 CREATE VIEW runbook.protected_tables AS
     SELECT e.tgrelid::regclass AS "table",

@@ -157,7 +157,7 @@ CREATE TABLE runbook.made (
     CONSTRAINT made_direction_known CHECK (direction IN ('upgrade', 'downgrade'))
 );
 CREATE INDEX made_object_idx ON runbook.made (objid, classid);
-COMMENT ON TABLE runbook.made IS 'Objects and columns that revisions created at path, or brought there by a declared rename or move. What was missing when a revision was approved must be among them to be covered.';
+COMMENT ON TABLE runbook.made IS 'Objects and columns that revisions created at path, or brought there by a declared rename or move. An object that was missing when a revision was approved is covered only if it is among them.';
 
 CREATE TABLE runbook.permit (
     permit text NOT NULL,
@@ -264,7 +264,7 @@ CREATE TABLE runbook.job (
     CONSTRAINT job_state_known CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'cancelling', 'finished', 'failed', 'cancelled'))
 );
 CREATE INDEX job_open_idx ON runbook.job (job) WHERE state IN ('queued', 'running', 'pausing', 'cancelling');
-COMMENT ON TABLE runbook.job IS 'Upgrades and downgrades that a worker applies. "role" is the one in force when the job was asked for; "idle_starts" counts workers that ended before they had got anywhere.';
+COMMENT ON TABLE runbook.job IS 'Upgrades and downgrades that a worker applies. "role" is the one in force when the job was asked for; "idle_starts" counts workers that ended without any progress.';
 
 CREATE TABLE runbook.job_step (
     job bigint NOT NULL,
@@ -298,7 +298,7 @@ CREATE TABLE runbook.built (
 );
 -- It has no key, and a publication of all tables must not keep us from deleting.
 ALTER TABLE runbook.built REPLICA IDENTITY FULL;
-COMMENT ON TABLE runbook.built IS 'Relations that statements of revisions with "transaction: off" have created: what one that was interrupted leaves behind is known by them.';
+COMMENT ON TABLE runbook.built IS 'Relations that statements of revisions with "transaction: off" have created. They show what an interrupted statement has left behind.';
 
 CREATE TABLE runbook.backfill (
     revision text NOT NULL,

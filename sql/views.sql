@@ -16,7 +16,7 @@ CREATE VIEW runbook.approvals AS
                                      a.approver, a.approver_oid) AS reason
     ) AS v
     ORDER BY a.decided_at, a.approval_id;
-COMMENT ON VIEW runbook.approvals IS 'Who approved or rejected which revision, what the approval covers, and whether it may still count. Four eyes and moved objects are looked at when the revision runs.';
+COMMENT ON VIEW runbook.approvals IS 'Who approved or rejected which revision, what the approval covers, and whether it may still count. Four eyes and moved objects are checked when the revision runs.';
 
 CREATE VIEW runbook.permits AS
     SELECT p.permit, p.status, p.requested_by, p.reason, p.statement, p.needs, p.expires_at, p.parameters
@@ -35,7 +35,7 @@ CREATE VIEW runbook.jobs AS
     SELECT j.job, j.state, j.direction, j.target, j.revision, j.step, j.steps, j.statement, j.percent, j.eta, j.waiting_for, j.login,
         j.requested_at, j.started_at, j.finished_at, j.worker_pid, j.note, j.error
     FROM runbook.jobs_in_force() AS j;
-COMMENT ON VIEW runbook.jobs IS 'Upgrades and downgrades that a worker applies: where each stands, what it waits for, and what went wrong. "interrupted": its worker is gone, and nobody has taken it up yet.';
+COMMENT ON VIEW runbook.jobs IS 'Upgrades and downgrades that a worker applies: where each stands, what it waits for, and what went wrong. "interrupted": its worker is gone, and no other worker has taken the job over yet.';
 
 CREATE VIEW runbook.job_steps AS
     SELECT s.job, s.step, s.revision, s.started_at, s.finished_at FROM runbook.job_step AS s ORDER BY s.job, s.step;

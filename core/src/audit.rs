@@ -196,9 +196,9 @@ impl std::str::FromStr for Opening {
 
     /// Reads `EPOCH:POSITION`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (epoch, size) = text.split_once(':').ok_or("it is written EPOCH:POSITION, such as 2:1300")?;
-        let epoch = epoch.parse().map_err(|_| "the epoch is no number")?;
-        let size = size.parse().map_err(|_| "the position is no number")?;
+        let (epoch, size) = text.split_once(':').ok_or("write EPOCH:POSITION, such as 2:1300")?;
+        let epoch = epoch.parse().map_err(|_| "the epoch is not a number")?;
+        let size = size.parse().map_err(|_| "the position is not a number")?;
         Ok(Self { epoch, size })
     }
 }

@@ -30,7 +30,7 @@ fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
     let prepared = prepared_transactions()?;
     if !prepared.is_empty() {
         pgrx::notice!(
-            "{} prepared transaction(s) were judged by nobody and can still be committed: {}",
+            "the guard has not judged {} prepared transaction(s), which can still be committed: {}",
             prepared.len(),
             prepared.join(", ")
         );

@@ -36,8 +36,8 @@ fn start_downgrade(fcinfo: pg_sys::FunctionCallInfo, target: Option<&str>) -> Re
 /// Behind `CALL runbook.wait(bigint)`.
 pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
     if !may_end_transactions {
-        let detail = "A transaction that waits holds a snapshot, for which a concurrent index build would wait in turn.";
-        let hint = format!("CALL runbook.wait({job}); as a statement of its own, or look at: SELECT * FROM runbook.jobs;");
+        let detail = "A waiting transaction holds a snapshot, and a concurrent index build would wait for that snapshot.";
+        let hint = format!("Outside a transaction block: CALL runbook.wait({job}); or here: SELECT * FROM runbook.jobs;");
         let message = "runbook.wait can't be called inside a transaction block";
         return Err(refusal("25001", message, Some(detail.to_owned()), Some(hint)).into());
     }

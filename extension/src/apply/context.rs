@@ -97,7 +97,7 @@ impl ApplyContext {
     pub fn refuse_if_needy(&self, stored: &Stored, actions: &[Action], bound: bool) -> Result<Vec<String>, Failure> {
         let id = stored.revision.revision.as_str();
         if stored.revision.digest().as_str() != stored.digest {
-            return Err(internal(format!("the stored content of revision \"{id}\" does not have its digest")).into());
+            return Err(internal(format!("the stored content of revision \"{id}\" does not match its digest")).into());
         }
         let fresh = match &self.policy {
             // The time of day matters, and the call may have been running for long.
@@ -130,6 +130,9 @@ impl ApplyContext {
             let lost = if bound { objects::losses(actions)? } else { self.losses(stored)? };
             if !lost.is_empty() {
                 detail = format!("It would lose {}. {detail}", lost.join("; "));
+            }
+            if let Some(warning) = actions.iter().find_map(Action::warning) {
+                detail = format!("{warning} {detail}");
             }
         }
         if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
@@ -184,7 +187,7 @@ impl ApplyContext {
         let Some(stored) = now.first() else { return Ok(()) };
         let (need, _) = need(stored, self.direction, actions, Some(&policy), &Approvals::of(&[id.to_owned()])?, None)?;
         let Some(need) = need else { return Ok(()) };
-        Err(self.refused(id, &need, need.explain(stored)?, actions, "has run, and by now needs"))
+        Err(self.refused(id, &need, need.explain(stored)?, actions, "has run, but now needs"))
     }
 
     /// What a revision would take away now, whatever was there when it was submitted.
@@ -241,7 +244,7 @@ impl ApplyContext {
             let since = Since::new(&done, given.decided_at, revision, self.direction);
             let approved = given.manifest(self.direction)?;
             if approved.search_path() != search_path {
-                return Ok(Some("revisions have another search path now".to_owned()));
+                return Ok(Some("the search path of revisions has changed since".to_owned()));
             }
             if let Some(why) = approval::objection(&approved, actions, |action| policy.stops(action), &since) {
                 return Ok(Some(why));
@@ -253,7 +256,7 @@ impl ApplyContext {
             }
             Ok(match &given.fingerprint {
                 Some(approved) if *approved != spi::clock::fingerprint()? => {
-                    Some("it was given for another state of the catalog, and that has changed since".to_owned())
+                    Some("it was given for one state of the catalog, and the catalog has changed since".to_owned())
                 }
                 _ => None,
             })

@@ -59,7 +59,7 @@ fn give_way() -> error::Result<()> {
     }
     let holder = relations::migrator()?
         .map(|holder| format!("It is {holder}. It builds an index, and waits for this session's snapshot."));
-    let hint = "Wait without one: SELECT runbook.start_upgrade(); then CALL runbook.wait(JOB); or: runbook upgrade";
+    let hint = "Wait without a snapshot: SELECT runbook.start_upgrade(); then CALL runbook.wait(JOB); or: runbook upgrade";
     Err(refusal("55P03", "another migrator is at work in this database", holder, Some(hint.to_owned())))
 }
 
@@ -127,7 +127,7 @@ impl Retries {
     pub fn spent(&self) -> Option<String> {
         let since = self.since.filter(|_| self.attempts > 1)?;
         Some(format!(
-            "It was tried {} times, the last time {:.0} s after the first.",
+            "It was tried {} times; the last attempt came {:.0} s after the first.",
             self.attempts,
             since.elapsed().as_secs_f64()
         ))
@@ -149,7 +149,7 @@ pub struct Place<'a> {
 /// Entries about sessions that were ended because they were in the way.
 pub fn terminated(seen: &lock_wait_monitor::Seen, place: &Place) -> error::Result<Vec<Entry>> {
     let entry = |pid: &i32| {
-        let reason = "it was in the way, and idle in a transaction for longer than terminate_idle_blockers";
+        let reason = "it blocked the migration, and was idle in a transaction for longer than terminate_idle_blockers";
         let facts = json!({"revision": place.revision, "direction": place.direction, "pid": pid, "reason": reason});
         ledger::entry(Kind::BlockerTerminated, facts)
     };

@@ -35,6 +35,6 @@ pub fn never_raising(what: &str, body: impl FnOnce()) {
     let _leave = Leave;
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
         // Saying so can fail, too.
-        let _ = catch_unwind(|| log_to_server(&format!("pg_runbook: something failed {what} and was left out")));
+        let _ = catch_unwind(|| log_to_server(&format!("pg_runbook: something failed {what} and was skipped")));
     }
 }

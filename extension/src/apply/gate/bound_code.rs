@@ -78,8 +78,8 @@ impl ApplyContext {
         let meanwhile = watched.before.meanwhile(&made);
         if let (true, Some(name)) = (watched.relied, meanwhile.replaced) {
             let message = format!("{name} was replaced while revision \"{id}\" ({}) ran", self.direction.as_str());
-            let detail = "Nothing was changed. The approval covers what it was before.".to_owned();
-            let hint = format!("Look at it, then approve again: SELECT runbook.approve('{id}');");
+            let detail = "Nothing was changed. The approval covers only what it was before.".to_owned();
+            let hint = format!("Review it, then approve again: SELECT runbook.approve('{id}');");
             return Err(refusal("42501", message, Some(detail), Some(hint)).into());
         }
         Ok(store::code::remember(id, self.direction, &meanwhile.own)?)

@@ -71,7 +71,7 @@ thread_local! {
 /// How a job has ended: with an error, or without one; `None` while it goes on. `told` is what the client knows of what it waits for.
 pub fn look(number: i64, told: &mut Option<String>) -> error::Result<Option<Option<Report>>> {
     if identity::in_recovery() {
-        return Err(refusal("25006", "a standby works no jobs off", None, None));
+        return Err(refusal("25006", "jobs cannot run on a standby", None, None));
     }
     let found = with_snapshot(|| jobs::outcome(number))?;
     let Some((state, is_run, error)) = found else { return Err(unknown(number)) };
@@ -84,10 +84,10 @@ pub fn look(number: i64, told: &mut Option<String>) -> error::Result<Option<Opti
         JobState::Cancelled => ended(
             "57014",
             format!("job {number} was cancelled"),
-            format!("What it had applied stays. To go on: SELECT runbook.resume({number});"),
+            format!("What it has applied stays. To continue: SELECT runbook.resume({number});"),
         ),
         JobState::Paused => {
-            ended("55000", format!("job {number} is paused"), format!("To go on: SELECT runbook.resume({number});"))
+            ended("55000", format!("job {number} is paused"), format!("To continue: SELECT runbook.resume({number});"))
         }
         JobState::Queued | JobState::Running | JobState::Pausing | JobState::Cancelling | JobState::Interrupted => {
             // Its worker may have found no slot, or have gone down with the server.
@@ -129,9 +129,9 @@ fn unknown(number: i64) -> ErrorReport {
 fn existing(number: i64) -> error::Result<Job> {
     let job = jobs::lock(number)?.ok_or_else(|| unknown(number))?;
     if job.database != database() {
-        let detail = "A dump brought it along; the logins that it names are those of that database.".to_owned();
-        let hint = format!("Ask for it anew: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
-        return Err(refusal("55000", format!("job {number} was asked for in another database"), Some(detail), Some(hint)));
+        let detail = "It came with a dump, and the logins that it names belong to that database.".to_owned();
+        let hint = format!("Start it again: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
+        return Err(refusal("55000", format!("job {number} was started in another database"), Some(detail), Some(hint)));
     }
     Ok(job)
 }
@@ -211,15 +211,15 @@ fn start_anew(job: &Job) -> error::Result<()> {
         Report {
             sqlstate: "58000".to_owned(),
             message: format!("job {number} was given up"),
-            detail: format!("{IDLE_STARTS} workers were started for it in a row and have got nowhere."),
-            hint: format!("Look into the server log; then SELECT runbook.resume({number});"),
+            detail: format!("{IDLE_STARTS} workers in a row ended without any progress."),
+            hint: format!("Check the server log, then resume it: SELECT runbook.resume({number});"),
             ..Report::default()
         }
     } else if !job_lines::is_login(job.login, login)? {
         Report {
             sqlstate: "28000".to_owned(),
-            message: format!("job {number} can't go on: login \"{login}\" is gone or can't log in"),
-            hint: format!("SELECT runbook.resume({number}); makes it the job of whoever resumes it."),
+            message: format!("job {number} can't continue: login \"{login}\" does not exist or can't log in"),
+            hint: format!("To take the job over: SELECT runbook.resume({number});"),
             ..Report::default()
         }
     } else {

@@ -17,7 +17,7 @@ pub fn must_be_operator() -> Result<(), ErrorReport> {
 }
 
 fn no_operator() -> ErrorReport {
-    let message = format!("login \"{}\" is not a member of runbook_operator any more", identity::session_role());
+    let message = format!("login \"{}\" is no longer a member of runbook_operator", identity::session_role());
     refusal("42501", message, None, None)
 }
 

@@ -174,8 +174,10 @@ fn prepare(job: &Job) -> Result<(), Report> {
         if job.role != job.login {
             let may = name_of_role(job.role).filter(|role| session_is_member(role));
             let Some(_) = may else {
-                let message =
-                    format!("login \"{}\" can't act as the role any more that it had when it asked", identity::session_role());
+                let message = format!(
+                    "login \"{}\" can no longer act as the role that it had when it started the job",
+                    identity::session_role()
+                );
                 return Err(refusal("42501", message, None, None).into());
             };
         }
@@ -204,7 +206,7 @@ fn wait_for_migrator(job: &Job) -> Result<Held, End> {
         if start.elapsed() >= patience {
             return Err(transaction::<()>(Commit::InOrder, || {
                 let holder = relations::migrator()?.map(|holder| format!("It is {holder}."));
-                let hint = format!("SELECT runbook.resume({}); when it has finished.", job.job);
+                let hint = format!("When it has finished: SELECT runbook.resume({});", job.job);
                 Err(refusal("55P03", "another migrator is at work in this database", holder, Some(hint)).into())
             })
             .expect_err("it is an error")

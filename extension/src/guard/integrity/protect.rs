@@ -79,7 +79,7 @@ pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> error::
         matches!(action.verb, Verb::Cluster | Verb::Reindex) && is_own(action, &path)
     };
     let Some(action) = actions.iter().find(locks) else { return Ok(false) };
-    let detail = "It would lock a table of pg_runbook as long as the transaction, and nothing could be recorded meanwhile.";
+    let detail = "It would lock a table of pg_runbook until the transaction ends, and nothing could be recorded until then.";
     let facts = facts(tag, std::slice::from_ref(action), Judgement::SelfProtection, detail, None);
     if enforcement == Enforcement::Record {
         ledger::record(Kind::DdlWouldBlock, facts)?;
@@ -87,7 +87,7 @@ pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> error::
     }
     recorder::record(Kind::DdlBlocked, facts);
     pgrx::warning!(
-        "skipping {tag} of {}: it would keep the ledger locked. REINDEX TABLE CONCURRENTLY and VACUUM FULL do not",
+        "skipping {tag} of {}: it would keep the ledger locked; use REINDEX TABLE CONCURRENTLY or VACUUM FULL",
         action.object
     );
     Ok(true)
@@ -102,11 +102,11 @@ pub fn refuse_drop(tag: &str, action: &Action, enforcement: Enforcement) -> erro
 }
 
 fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -> error::Result<()> {
-    let detail = "While the guard is active here, no part of pg_runbook can be dropped, replaced, renamed, disabled, given away, \
-                  written to or taken out of the extension, by nobody.";
+    let detail = "While the guard is active, no one can drop, replace, rename, disable, give away or write to any part of \
+                  pg_runbook, or take it out of the extension.";
     let revision = permission::revision_in_progress();
-    let hint = "If this is meant, deactivate the guard first, which needs a reason and may need approvals: \
-                SELECT runbook.deactivate('REASON');";
+    let hint =
+        "To do it all the same, deactivate the guard first, which may need an approval: SELECT runbook.deactivate('REASON');";
     let blocked = Blocked {
         tag,
         actions,

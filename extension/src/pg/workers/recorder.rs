@@ -54,11 +54,11 @@ fn deliver(delivery: &shared::Delivery) -> Result<(), String> {
     let result = loop {
         match delivery.outcome() {
             shared::Outcome::Written => break Ok(()),
-            shared::Outcome::Failed => break Err("the recorder failed; its own message stands above".to_owned()),
+            shared::Outcome::Failed => break Err("the recorder failed; its own message is above".to_owned()),
             shared::Outcome::Pending => {}
         }
         if start.elapsed() > PRELOADED_PATIENCE && delivery.withdraw() {
-            break Err("the recorder did not come in time".to_owned());
+            break Err("the recorder did not start in time".to_owned());
         }
         // SAFETY: this backend's own latch. Interrupts are held, so nothing is processed in between.
         unsafe {
