@@ -28,7 +28,7 @@ pub struct Done {
 pub enum End {
     /// The job has finished.
     Finished(Vec<Done>),
-    /// The job goes on without us.
+    /// The job continues on the server.
     Detached,
 }
 

@@ -1,7 +1,7 @@
-//! Approvals: whose yes counts, and what is still missing.
+//! Approvals: whose approvals count, and what is still missing.
 //!
 //! Owns four eyes. A login is known by the set of login roles that it is or may become; two logins whose sets meet are one
-//! pair of eyes. Invariant: the author never counts, and nobody counts twice.
+//! pair of eyes. Invariant: the author never counts, and no one counts twice.
 
 use crate::action::Action;
 use crate::identity::{History, Identity};

@@ -1,4 +1,4 @@
-//! What an auditor concludes: entries in order, checkpoints that somebody has kept, and what does not fit.
+//! An auditor's checks: entries in order against saved checkpoints, and the findings where they do not match.
 //!
 //! Nothing here knows where entries come from (a server, an export) or who signed the checkpoints. Invariant: an auditor that ends
 //! without a finding has computed every hash itself.

@@ -21,7 +21,7 @@ pub struct Backfill {
     pub table: String,
     /// Columns of the key, as the catalog spells them; empty: those of the primary key.
     pub key: Vec<String>,
-    /// A condition for the rows that still want changing; without one every row has its turn once.
+    /// A condition for the rows that still must be changed; without one, every row is processed once.
     pub filter: Option<String>,
     /// Rows of the first batch, or of every batch where no target is given.
     pub batch: Option<u64>,
@@ -37,7 +37,7 @@ pub struct Backfill {
 pub const TARGET: Duration = Duration::from_millis(500);
 /// Rows of the first batch where the header does not say.
 pub const FIRST_BATCH: u64 = 1000;
-/// A batch that hardly anybody minds: up to here they grow fast, and they are not made smaller because others wait for them.
+/// A batch so short that it disturbs no one: up to here batches grow fast, and waiting sessions do not shrink them.
 const SHORT: Duration = Duration::from_millis(20);
 /// How long longer batches take to get twice as large.
 const RECOVERY: Duration = Duration::from_secs(30);

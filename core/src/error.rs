@@ -38,7 +38,7 @@ pub enum Error {
     RevisionId { id: String, why: String },
     /// Two revisions with one id.
     Duplicate { id: String, first: String, second: String },
-    /// A parent or a dependency that nobody submitted.
+    /// A parent or a dependency that was not submitted.
     MissingParent { revision: String, parent: String, relation: &'static str },
     /// Revisions that are their own ancestors.
     Cycle { revisions: Vec<String>, relation: &'static str },

@@ -77,7 +77,7 @@ impl<'a> Records<'a> {
     }
 }
 
-/// A server that gives what no ledger of ours gives.
+/// The error for an answer that no intact ledger gives.
 pub fn odd(what: &str) -> Error {
     Error::new(Kind::Check, what, "The tables of schema \"runbook\" are not as the extension created them.")
 }

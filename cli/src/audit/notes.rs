@@ -1,4 +1,4 @@
-//! Checkpoints that somebody has kept, read with the keys that are trusted.
+//! Saved checkpoints, checked with the keys that the user trusts.
 
 use crate::error::{Error, Kind, Result};
 use crate::key::{PublicKey, cannot_read};

@@ -61,7 +61,7 @@ fn deactivate(fcinfo: pg_sys::FunctionCallInfo, reason: Option<&str>) -> Result<
     Ok(true)
 }
 
-/// Which protections are live.
+/// Which protections are active.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]

@@ -55,7 +55,7 @@ fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, Er
     queue::cancel(job)
 }
 
-/// Has a job stop before its next revision, statement or batch; false if it has ended already.
+/// Stops a job before its next revision, statement or batch; false if it has already ended.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
@@ -64,7 +64,7 @@ fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, Err
     queue::pause(job)
 }
 
-/// Has a job go on; false if it has finished or is being worked on.
+/// Resumes a job; false if it has finished or is running.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn resume(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {

@@ -75,7 +75,7 @@ fn inclusion_proof(position: Option<i64>, size: default!(Option<i64>, "NULL")) -
     merkle::inclusion_proof(position, size, &Stored::default()).map(bytes)
 }
 
-/// What shows that the tree of `old_size` entries is the beginning of the tree of `new_size` (RFC 6962, section 2.1.2).
+/// The hashes that prove that the tree of `old_size` entries is the beginning of the tree of `new_size` (RFC 6962, section 2.1.2).
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn consistency_proof(old_size: Option<i64>, new_size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
@@ -146,7 +146,7 @@ fn open_epoch(
     epoch::open(reason, position)
 }
 
-/// Records that somebody has signed a checkpoint; the note must be about this ledger as it is.
+/// Records a signed checkpoint; the note must match this ledger as it is now.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn record_checkpoint(fcinfo: pg_sys::FunctionCallInfo, note: Option<&str>) -> Result<(), ErrorReport> {

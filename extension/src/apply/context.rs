@@ -92,7 +92,7 @@ impl ApplyContext {
         Ok(self.approvals.get_or_init(|| read))
     }
 
-    /// Refuses a step that something stands in the way of; with `bound`, also where approvals do not cover the objects that
+    /// Refuses a step whose requirements are not met; with `bound`, also where approvals do not cover the objects that
     /// `actions` mean now. Returns whose approvals count.
     pub fn refuse_if_needy(&self, stored: &Stored, actions: &[Action], bound: bool) -> Result<Vec<String>, Failure> {
         let id = stored.revision.revision.as_str();
@@ -142,7 +142,7 @@ impl ApplyContext {
         Err(self.refused(id, &need, (detail, hint), actions, "needs"))
     }
 
-    /// What an entry says of a step that something stands in the way of.
+    /// The facts of an entry about a step whose requirements are not met.
     fn facts_of_need(&self, id: &str, need: &Need, detail: &str, actions: &[Action]) -> Value {
         json!({
             "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
@@ -190,7 +190,7 @@ impl ApplyContext {
         Err(self.refused(id, &need, need.explain(stored)?, actions, "has run, but now needs"))
     }
 
-    /// What a revision would take away now, whatever was there when it was submitted.
+    /// The data that a revision would remove now, which may differ from what was there when it was submitted.
     fn losses(&self, stored: &Stored) -> error::Result<Vec<String>> {
         if !stored.actions(self.direction).iter().any(|action| action.class == Class::Destructive) {
             return Ok(vec![]);

@@ -158,7 +158,7 @@ fn refuse_if_not_atomic(stored: &Stored, direction: Direction) -> Result<(), Err
     Err(refusal("25001", format!("revision \"{id}\" ({way}) can't run inside a transaction"), Some(why.to_owned()), Some(hint)))
 }
 
-/// Refuses to run statements that would not see what revisions before them have done.
+/// The error for a transaction that does not see what earlier revisions have done.
 fn behind(direction: Direction, target: &str) -> ErrorReport {
     let way = direction.as_str();
     refusal(
@@ -175,7 +175,7 @@ fn behind(direction: Direction, target: &str) -> ErrorReport {
     )
 }
 
-/// What becomes of a revision whose content has changed while it ran.
+/// The error for a revision that was submitted with new content while it ran.
 pub fn resubmitted(id: &str) -> ErrorReport {
     let detail = "The content that ran is no longer the stored content, so it was rolled back.".to_owned();
     refusal(

@@ -39,7 +39,7 @@ pub fn open(reason: &str, until: i64, until_text: &str) -> Result<(), ErrorRepor
     Ok(())
 }
 
-/// Puts a new glass in; false if none was broken.
+/// Puts policy back in force; false if the glass was not broken.
 pub fn close(reason: &str) -> bool {
     let Some(glass) = permission::break_glass() else { return false };
     permission::set_break_glass(None);

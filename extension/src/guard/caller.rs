@@ -118,7 +118,7 @@ fn must_be_asked_for(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> R
     ))
 }
 
-/// How many bytes a reason, a comment or a permit's statement may have: they go into the ledger, for good.
+/// The most bytes of a reason, a comment or a permit's statement: the ledger keeps them forever.
 const LIMIT: usize = 64 * 1024;
 
 /// Refuses a text that is too long.

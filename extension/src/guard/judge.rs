@@ -1,4 +1,4 @@
-//! Decisions: what is done about the actions of one statement, and what a refused user reads.
+//! Decisions: whether the actions of one statement pass, and what a refused user reads.
 
 use crate::error;
 use crate::guard::break_glass;
@@ -43,7 +43,7 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
             action: Box<Action>,
             cover: Cover,
         },
-        /// A permit covers it, and policy denies it by now.
+        /// A permit covers it, but policy now denies it.
         Denied(Action),
         Nothing,
     }
@@ -78,7 +78,7 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
     }
 }
 
-/// Refuses what a permit covers, and policy denies by now.
+/// Refuses an action that a permit covers, but policy now denies.
 fn denied_by_now(tag: &str, actions: &[Action], action: &Action) -> error::Result<()> {
     let class = action.class.as_str();
     let blocked = Blocked {

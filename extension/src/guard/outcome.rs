@@ -1,4 +1,4 @@
-//! What becomes of a statement that does not simply pass: the one way in which the guard records and refuses.
+//! The one place where the guard records and refuses statements that it stops.
 
 use crate::error::{self, refusal};
 use crate::guard::enforcement::Enforcement;

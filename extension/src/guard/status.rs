@@ -1,4 +1,4 @@
-//! Which protections are live.
+//! Which protections are active.
 
 use crate::error;
 use crate::guard::enforcement::Mode;

@@ -265,7 +265,7 @@ fn level_number(level: u32) -> Result<i32> {
     i32::try_from(level).map_err(|_| internal("a level is higher than a tree can be"))
 }
 
-/// What is said where the tables of the ledger contradict each other.
+/// The error for tables of the ledger that contradict each other.
 pub fn damaged(what: String) -> pgrx::pg_sys::panic::ErrorReport {
     crate::error::refusal(
         "XX001",

@@ -105,7 +105,7 @@ fn begin(
     Ok((run, pinned, statement))
 }
 
-/// What becomes of a backfill under whose table's name another one is found.
+/// The error for a backfill whose table name now means another table.
 fn another_table(header: &Backfill) -> ErrorReport {
     let detail =
         "The backfill continues after the last key that it reached in its first table; in this table it would skip rows.";
@@ -119,7 +119,7 @@ enum Batch {
     /// There is nothing left.
     End,
     Done(Progress),
-    /// The table is another inside: the batches begin anew at its first key.
+    /// The table was rewritten or emptied: the batches start again at its first key.
     Again(Progress),
 }
 
@@ -219,7 +219,7 @@ fn again(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, Failure>
     Ok(Batch::Again(next))
 }
 
-/// After the last key: with a condition, what was inserted behind has its turn, until nothing is found.
+/// After the last key: with a condition, starts another pass for rows that were inserted meanwhile, until none is found.
 fn another_pass(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, Failure> {
     if plan.header.filter.is_none() || next.last_key.is_none() {
         return Ok(Batch::End);

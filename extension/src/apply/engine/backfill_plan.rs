@@ -24,7 +24,7 @@ pub struct Plan {
     pub(super) sql: String,
 }
 
-/// Looks a backfill over when it is submitted, in the session that revisions run in. A table that is not there yet is looked at later.
+/// Checks a backfill when it is submitted, in the session that revisions run in. A table that does not exist yet is checked later.
 ///
 /// # Errors
 /// 22023 for header or statement, 42P16 for a table without a key.

@@ -155,7 +155,7 @@ impl ApplyContext {
         Ok(Ran { approved_by, lost })
     }
 
-    /// Has everything happen now, as the migration role, that would happen at the commit as somebody else; refuses what can't be had now.
+    /// Runs deferred work now, as the migration role: at the commit it would run as another role. Refuses what can't run now.
     pub fn leave(&self, id: &str) -> Result<(), Failure> {
         self.run_what_was_put_off(id)?;
         self.session.restore(id)?;

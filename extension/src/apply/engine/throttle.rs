@@ -1,4 +1,4 @@
-//! What a backfill weighs on the server, and when it rests.
+//! The load that a backfill puts on the server, and when the backfill pauses.
 
 use crate::apply::job::step::Stepped;
 use crate::apply::job::stop_request::stop_requested;
@@ -54,7 +54,7 @@ impl Throttle {
         }
     }
 
-    /// Why to rest, and for how long.
+    /// Why to pause, and for how long.
     fn reason(&mut self, settings: &Settings, load: &Load) -> Option<(String, Duration)> {
         if let (Some(most), Some((standby, seconds))) = (settings.backfill_max_lag(), &load.lag)
             && *seconds > most.as_secs_f64()

@@ -27,7 +27,7 @@ pub struct Need {
 enum Remedy {
     /// The next call to make.
     Hint(String),
-    /// Somebody approves; whose approvals count already.
+    /// An approval is missing; the logins whose approvals count already.
     Approval(Box<Requirement>, Vec<String>),
 }
 
@@ -36,7 +36,7 @@ impl Need {
         Self { text, sqlstate, verdict, remedy: Remedy::Hint(hint) }
     }
 
-    /// DETAIL and HINT for whoever is refused.
+    /// DETAIL and HINT of the refusal.
     pub fn explain(&self, stored: &Stored) -> error::Result<(String, String)> {
         let (wanted, by) = match &self.remedy {
             Remedy::Hint(hint) => return Ok((String::new(), hint.clone())),

@@ -1,4 +1,4 @@
-//! Jobs, seen from whoever asks for them: start, wait, cancel, pause, resume.
+//! Jobs, from the client's side: start, wait, cancel, pause, resume.
 
 use crate::apply::context::ApplyContext;
 use crate::apply::way::{Way, way};
@@ -21,7 +21,7 @@ use serde_json::json;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// After so many workers that were started for a job and have got nowhere, nobody tries again by himself: what a job does may be what ends them.
+/// After this many workers in a row ended without progress, no other is started by itself: the job may be what ends them.
 const IDLE_STARTS: i32 = 10;
 
 /// Stores a job for the steps to `target`; its worker starts when the calling transaction commits.
@@ -64,11 +64,11 @@ pub fn start(direction: Direction, target: &str) -> Result<i64, Failure> {
 }
 
 thread_local! {
-    /// When this session last had a worker started for a job that nobody worked on.
+    /// When this session last started a worker for a job that had none.
     static REVIVED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// How a job has ended: with an error, or without one; `None` while it goes on. `told` is what the client knows of what it waits for.
+/// How a job has ended: with an error, or without one; `None` while it runs. `told` is the last note that the client was shown.
 pub fn look(number: i64, told: &mut Option<String>) -> error::Result<Option<Option<Report>>> {
     if identity::in_recovery() {
         return Err(refusal("25006", "jobs cannot run on a standby", None, None));
@@ -157,7 +157,7 @@ pub fn cancel(number: i64) -> error::Result<bool> {
     Ok(true)
 }
 
-/// Has a job stop where it can go on later; false if it has ended.
+/// Stops a job at the next point from which it can be resumed; false if it has ended.
 pub fn pause(number: i64) -> error::Result<bool> {
     let job = existing(number)?;
     let Some(next) = job.state.after(JobEvent::PauseRequested) else { return Ok(false) };
@@ -194,7 +194,7 @@ fn is_at_work() -> error::Result<bool> {
     Ok(Held::runner().is_none() || jobs::other_worker()?.is_some())
 }
 
-/// Starts a worker for the oldest job that nobody works on.
+/// Starts a worker for the oldest job that has none.
 pub fn revive() -> error::Result<()> {
     let Some(job) = jobs::next(&database())? else { return Ok(()) };
     if is_at_work()? {

@@ -36,7 +36,7 @@ pub struct Step {
 pub enum Stepped {
     /// The revision is applied, or reverted.
     Done,
-    /// Somebody wants the job to stop.
+    /// A stop was requested.
     Asked,
 }
 

@@ -187,7 +187,7 @@ fn prepare(job: &Job) -> Result<(), Report> {
     })
 }
 
-/// Tries and polls, holding neither snapshot nor transaction while it waits.
+/// Polls for the migrator's lock. While it waits, it holds no snapshot and no transaction.
 fn wait_for_migrator(job: &Job) -> Result<Held, End> {
     let patience = transaction(Commit::InOrder, || Ok(Settings::load()?.migrator_wait()))?;
     let start = Instant::now();
@@ -277,13 +277,13 @@ fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, 
     }
 }
 
-/// Whether an error is somebody's wish: the job's state says so, or it is PostgreSQL's own answer to a signal.
+/// Whether an error was asked for: the job's state says so, or it is PostgreSQL's own answer to a signal.
 fn is_cancellation(job: &Job, report: &Report) -> Result<bool, Report> {
     let signalled = report.routine == "ProcessInterrupts" && report.message.ends_with("due to user request");
     Ok(signalled || transaction(Commit::InOrder, || Ok(jobs::state(job.job)? != Some(JobState::Running)))?)
 }
 
-/// What somebody wants who wants the job to stop; what a cancelled one has begun is cleaned up.
+/// Which stop was requested: a pause or a cancellation. What a cancelled job has begun is cleaned up.
 fn asked(job: &Job, step: &Step) -> Result<End, Report> {
     let state = transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?;
     if matches!(state, Some(JobState::Pausing | JobState::Paused)) {

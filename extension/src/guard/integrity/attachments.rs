@@ -1,4 +1,4 @@
-//! What others have hung onto the runbook's own objects, or made of them, while the guard was not active.
+//! Triggers, rules, heirs and the like that others attached to the runbook's own objects while the guard was not active.
 //!
 //! While it is active, none of it can come to be. An heir of a table of ours would have its rows counted as ours; a trigger, a rule or a
 //! foreign key runs with what we write; a function or a policy would stand in for one of ours. So a guard is activated on a whole

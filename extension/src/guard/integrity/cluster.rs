@@ -35,7 +35,7 @@ pub fn mark(active: bool) -> error::Result<()> {
     cluster::mark(&format!("{}/{}/{}", here.system_identifier, here.oid, verdict.as_str()))
 }
 
-/// Writes the mark anew after a change of policy.
+/// Writes the mark again after a change of policy.
 pub fn refresh() -> error::Result<()> {
     if settings::is_active()? { mark(true) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
 //! Self-protection: while the guard is active, nothing takes it apart. Only `deactivate(reason)` does, with the approvals that
 //! policy asks for.
 //!
-//! Policy has no say here, and a broken glass neither: whoever could drop the ledger could drop the evidence of it.
+//! Neither policy nor break-glass can allow it: a person who can drop the ledger can drop the evidence of doing so.
 
 use crate::catalog::cluster::this_database;
 use crate::catalog::objects;
@@ -93,7 +93,7 @@ pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> error::
     Ok(true)
 }
 
-/// Refuses that an object of ours goes, whatever makes it go.
+/// Refuses to drop an object of the extension, however it would be dropped.
 ///
 /// # Errors
 /// 42501.
@@ -120,7 +120,7 @@ fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -
     blocked.settle(enforcement)
 }
 
-/// Refuses DML on a table of ours that is not ours.
+/// Refuses DML on a table of the extension that the extension did not send.
 ///
 /// # Errors
 /// 42501.
@@ -144,7 +144,7 @@ pub fn refuse_write(table: u32) -> error::Result<()> {
     refuse_drop("DML", &action, enforcement)
 }
 
-/// Whether an action takes a part of ours away, or changes what it does.
+/// Whether an action removes a part of the extension, or changes what that part does.
 fn is_damage(action: &Action) -> bool {
     use ObjectKind::{Database, EventTrigger, Role, Trigger};
     let verb = &action.verb;
@@ -167,7 +167,7 @@ fn is_damage(action: &Action) -> bool {
     }
 }
 
-/// How the names of our triggers begin, which nobody else may use.
+/// The reserved prefix of the names of the extension's triggers.
 const OWN_TRIGGERS: &str = "a_runbook_";
 
 fn is_own(action: &Action, path: &[&str]) -> bool {

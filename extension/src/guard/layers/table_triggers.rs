@@ -47,7 +47,7 @@ fn detail_of(report: &ErrorReport) -> String {
     report.detail().map(str::to_owned).unwrap_or_default()
 }
 
-/// Judges that a protected table is about to be emptied.
+/// Judges a TRUNCATE of a protected table.
 ///
 /// # Errors
 /// 42501.
@@ -109,7 +109,7 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
     ledger::record(Kind::PolicyChanged, facts)
 }
 
-/// Takes the protection of a table away; false if it had none.
+/// Removes the protection of a table; false if it had none.
 ///
 /// # Errors
 /// 42501 where a permit is needed for it.

@@ -205,7 +205,7 @@ pub unsafe extern "C-unwind" fn runbook_refuse_change(fcinfo: pg_sys::FunctionCa
     pg_sys::Datum::from(0)
 }
 
-/// What whoever changes the ledger reads.
+/// The error for a change of the ledger.
 ///
 /// # Safety
 /// The trigger data is that of a call.

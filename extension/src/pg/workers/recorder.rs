@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// While it lives, cancellation and timeouts wait: whoever is refused must not be able to prevent the record of it.
+/// While it lives, cancellation and timeouts wait: a refused user must not be able to prevent the record.
 struct Uninterrupted;
 
 impl Uninterrupted {
@@ -172,7 +172,7 @@ impl Segment {
         unsafe { pg_sys::dsm_segment_address(self.0).cast::<u8>().read_volatile() == 1 }
     }
 
-    /// Tells whoever waits that it is durable.
+    /// Tells the waiting session that the record is durable.
     pub fn set_done(&self) {
         // SAFETY: a live segment.
         unsafe { pg_sys::dsm_segment_address(self.0).cast::<u8>().write_volatile(1) }
