@@ -19,9 +19,9 @@ BEGIN
                                                         WHERE r.rolname OPERATOR(pg_catalog.=) current_user)) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_schema_name',
-            MESSAGE = 'schema "runbook" exists and belongs to somebody else',
+            MESSAGE = 'schema "runbook" exists and belongs to another role',
             DETAIL = 'Its owner could change what the extension installs there.',
-            HINT = 'Look at it, then DROP SCHEMA runbook, or make it yours with ALTER SCHEMA runbook OWNER TO CURRENT_USER.';
+            HINT = 'Check it, then DROP SCHEMA runbook; or take it over: ALTER SCHEMA runbook OWNER TO CURRENT_USER;';
     END IF;
     FOR wanted IN
         SELECT * FROM (VALUES

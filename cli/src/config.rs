@@ -60,12 +60,12 @@ fn without_values(message: &str) -> String {
         let expected = message.rsplit(", expected ").next().unwrap_or_default();
         return match expected {
             "a string" | "a map" | "path string" => format!("this is not {}", expected.replace("a map", "a table")),
-            _ => "this is not a value of the kind that belongs here".to_owned(),
+            _ => "this is not a value of the right type".to_owned(),
         };
     }
     match message {
         "missing field `url`" => "the environment has no url".to_owned(),
-        "duplicate key" => "the key stands twice".to_owned(),
+        "duplicate key" => "the key is given twice".to_owned(),
         _ => "this is not TOML".to_owned(),
     }
 }
@@ -150,7 +150,7 @@ mod tests {
             (format!("[environments]\nproduction = \"{url}\"\n"), "2:14", "this is not"),
             (format!("[environments.production]\nurl = [\"{url}\"]\n"), "2:7", "this is not a string"),
             (format!("[environments.production]\n\"{url}\" = 1\n"), "2:1", "unknown key"),
-            (format!("revisions = \"a\"\nrevisions = \"{url}\"\n"), "2:1", "the key stands twice"),
+            (format!("revisions = \"a\"\nrevisions = \"{url}\"\n"), "2:1", "the key is given twice"),
             ("[environments.production]\n".to_owned(), "1:1", "the environment has no url"),
             (format!("x = \"{url}\""), "1:1", "unknown key \"x\""),
         ] {

@@ -83,7 +83,7 @@ pub fn unreadable(error: serde_json::Error) -> Error {
     Error::new(
         Kind::Failed,
         format!("the server's answer can't be read: {error}"),
-        "Look whether pg_runbook is installed there unchanged.",
+        "Check that pg_runbook is installed there and is unchanged.",
     )
 }
 

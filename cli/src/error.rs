@@ -73,7 +73,7 @@ impl Error {
         }
     }
 
-    /// Whether the reader of our output went away, which is no news to anybody.
+    /// Whether the reader of the output has gone, which is not reported.
     pub fn is_broken_pipe(&self) -> bool {
         self.broken_pipe
     }

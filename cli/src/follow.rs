@@ -30,7 +30,7 @@ pub struct Done {
 pub enum End {
     /// The job has finished.
     Finished(Vec<Done>),
-    /// The job goes on without us.
+    /// The job continues on the server.
     Detached,
 }
 
@@ -186,7 +186,7 @@ impl<'a> View<'a> {
             return Ok(Wish::Detach);
         }
         let ask = || -> std::io::Result<Wish> {
-            output::prompt("The server goes on by itself. [d]etach, [c]ancel the job, or go on watching? ")?;
+            output::prompt("The job continues on the server. [d]etach, [c]ancel the job, or keep watching? ")?;
             let mut answer = String::new();
             std::io::stdin().read_line(&mut answer)?;
             Ok(match answer.trim().to_lowercase().chars().next() {

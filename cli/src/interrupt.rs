@@ -20,7 +20,7 @@ pub fn install() {
     });
 }
 
-/// Whether somebody has pressed Ctrl-C since the last time that this was asked.
+/// Whether Ctrl-C was pressed since the last call.
 pub fn taken() -> bool {
     INTERRUPTED.swap(false, Ordering::Relaxed)
 }

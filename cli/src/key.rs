@@ -35,7 +35,11 @@ impl PrivateKey {
     pub fn generate(name: &str) -> Result<Self> {
         if !is_key_name(name) {
             let hint = "Say who signs: runbook audit keygen auditor.example.com --out auditor.key";
-            return Err(Error::new(Kind::Input, format!("\"{name}\" can't be the name of a key: no spaces and no +"), hint));
+            return Err(Error::new(
+                Kind::Input,
+                format!("\"{name}\" can't be the name of a key: a name has no spaces and no +"),
+                hint,
+            ));
         }
         Ok(Self { name: name.to_owned(), key: PKey::generate_ed25519().map_err(failed)? })
     }

@@ -35,7 +35,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// Why what is at a place may be somebody else's work.
+    /// Why another user may have written the file at a path.
     fn doubt(self, place: Place, is_directory: bool) -> Option<String> {
         if place.owner != self.user && place.owner != 0 {
             return Some(format!("is owned by {}", user_name(place.owner)));

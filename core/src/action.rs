@@ -135,6 +135,11 @@ impl Action {
         self
     }
 
+    /// A sentence on what people should know of it, where its name does not say so.
+    pub fn warning(&self) -> Option<&'static str> {
+        (self.verb == Verb::Recompute).then_some("The change of type may round, cut or replace values, or refuse them.")
+    }
+
     /// The action by name only, for people.
     pub fn unbound(mut self) -> Self {
         (self.identity, self.owner) = (Identity::Unknown, Identity::Unknown);

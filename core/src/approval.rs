@@ -1,7 +1,7 @@
-//! Approvals: whose yes counts, and what is still missing.
+//! Approvals: whose approvals count, and what is still missing.
 //!
 //! Owns four eyes. A login is known by the set of login roles that it is or may become; two logins whose sets meet are one
-//! pair of eyes. Invariant: the author never counts, and nobody counts twice.
+//! pair of eyes. Invariant: the author never counts, and no one counts twice.
 
 use crate::action::Action;
 use crate::identity::{History, Identity};
@@ -74,8 +74,8 @@ impl Standing {
             Self { here: false, .. } => "it was given in another database",
             Self { same_content: false, .. } => "it was given for other content",
             Self { expired: true, .. } => "it expired",
-            Self { login: None, .. } => return Some(format!("the login {approver} is gone")),
-            Self { may_approve: false, .. } => return Some(format!("{approver} is no approver any more")),
+            Self { login: None, .. } => return Some(format!("the login {approver} no longer exists")),
+            Self { may_approve: false, .. } => return Some(format!("{approver} is no longer an approver")),
             _ => return None,
         };
         Some(why.to_owned())
@@ -127,7 +127,7 @@ fn same(known: &str, login: &str, who: &str) -> String {
     if known == login {
         format!("it is by {known}, {who}")
     } else {
-        format!("{login} counts as one person with {known}, {who}: both are members of one login, or both have submitted it")
+        format!("{login} counts as the same person as {known}, {who}: both are members of one login, or both submitted it")
     }
 }
 
@@ -145,8 +145,8 @@ pub fn objection(
         Cover::Yes => None,
         // It came into being after the approval, as part of what was approved.
         Cover::Undeclared if action.implied && came_along(action, since) => None,
-        Cover::Undeclared => Some(format!("it was not for \"{action}\"")),
-        Cover::OtherRoles => Some(format!("a role in \"{action}\" was another then, or not there")),
+        Cover::Undeclared => Some(format!("it does not cover \"{action}\"")),
+        Cover::OtherRoles => Some(format!("a role named in \"{action}\" was another role then, or did not exist")),
         Cover::Another { declared } if declared.is_absent() => {
             Some(format!("{} did not exist then, and no revision has created it since", action.object))
         }

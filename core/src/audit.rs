@@ -1,4 +1,4 @@
-//! What an auditor concludes: entries in order, checkpoints that somebody has kept, and what does not fit.
+//! An auditor's checks: entries in order against saved checkpoints, and the findings where they do not match.
 //!
 //! Nothing here knows where entries come from (a server, an export) or who signed the checkpoints. Invariant: an auditor that ends
 //! without a finding has computed every hash itself.
@@ -196,9 +196,9 @@ impl std::str::FromStr for Opening {
 
     /// Reads `EPOCH:POSITION`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (epoch, size) = text.split_once(':').ok_or("it is written EPOCH:POSITION, such as 2:1300")?;
-        let epoch = epoch.parse().map_err(|_| "the epoch is no number")?;
-        let size = size.parse().map_err(|_| "the position is no number")?;
+        let (epoch, size) = text.split_once(':').ok_or("write EPOCH:POSITION, such as 2:1300")?;
+        let epoch = epoch.parse().map_err(|_| "the epoch is not a number")?;
+        let size = size.parse().map_err(|_| "the position is not a number")?;
         Ok(Self { epoch, size })
     }
 }

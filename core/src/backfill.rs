@@ -21,7 +21,7 @@ pub struct Backfill {
     pub table: String,
     /// Columns of the key, as the catalog spells them; empty: those of the primary key.
     pub key: Vec<String>,
-    /// A condition for the rows that still want changing; without one every row has its turn once.
+    /// A condition for the rows that still must be changed; without one, every row is processed once.
     pub filter: Option<String>,
     /// Rows of the first batch, or of every batch where no target is given.
     pub batch: Option<u64>,
@@ -37,7 +37,7 @@ pub struct Backfill {
 pub const TARGET: Duration = Duration::from_millis(500);
 /// Rows of the first batch where the header does not say.
 pub const FIRST_BATCH: u64 = 1000;
-/// A batch that hardly anybody minds: up to here they grow fast, and they are not made smaller because others wait for them.
+/// A batch so short that it disturbs no one: up to here batches grow fast, and waiting sessions do not shrink them.
 const SHORT: Duration = Duration::from_millis(20);
 /// How long longer batches take to get twice as large.
 const RECOVERY: Duration = Duration::from_secs(30);
@@ -82,9 +82,9 @@ impl Backfill {
             };
             let (name, value) = (name.to_ascii_lowercase(), value.trim());
             if seen.contains(&name) {
-                return Err(wrong(format!("backfill: \"{name}\" stands twice"), FIX));
+                return Err(wrong(format!("backfill: \"{name}\" is given twice"), FIX));
             }
-            let bad = |want: &str| wrong(format!("backfill: \"{value}\" is no {name}"), want);
+            let bad = |want: &str| wrong(format!("backfill: \"{value}\" is not a valid {name}"), want);
             match name.as_str() {
                 "table" => value.clone_into(&mut found.table),
                 "key" => found.key = split(value, ',').into_iter().map(|column| identifier(column.trim())).collect(),
@@ -113,7 +113,7 @@ impl Backfill {
             seen.push(name);
         }
         if found.table.is_empty() {
-            return Err(wrong("backfill: no table", FIX));
+            return Err(wrong("backfill: no table is named", FIX));
         }
         if found.batch.is_none() && found.target.is_none() {
             found.target = Some(TARGET);
@@ -237,9 +237,9 @@ pub fn cut(sql: &str) -> Result<Cut> {
         (true, true, false) => Ok(Cut::Range),
         (false, false, true) => Ok(Cut::Limit),
         _ => Err(wrong(
-            "the statement of a backfill has neither :from and :to, nor :limit",
-            "Bound it by the key of the batch: … WHERE id BETWEEN :from AND :to; or by a number of rows: \
-             … WHERE id IN (SELECT id FROM t WHERE … LIMIT :limit).",
+            "the statement of a backfill needs :from and :to, or :limit",
+            "Limit each batch by its key: … WHERE id BETWEEN :from AND :to; or by a number of rows: … WHERE id IN (SELECT id \
+             FROM t WHERE … LIMIT :limit).",
         )),
     }
 }
@@ -311,8 +311,8 @@ mod tests {
             ("key id", "no table"),
             ("table t; table u", "twice"),
             ("table t; size 3", "unknown name \"size\""),
-            ("table t; batch many", "\"many\" is no batch"),
-            ("table t; target 5", "\"5\" is no target"),
+            ("table t; batch many", "\"many\" is not a valid batch"),
+            ("table t; target 5", "\"5\" is not a valid target"),
             ("table t; repeatable maybe", "maybe"),
             ("table", "not a name and a value"),
         ] {

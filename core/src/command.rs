@@ -37,7 +37,7 @@ impl Name {
 pub enum TypeChange {
     /// Nothing: a wider varchar, a numeric of more digits.
     Widens,
-    /// Each is written anew, and stays what it is.
+    /// Each value is rewritten, and stays what it is.
     Converts,
     /// Some can lose what they were: a USING expression, a cast that rounds or cuts.
     Loses,

@@ -38,7 +38,7 @@ pub enum Error {
     RevisionId { id: String, why: String },
     /// Two revisions with one id.
     Duplicate { id: String, first: String, second: String },
-    /// A parent or a dependency that nobody submitted.
+    /// A parent or a dependency that was not submitted.
     MissingParent { revision: String, parent: String, relation: &'static str },
     /// Revisions that are their own ancestors.
     Cycle { revisions: Vec<String>, relation: &'static str },
@@ -103,7 +103,7 @@ impl Error {
                 Some(format!("Candidates: {}.", candidates.join(", ")))
             }
             Self::MultipleHeads { heads, .. } => Some(format!("The heads are {}.", heads.join(", "))),
-            Self::Cycle { revisions, .. } => Some(format!("Revisions on or behind the cycle: {}.", revisions.join(", "))),
+            Self::Cycle { revisions, .. } => Some(format!("Revisions on the cycle or after it: {}.", revisions.join(", "))),
             Self::Duplicate { first, second, .. } => Some(format!("It is defined by {first} and by {second}.")),
             Self::NotOnTheWay { current, .. } => Some(if current.is_empty() {
                 "The database is at base: no revision is applied.".into()
@@ -111,9 +111,9 @@ impl Error {
                 format!("The database is at {}.", current.join(", "))
             }),
             Self::NoSuchRevision { nearest, .. } if !nearest.is_empty() => {
-                Some(format!("Names like it: {}.", nearest.join(", ")))
+                Some(format!("Similar names: {}.", nearest.join(", ")))
             }
-            Self::Unwritable { difference, .. } => Some(format!("Read back from the file: {difference}.")),
+            Self::Unwritable { difference, .. } => Some(format!("Reading the file back shows a difference: {difference}.")),
             _ => None,
         }
     }
@@ -126,7 +126,7 @@ impl Error {
             Self::TooLarge { .. } => "Load bulk data with COPY outside the revision, or split the revision.".into(),
             Self::RevisionId { .. } => "Let \"runbook revision -m MESSAGE\" choose an id.".into(),
             Self::Duplicate { .. } => {
-                "Give one of them a new id with \"runbook revision\", and repeat it in its children's parents.".into()
+                "Give one of them a new id, and write that id into the \"parents\" header of its children.".into()
             }
             Self::MissingParent { parent, .. } => format!("Submit revision {parent} first, or correct the header."),
             Self::Cycle { .. } => "Correct the parents of one of them so that every revision leads back to base.".into(),
@@ -145,7 +145,7 @@ impl Error {
             Self::Overlap { .. } => "Name only the later of them.".into(),
             Self::NotOnTheWay { direction, .. } => {
                 let other = if *direction == "upgrade" { "downgrade" } else { "upgrade" };
-                format!("Look at \"runbook current\" and \"runbook history\"; the other way is \"runbook {other}\".")
+                format!("See \"runbook current\" and \"runbook history\"; to go the other way, use \"runbook {other}\".")
             }
         })
     }
@@ -157,10 +157,10 @@ impl fmt::Display for Error {
             Self::File { file, line, problem, .. } => write!(f, "{file}:{line}: {problem}"),
             Self::Submission { problem, .. } => write!(f, "invalid revision: {problem}"),
             Self::Unwritable { revision, .. } => {
-                write!(f, "revision \"{revision}\" can't be written as a file: it would be read otherwise")
+                write!(f, "revision \"{revision}\" can't be written as a file: reading the file would give another revision")
             }
             Self::TooLarge { what, bytes, limit } => {
-                write!(f, "{what} has {bytes} bytes, more than the {limit} a revision may have")
+                write!(f, "{what} has {bytes} bytes, more than the limit of {limit}")
             }
             Self::RevisionId { id, why } => write!(f, "invalid revision id \"{}\": {why}", visible_line(id)),
             Self::Duplicate { id, .. } => write!(f, "revision \"{id}\" is present more than once"),

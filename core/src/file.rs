@@ -91,7 +91,7 @@ impl Parser<'_> {
             ));
         }
         if self.sections.iter().any(|(name, _)| name == section) {
-            return Err(self.error(line, format!("section \"{section}\" stands twice"), "Join the two."));
+            return Err(self.error(line, format!("section \"{section}\" is given twice"), "Join the two sections."));
         }
         self.sections.push((section.to_owned(), String::new()));
         Ok(())
@@ -101,15 +101,17 @@ impl Parser<'_> {
         let line = visible_line(line);
         let problem = match almost.tool {
             Some(tool) => format!(
-                "\"{line}\" is a marker of {tool}; here it would be a comment, and what follows would run with the rest"
+                "\"{line}\" is a section marker of {tool}: here it would be a comment, and the SQL after it would run too"
             ),
-            None => format!("\"{line}\" is almost a section marker; as a comment, what follows would run with the rest"),
+            None => format!("\"{line}\" is almost a section marker: it would be a comment, and the SQL after it would run too"),
         };
         let fix = match almost.section {
-            Some(section) => format!("Write this line in its place, without blanks before it: -- runbook: {section}"),
-            None => "Remove the line, or write one of these in its place: -- runbook: upgrade, -- runbook: downgrade, \
-                     -- runbook: verify"
-                .to_owned(),
+            Some(section) => format!("Replace the line with this one, without spaces before it: -- runbook: {section}"),
+            None => {
+                "Remove the line, or replace it with one of these: -- runbook: upgrade, -- runbook: downgrade, -- runbook: \
+                 verify"
+                    .to_owned()
+            }
         };
         self.error(number, problem, fix)
     }
@@ -140,7 +142,7 @@ impl Parser<'_> {
         if self.headers.iter().any(|(other, ..)| *other == key) {
             return Err(self.error(
                 number,
-                format!("header \"{key}\" stands twice"),
+                format!("header \"{key}\" is given twice"),
                 "Keep one; lists are separated by commas.",
             ));
         }
@@ -261,11 +263,11 @@ pub fn write_faithfully(revision: &Revision) -> Result<String> {
     let read = parse(revision.revision.as_str(), text.as_bytes()).map_err(|error| unwritable(error.to_string()))?;
     let (read, meant) = (serde_json::to_value(&read), serde_json::to_value(trimmed(revision)));
     let (Ok(serde_json::Value::Object(read)), Ok(serde_json::Value::Object(meant))) = (read, meant) else {
-        return Err(unwritable("it is no object".to_owned()));
+        return Err(unwritable("it is not a JSON object".to_owned()));
     };
     match meant.iter().find(|(key, value)| read.get(*key) != Some(value)).map(|(key, _)| key) {
-        Some(key) => Err(unwritable(format!("{key} would be read otherwise"))),
-        None if read.len() != meant.len() => Err(unwritable("it would have more headers or sections".to_owned())),
+        Some(key) => Err(unwritable(format!("the value of {key} would differ"))),
+        None if read.len() != meant.len() => Err(unwritable("there would be other headers or sections".to_owned())),
         None => Ok(text),
     }
 }

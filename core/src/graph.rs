@@ -117,12 +117,12 @@ impl Graph {
         self.names.iter().map(|(name, &node)| (name.as_str(), node))
     }
 
-    /// Revisions that are nobody's parent.
+    /// Revisions that are no other revision's parent.
     pub fn heads(&self) -> &[Node] {
         &self.heads
     }
 
-    /// Revisions that are nobody's parent or dependency.
+    /// Revisions that are no other revision's parent or dependency.
     pub fn real_heads(&self) -> &[Node] {
         &self.real_heads
     }

@@ -1,4 +1,4 @@
-//! Identities: which object a name stood for when somebody looked.
+//! Identities: which object a name meant when it was looked up.
 //!
 //! Names can be moved from one object to another between approval and apply, so approvals bind to object addresses
 //! (`pg_depend`'s triple) wherever the object exists.
@@ -131,7 +131,7 @@ impl History for Events {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Identity {
-    /// Nobody looked, or the kind of object is known by name only.
+    /// The name was not looked up, or objects of the kind are known by name only.
     #[default]
     Unknown,
     /// Nothing had that name.
@@ -148,7 +148,7 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// Whether nobody looked.
+    /// Whether the name was not looked up.
     pub fn is_unknown(&self) -> bool {
         *self == Self::Unknown
     }

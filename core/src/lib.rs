@@ -1,4 +1,4 @@
-//! What is true of migrations without a database.
+//! The parts of pg_runbook that need no database: files, graph, classification, policy, ledger.
 //!
 //! This crate owns the vocabulary (revision, graph, target, action, policy, ledger entry) and every
 //! decision made with it. It refuses to do I/O, to know PostgreSQL's C structures, or to read a clock:

@@ -219,8 +219,8 @@ impl fmt::Display for Refuted {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         out.write_str(match self {
             Self::OutOfRange => "the tree has no such position or size",
-            Self::WrongLength => "the proof has a wrong number of hashes",
-            Self::WrongRoot => "the proof leads to another root",
+            Self::WrongLength => "the proof has the wrong number of hashes",
+            Self::WrongRoot => "the proof leads to a different root",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Policy: what is done about each class of action, and about which objects otherwise.
+//! Policy: the rule for each class of action, and its exceptions for objects.
 //!
 //! A policy is data: an environment (a preset for every class) and rules set on top, each for a class or for a class on
 //! objects that match a pattern. The most specific rule decides. Everything here is a pure function.
@@ -13,7 +13,7 @@ use crate::window::{Closed, Window, closed};
 use chrono::NaiveDateTime;
 
 words! {
-    /// What is done about an action, mildest first.
+    /// What the guard does about an action, mildest first.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     Verdict {
         /// Nothing.
@@ -80,7 +80,7 @@ impl Rule {
     }
 }
 
-/// A rule that somebody set.
+/// A rule that an admin set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     /// The class it is about.

@@ -51,7 +51,7 @@ impl Proof {
             return Err("it is longer than a proof may be");
         }
         let rest =
-            text.strip_prefix(HEADER).and_then(|rest| rest.strip_prefix('\n')).ok_or("it does not begin as a proof does")?;
+            text.strip_prefix(HEADER).and_then(|rest| rest.strip_prefix('\n')).ok_or("it does not begin like a proof")?;
         let (head, note) = rest.split_once("\n\n").ok_or("there is no empty line before the checkpoint")?;
         let mut lines = head.split('\n');
         let payload = lines.next().and_then(|line| line.strip_prefix("extra ")).ok_or("it does not carry the entry")?;

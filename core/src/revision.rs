@@ -39,7 +39,7 @@ impl RevisionId {
         } else if id.starts_with('.') {
             "it starts with a dot".to_owned()
         } else if ["head", "heads", "base", "current"].contains(&id.as_str()) {
-            "it is a word that targets reserve".to_owned()
+            "it is a reserved word".to_owned()
         } else {
             return Ok(Self(id));
         };
@@ -226,7 +226,8 @@ impl Revision {
             if RevisionId::new(name.as_str()).is_err() {
                 return Err(Error::Submission {
                     problem: format!("\"{}\" can't be {what}", visible_line(name)),
-                    fix: "Names have ASCII letters, digits, \"_\" and \".\", and are no word that targets reserve.".into(),
+                    fix: "Use ASCII letters, digits, \"_\" and \".\"; the words head, heads, base and current are reserved."
+                        .into(),
                 });
             }
         }
@@ -235,8 +236,8 @@ impl Revision {
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::Submission {
-                problem: format!("\"{}\" stands twice among the id and the branch labels of revision \"{id}\"", twice[0]),
-                fix: "Every name means one thing: choose another label.".into(),
+                problem: format!("\"{}\" is used twice among the id and the branch labels of revision \"{id}\"", twice[0]),
+                fix: "Choose another branch label.".into(),
             });
         }
         Ok(self)

@@ -56,9 +56,9 @@ pub type Version = (Key, u32);
 /// What has become of code meanwhile.
 #[derive(Debug, Default)]
 pub struct Meanwhile {
-    /// What the transaction at hand did.
+    /// What the current transaction did.
     pub own: Vec<runbook_core::code::Change>,
-    /// A piece of code that somebody else has replaced.
+    /// Code that another session has replaced.
     pub replaced: Option<String>,
 }
 
@@ -69,7 +69,7 @@ pub fn texts<'a>(parsed: impl IntoIterator<Item = &'a Statement>) -> Texts {
     Texts { running: texts(running), quiet: texts(quiet) }
 }
 
-/// The texts of one direction of a revision, in the session at hand.
+/// The texts of one direction of a revision, in the current session.
 ///
 /// # Errors
 /// Those of the parser.

@@ -24,7 +24,7 @@ pub fn from_core(error: runbook_core::Error) -> ErrorReport {
     refusal(error.sqlstate(), error.to_string(), error.detail(), error.hint())
 }
 
-/// Something that can't happen unless somebody changed our tables by hand.
+/// An error that can only happen if the extension's tables were changed by hand.
 pub fn internal(problem: impl Into<String>) -> ErrorReport {
     let hint = "Compare the tables of schema runbook with a backup; SELECT * FROM runbook.verify_ledger() checks the ledger.";
     refusal("XX000", problem, None, Some(hint.to_owned()))

@@ -16,32 +16,24 @@ use std::time::Duration;
 /// The keys, with their defaults and what they mean.
 pub const KEYS: [(&str, &str, &str); 15] = [
     ("alembic_version", "off", "keep Alembic's table of that name in step with runbook.current()"),
-    ("approval_valid_for", "30 days", "how long an approval counts that doesn't say so itself"),
-    (
-        "backfill_max_dead",
-        "0",
-        "percent of dead rows at which a backfill waits for a vacuum of its table that is under way; 0: it doesn't",
-    ),
-    ("backfill_max_lag", "10s", "lag of a streaming standby at which backfills wait; 0: they don't"),
+    ("approval_valid_for", "30 days", "how long an approval is valid unless it says so itself"),
+    ("backfill_max_dead", "0", "percentage of dead rows at which a backfill waits for a running vacuum of its table; 0: never"),
+    ("backfill_max_lag", "10s", "lag of a streaming standby at which backfills wait; 0: never"),
     (
         "backfill_max_wal",
         "0",
-        "megabytes of write-ahead log per second, of the whole server, above which backfills rest; 0: they don't",
+        "megabytes of write-ahead log per second, of the whole server, above which backfills wait; 0: never",
     ),
     ("break_glass_max", "1 hour", "the longest time for which the glass can be broken"),
-    ("data_lock_timeout", "1min", "lock_timeout of INSERT, UPDATE, DELETE and MERGE, behind which nobody queues"),
+    ("data_lock_timeout", "1min", "lock_timeout of INSERT, UPDATE, DELETE and MERGE, behind which no session queues"),
     ("environment", "staging", "the preset of the policy: local, staging or production"),
-    ("lock_budget", "10min", "how long locks that are not to be had are tried for again; 0: once"),
-    ("lock_timeout", "2s", "lock_timeout of everything else: others queue behind it"),
+    ("lock_budget", "10min", "how long a lock that is not granted is tried again; 0: one attempt only"),
+    ("lock_timeout", "2s", "lock_timeout of all other statements, behind which sessions queue"),
     ("migration_role", "", "the role that revisions run as; empty: the role that calls upgrade()"),
     ("migrator_wait", "60", "seconds that upgrade() waits for another migrator"),
     ("permit_max", "1 day", "the longest time for which a permit can be requested"),
     ("search_path", "\"$user\", public", "search_path under which revisions run"),
-    (
-        "terminate_idle_blockers",
-        "0",
-        "end sessions that are in the way and have been idle in a transaction for so long; 0: never",
-    ),
+    ("terminate_idle_blockers", "0", "end blocking sessions that have been idle in a transaction for this long; 0: never"),
 ];
 
 /// PostgreSQL's own `deadlock_timeout` is a second.

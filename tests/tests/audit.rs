@@ -97,7 +97,7 @@ fn an_export_that_is_more_or_less_than_what_was_exported_is_named() {
         )
     };
     let (code, said) = verdict(&whole);
-    assert!(code == Some(0) && said.contains("behind the last checkpoint"), "{said}");
+    assert!(code == Some(0) && said.contains("after the last checkpoint"), "{said}");
     for (what, text) in [
         ("junk", format!("{whole}junk\n")),
         ("an entry twice", format!("{whole}{last}\n")),

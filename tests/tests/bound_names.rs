@@ -321,7 +321,7 @@ fn covers_grants(server: &Server) {
     };
     assert_eq!(run("reader", ""), None);
     let refused = run("swapped", "DROP ROLE swapped; CREATE ROLE swapped").unwrap_or_default();
-    assert!(refused.starts_with("42501") && refused.contains("was another then, or not there"), "{refused}");
+    assert!(refused.starts_with("42501") && refused.contains("was another role then, or did not exist"), "{refused}");
 }
 
 #[test]

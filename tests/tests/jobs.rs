@@ -134,7 +134,7 @@ fn only_operators_start_and_stop_jobs_and_a_job_ends_with_the_role() {
     wait_until(20, "it sleeps", || column(&mut admin, job, "statement").contains("pg_sleep"));
     admin.batch_execute("REVOKE runbook_operator FROM app").unwrap();
     let error = wait(&mut admin, job).unwrap_err();
-    assert!(error.as_db_error().unwrap().message().contains("not a member of runbook_operator any more"), "{error}");
+    assert!(error.as_db_error().unwrap().message().contains("no longer a member of runbook_operator"), "{error}");
     assert_eq!(current(&mut admin), ["a001"]);
     // Whoever resumes it makes it his own.
     admin.query_one("SELECT runbook.resume($1)", &[&job]).unwrap();
@@ -390,5 +390,5 @@ fn a_job_that_is_cancelled_before_it_begins_does_not_begin() {
     let job = start(&mut app, "head").unwrap();
     wait(&mut app, job).unwrap();
     let error = wait(&mut app, lost).unwrap_err();
-    assert!(error.as_db_error().unwrap().message().contains("\"leaver\" is gone or can't log in"), "{error}");
+    assert!(error.as_db_error().unwrap().message().contains("\"leaver\" does not exist or can't log in"), "{error}");
 }

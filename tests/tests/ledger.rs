@@ -203,7 +203,7 @@ fn an_entry_that_does_not_arrive_is_not_given_up() {
     let before: i64 = admin.query_one(waiting, &[]).unwrap().get(0);
     let error = admin.batch_execute("CALL runbook.seal()").unwrap_err();
     let error = error.as_db_error().unwrap();
-    assert!(error.message().contains("entries were to be sealed, and 0 have arrived"), "{error:?}");
+    assert!(error.message().contains("entries were to be sealed, but 0 were stored"), "{error:?}");
     assert_eq!(admin.query_one(waiting, &[]).unwrap().get::<_, i64>(0), before);
     admin.batch_execute("SET runbook.mode = off; DROP TRIGGER swallow ON runbook.entry; RESET runbook.mode").unwrap();
     admin.batch_execute("CALL runbook.seal()").unwrap();

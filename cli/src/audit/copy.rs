@@ -17,7 +17,7 @@ impl<R: Read> Rows<R> {
         let mut header = [0; 19];
         reader.read_exact(&mut header)?;
         if !header.starts_with(b"PGCOPY\n\xff\r\n\0") {
-            return Err(odd("the server's COPY does not begin as one does"));
+            return Err(odd("the server's COPY data has no valid header"));
         }
         Ok(Self { reader, buffer: Vec::new() })
     }
@@ -43,7 +43,7 @@ impl<R: Read> Rows<R> {
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.field()?.try_into().map_err(|_| odd("a column of the ledger has another type than it should"))
+        self.field()?.try_into().map_err(|_| odd("a column of the ledger has the wrong type"))
     }
 }
 
@@ -63,7 +63,7 @@ impl<'a> Records<'a> {
     }
 
     pub(super) fn row(&mut self, columns: i32) -> Result<()> {
-        if self.number()? == columns { Ok(()) } else { Err(odd("the server's rows have another number of columns")) }
+        if self.number()? == columns { Ok(()) } else { Err(odd("the server's rows have the wrong number of columns")) }
     }
 
     pub(super) fn field(&mut self) -> Result<&'a [u8]> {
@@ -73,11 +73,11 @@ impl<'a> Records<'a> {
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.field()?.try_into().map_err(|_| odd("a column of the ledger has another type than it should"))
+        self.field()?.try_into().map_err(|_| odd("a column of the ledger has the wrong type"))
     }
 }
 
-/// A server that gives what no ledger of ours gives.
+/// The error for an answer that no intact ledger gives.
 pub fn odd(what: &str) -> Error {
-    Error::new(Kind::Check, what, "The tables of schema runbook are not as the extension has made them.")
+    Error::new(Kind::Check, what, "The tables of schema \"runbook\" are not as the extension created them.")
 }

@@ -21,7 +21,7 @@ pub fn read(files: &[PathBuf], covered: u64, sink: &mut Sink) -> Result<()> {
         let payload = line.strip_suffix(b"\n").unwrap_or(line);
         if position >= covered {
             match id(payload) {
-                None => sink.note(entry(position, "this is no entry: the line was cut off or changed")),
+                None => sink.note(entry(position, "this is not an entry: the line was cut off or changed")),
                 Some(id) if behind.contains_key(&id) => sink.note(entry(position, TWICE)),
                 Some(id) => drop(behind.insert(id, position)),
             }
@@ -44,7 +44,7 @@ pub fn read(files: &[PathBuf], covered: u64, sink: &mut Sink) -> Result<()> {
     Ok(())
 }
 
-const TWICE: &str = "the entry is there twice";
+const TWICE: &str = "the entry appears twice";
 
 fn entry(position: u64, problem: &str) -> Finding {
     Finding::Entry { position, problem: problem.to_owned() }

@@ -8,6 +8,6 @@ pub fn failed(finding: &Finding) -> Error {
     Error::new(
         Kind::Check,
         format!("the ledger was changed: {finding}"),
-        "Keep the server as it is, and the checkpoints; compare with an export or a backup: runbook audit verify --export FILE",
+        "Keep the server and the checkpoints as they are, and verify an export or a backup: runbook audit verify --export FILE",
     )
 }

@@ -91,7 +91,8 @@ pub fn first_position(client: &mut Client) -> Result<u64> {
 pub fn frontier(client: &mut Client, size: u64) -> Result<Frontier> {
     let row = client.query_one("SELECT runbook.tree_frontier($1)", &[&signed(size)?])?;
     let roots = row.try_get::<_, Vec<Vec<u8>>>(0)?.into_iter().map(hash).collect::<Result<Vec<_>>>()?;
-    Frontier::from_roots(size, roots).ok_or_else(|| odd("the server gave another number of subtrees than the size has"))
+    Frontier::from_roots(size, roots)
+        .ok_or_else(|| odd("the server returned the wrong number of subtrees for the size of the tree"))
 }
 
 /// Hashes beside the path from an entry to the root of the tree of `size` entries.
@@ -159,7 +160,8 @@ pub fn entries(client: &mut Client, from: u64, to: u64, known: &Known, sink: &mu
             };
             let id = uuid::Uuid::from_bytes(columns.entry_id).to_string();
             if position == 0 && known.ledger.is_some_and(|ledger| ledger != id) {
-                let problem = format!("the ledger is named after another first entry: {}", known.ledger.unwrap_or_default());
+                let problem =
+                    format!("the ledger is named after a different first entry: {}", known.ledger.unwrap_or_default());
                 sink.note(Finding::Entry { position, problem });
             }
             let due = epoch.map_or(its_epoch, |before| before + i32::from(columns.kind == "epoch.opened"));
@@ -195,11 +197,11 @@ pub fn payloads(client: &mut Client, from: u64, to: u64, mut each: impl FnMut(u6
             return changed(&gap(expected, first));
         }
         if last != first + count - 1 {
-            let problem = "an entry behind it is missing, or there twice".to_owned();
+            let problem = "an entry after it is missing or appears twice".to_owned();
             return changed(&Finding::Entry { position: first, problem });
         }
         if lines.iter().filter(|byte| **byte == b'\n').count() as u64 != count - 1 {
-            let problem = "its payload, or one behind it, has a line break, which JSON has not".to_owned();
+            let problem = "its payload, or one after it, contains a line break, which canonical JSON does not".to_owned();
             return changed(&Finding::Entry { position: first, problem });
         }
         each(first, lines)?;
@@ -228,7 +230,7 @@ pub fn check_tiles(client: &mut Client, computed: Vec<Tile>, size: u64) -> Resul
             let root = rows.field()?.to_vec();
             let digest: Hash = Sha256::digest(rows.field()?).into();
             match known.get(&index) {
-                Some(tile) if root != tile.root || digest != tile.digest => return bad(index, "is not what its entries give"),
+                Some(tile) if root != tile.root || digest != tile.digest => return bad(index, "does not match its entries"),
                 Some(_) => met += 1,
                 None if index >= size / width => return bad(index, "lies beyond the last entry"),
                 // Of entries before those that were read.
@@ -238,7 +240,7 @@ pub fn check_tiles(client: &mut Client, computed: Vec<Tile>, size: u64) -> Resul
         drop(rows);
         if met < tiles.len() {
             let first = tiles.iter().map(|tile| tile.index).min().unwrap_or(0);
-            return bad(first, "or one behind it is missing");
+            return bad(first, "or one after it is missing");
         }
         // Only where the audit has begun at the beginning of a tile of the next level can that be computed.
         let mut above = Vec::new();
@@ -290,7 +292,7 @@ pub fn same_ledger<'a>(head: &Head, origins: impl Iterator<Item = &'a str>) -> R
             (&own, theirs.filter(|theirs| own.as_ref().is_some_and(|own| own.ledger == theirs.ledger)))
         else {
             let hint = format!(
-                "This one is {}. If it should be the same, its first entry was exchanged.",
+                "This ledger is {}. If it should be the same ledger, its first entry was replaced.",
                 head.origin.as_deref().unwrap_or("empty")
             );
             return Err(Error::new(Kind::Check, format!("the checkpoint is of another ledger: {line}"), hint));
@@ -317,11 +319,11 @@ fn gap(expected: u64, found: u64) -> Finding {
 }
 
 fn hash(bytes: Vec<u8>) -> Result<Hash> {
-    bytes.try_into().map_err(|_| odd("the server gave a hash that is none"))
+    bytes.try_into().map_err(|_| odd("the server returned an invalid hash"))
 }
 
 fn unsigned(number: i64) -> Result<u64> {
-    u64::try_from(number).map_err(|_| odd("the server gave a negative position"))
+    u64::try_from(number).map_err(|_| odd("the server returned a negative position"))
 }
 
 fn signed(number: u64) -> Result<i64> {

@@ -1,4 +1,4 @@
-//! `runbook branches`: revisions that more than one other follows.
+//! `runbook branches`: revisions that more than one other revision follows.
 
 use crate::args::Verbose;
 use crate::commands::heads::local;

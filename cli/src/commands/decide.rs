@@ -14,7 +14,7 @@ pub fn run(verb: &str, args: &Decide, context: &Context) -> Result<()> {
     let line = match verb {
         "reject" => format!("rejected {}: digest {answer}", args.revision),
         _ if answer == "true" => format!("revoked your decision on {}", args.revision),
-        _ => format!("there was no decision of yours on {}", args.revision),
+        _ => format!("you had made no decision on {}", args.revision),
     };
     output::message(context.format(), verb, json!(answer), &line)
 }

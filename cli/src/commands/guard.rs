@@ -81,7 +81,7 @@ fn show(args: &Report, found: Found) -> Result<()> {
     let Found { totals, roles, classes, objects } = found;
     let total = |key: &str| output::text(totals.first().and_then(|row| row.get(key)));
     let rest = format!(
-        ", {} were refused, {} sessions went past the guard; {} roles.",
+        ", {} were refused, and {} sessions bypassed the guard; {} roles.",
         total("blocked"),
         total("bypassed"),
         total("roles")
@@ -89,7 +89,7 @@ fn show(args: &Report, found: Found) -> Result<()> {
     let would_block = format!("{} statements would have been refused", total("would_block"));
     output::line(&Line::new(format!("In the last {}: ", args.since)).styled(Style::Bold, would_block).then(rest))?;
     if roles.is_empty() {
-        let nothing = "Nothing that policy does not allow has happened: enforcing it would have disturbed nobody.";
+        let nothing = "Policy would have refused nothing: enforcing it would have disturbed no one.";
         return output::line(&Line::new(nothing));
     }
     for (title, found, columns) in [

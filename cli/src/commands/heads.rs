@@ -1,4 +1,4 @@
-//! `runbook heads`: revisions that nobody follows.
+//! `runbook heads`: revisions that no other revision follows.
 
 use crate::args::Verbose;
 use crate::context::{Context, rows};

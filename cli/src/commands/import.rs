@@ -90,7 +90,7 @@ fn record(args: &Alembic, server: Option<&str>, database: &str) -> Result<Vec<Re
     }
     let status = child.wait()?;
     if !status.success() {
-        let hint = "The traceback stands above; try the same with alembic itself on an empty database.";
+        let hint = "The traceback is above. Run the same command with alembic itself on an empty database.";
         return Err(Error::new(Kind::Failed, "the Alembic environment could not be run", hint));
     }
     Ok(recorded)

@@ -10,7 +10,11 @@ use std::io::Write;
 /// Writes the configuration and makes the directory of revisions; refuses to replace a configuration.
 pub fn run(args: &Init) -> Result<()> {
     let mut file = fs::File::create_new(NAME).map_err(|error| {
-        Error::new(Kind::Input, format!("{NAME}: {error}"), "Here is a runbook already; edit it, or remove it first.")
+        Error::new(
+            Kind::Input,
+            format!("{NAME}: {error}"),
+            "This directory already has a runbook; edit it, or remove it first.",
+        )
     })?;
     file.write_all(TEMPLATE.replace("DIRECTORY", &args.directory.display().to_string()).as_bytes())?;
     fs::create_dir_all(&args.directory)?;

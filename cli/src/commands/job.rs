@@ -47,7 +47,7 @@ pub fn detached(client: &mut Client, context: &Context, job: i64) -> Result<()> 
     if !found.is_empty() {
         return output::message(context.format(), "job", json!(job), "nothing to do");
     }
-    let line = format!("job {job} goes on at the server; to follow it: runbook wait {job}");
+    let line = format!("job {job} continues on the server; to follow it: runbook wait {job}");
     output::message(context.format(), "job", json!(job), &line)
 }
 
@@ -70,8 +70,11 @@ pub fn ask(verb: &str, args: &Job, context: &Context) -> Result<()> {
     let row = client.query_one(&sql, &[&args.job]).map_err(|error| Error::from_server(&error, false))?;
     let line = match (row.try_get::<_, bool>(0)?, verb) {
         (false, _) => format!("job {} has ended already", args.job),
-        (true, "cancel") => format!("job {} is cancelled; what it had applied stays", args.job),
-        (true, _) => format!("job {} stops where it can go on later: runbook resume {}", args.job, args.job),
+        (true, "cancel") => format!("job {} is cancelled; what it has applied stays", args.job),
+        (true, _) => format!(
+            "job {} will stop at the next point from which it can continue; to continue it: runbook resume {}",
+            args.job, args.job
+        ),
     };
     output::message(context.format(), verb, json!(row.try_get::<_, bool>(0)?), &line)
 }
@@ -90,7 +93,7 @@ pub fn resume(args: &Resume, context: &Context) -> Result<()> {
     for job in &jobs {
         let row = client.query_one("SELECT runbook.resume($1)", &[job]).map_err(|error| Error::from_server(&error, false))?;
         if !row.try_get::<_, bool>(0)? && args.job.is_some() {
-            return output::message(context.format(), "resumed", json!([]), &format!("job {job} needs nobody"));
+            return output::message(context.format(), "resumed", json!([]), &format!("job {job} does not need to be resumed"));
         }
     }
     if jobs.is_empty() {

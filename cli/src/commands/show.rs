@@ -106,7 +106,7 @@ fn as_file(mut revision: Value) -> Result<()> {
     let text = file::write_faithfully(&Revision::from_json(&revision)?)?;
     let mut out = output::stdout();
     if output::is_terminal() && visible_text(&text) != text {
-        let message = format!("revision \"{id}\" has characters that a terminal does not show as they are");
+        let message = format!("revision \"{id}\" contains characters that a terminal does not show faithfully");
         return Err(Error::new(Kind::Input, message, format!("runbook show --as-file {id} > {id}.sql")));
     }
     out.write_all(text.as_bytes())?;

@@ -1,4 +1,4 @@
-//! `runbook status`: where the database stands, what is pending, which protections are live.
+//! `runbook status`: where the database stands, what is pending, which protections are active.
 
 use crate::args::Format;
 use crate::context::{Context, rows};

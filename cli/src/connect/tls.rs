@@ -53,7 +53,7 @@ impl Mode {
 /// Whose word counts for the server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Authorities {
-    /// Nobody's: it is not verified.
+    /// None: the certificate is not verified.
     Nobody,
     /// Those that the machine trusts.
     System,

@@ -27,7 +27,7 @@ pub fn line(line: &Line) -> Result<()> {
     Ok(writeln!(out.lock(), "{text}")?)
 }
 
-/// Prints a line to stderr. There is nobody to tell if that fails.
+/// Prints a line to stderr. A failure is ignored: there is no other place to report it.
 pub fn diagnostic(line: &Line) {
     let out = std::io::stderr();
     let text = line.render(is_coloured(&out), width(&out));

@@ -1,4 +1,4 @@
-//! A bar on stderr while somebody waits.
+//! A progress bar on stderr.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use runbook_core::visible::visible_line;

@@ -1,4 +1,4 @@
-//! What ALTER TABLE and its like do.
+//! The actions of ALTER TABLE, ALTER VIEW, ALTER INDEX and similar statements.
 
 use crate::action::{Action, Class};
 use crate::command::{Change, Name, TypeChange};

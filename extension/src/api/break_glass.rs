@@ -39,8 +39,8 @@ fn break_glass(
         return Err(refused(
             "break_glass",
             "22023",
-            "the glass can't be broken for that time",
-            Some(format!("The longest is {} (setting break_glass_max).", settings.break_glass_max())),
+            "invalid duration for breaking the glass",
+            Some(format!("It must be positive and at most {} (setting \"break_glass_max\").", settings.break_glass_max())),
             Some("SELECT runbook.break_glass('REASON', '15 minutes');".to_owned()),
         ));
     }

@@ -37,7 +37,7 @@ fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
     let prepared = prepared_transactions()?;
     if !prepared.is_empty() {
         pgrx::notice!(
-            "{} prepared transaction(s) were judged by nobody and can still be committed: {}",
+            "the guard has not judged {} prepared transaction(s), which can still be committed: {}",
             prepared.len(),
             prepared.join(", ")
         );
@@ -68,7 +68,7 @@ fn deactivate(fcinfo: pg_sys::FunctionCallInfo, reason: Option<&str>) -> Result<
     Ok(true)
 }
 
-/// Which protections are live.
+/// Which protections are active.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]

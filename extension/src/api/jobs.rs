@@ -36,8 +36,8 @@ fn start_downgrade(fcinfo: pg_sys::FunctionCallInfo, target: Option<&str>) -> Re
 /// Behind `CALL runbook.wait(bigint)`.
 pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
     if !may_end_transactions {
-        let detail = "A transaction that waits holds a snapshot, for which a concurrent index build would wait in turn.";
-        let hint = format!("CALL runbook.wait({job}); as a statement of its own, or look at: SELECT * FROM runbook.jobs;");
+        let detail = "A waiting transaction holds a snapshot, and a concurrent index build would wait for that snapshot.";
+        let hint = format!("Outside a transaction block: CALL runbook.wait({job}); or here: SELECT * FROM runbook.jobs;");
         let message = "runbook.wait can't be called inside a transaction block";
         return Err(refusal("25001", message, Some(detail.to_owned()), Some(hint)).into());
     }
@@ -55,7 +55,7 @@ fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, Er
     queue::cancel(job)
 }
 
-/// Has a job stop before its next revision, statement or batch; false if it has ended already.
+/// Stops a job before its next revision, statement or batch; false if it has already ended.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
@@ -64,7 +64,7 @@ fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, Err
     queue::pause(job)
 }
 
-/// Has a job go on; false if it has finished or is being worked on.
+/// Resumes a job; false if it has finished or is running.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn resume(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {

@@ -21,7 +21,7 @@ use runbook_core::merkle::{self, Frontier, Hash};
 COMMENT ON PROCEDURE runbook.seal() IS 'Gives every committed entry of the ledger its position in the Merkle tree.';")]
 fn seal(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     if identity::in_recovery() {
-        let hint = "CALL runbook.seal(); on the primary. What is sealed there can be read and verified here.";
+        let hint = "On the primary: CALL runbook.seal(); sealed entries can be read and verified here.";
         return Err(refusal("25006", "a standby can't seal the ledger", None, Some(hint.to_owned())));
     }
     if procedure::may_end_transactions(fcinfo) {
@@ -33,7 +33,7 @@ fn seal(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     }
     // In a transaction block the sealer's lock would be held until its end; a worker seals what is committed so far.
     recorder::seal().map_err(|problem| {
-        let hint = "CALL runbook.seal(); outside of a transaction block needs no worker.";
+        let hint = "Outside a transaction block, where no worker is needed: CALL runbook.seal();";
         refusal("53400", "the ledger can't be sealed from inside this transaction", Some(problem), Some(hint.to_owned()))
     })
 }
@@ -75,7 +75,7 @@ fn inclusion_proof(position: Option<i64>, size: default!(Option<i64>, "NULL")) -
     merkle::inclusion_proof(position, size, &Stored::default()).map(bytes)
 }
 
-/// What shows that the tree of `old_size` entries is the beginning of the tree of `new_size` (RFC 6962, section 2.1.2).
+/// The hashes that prove that the tree of `old_size` entries is the beginning of the tree of `new_size` (RFC 6962, section 2.1.2).
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn consistency_proof(old_size: Option<i64>, new_size: default!(Option<i64>, "NULL")) -> Result<Vec<Vec<u8>>, ErrorReport> {
@@ -84,7 +84,12 @@ fn consistency_proof(old_size: Option<i64>, new_size: default!(Option<i64>, "NUL
     let old = existing("old_size", Some(old_size))?;
     if old > new {
         let hint = format!("SELECT runbook.consistency_proof({new}, {old});");
-        return Err(refusal("22023", format!("{old} entries are not the beginning of {new}"), None, Some(hint)));
+        return Err(refusal(
+            "22023",
+            format!("a tree of {old} entries can't be the beginning of a tree of {new}"),
+            None,
+            Some(hint),
+        ));
     }
     merkle::consistency_proof(old, new, &Stored::default()).map(bytes)
 }
@@ -141,7 +146,7 @@ fn open_epoch(
     epoch::open(reason, position)
 }
 
-/// Records that somebody has signed a checkpoint; the note must be about this ledger as it is.
+/// Records a signed checkpoint; the note must match this ledger as it is now.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn record_checkpoint(fcinfo: pg_sys::FunctionCallInfo, note: Option<&str>) -> Result<(), ErrorReport> {
@@ -197,7 +202,7 @@ fn existing(argument: &str, size: Option<i64>) -> Result<u64, ErrorReport> {
     let end = stored::end()?.size;
     let Some(size) = size else { return Ok(end) };
     u64::try_from(size).ok().filter(|size| *size <= end).ok_or_else(|| {
-        let hint = "CALL runbook.seal(); gives committed entries their positions. SELECT size FROM runbook.tree_head();";
+        let hint = "To seal committed entries: CALL runbook.seal(); to see the size: SELECT size FROM runbook.tree_head();";
         refusal(
             "22023",
             format!("{argument} {size} is not a size of this ledger, which has {end} sealed entries"),

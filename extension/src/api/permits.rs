@@ -23,7 +23,7 @@ fn request_permit(
     permit::request(statement, reason, valid_for)
 }
 
-/// Approves a permit that somebody else asked for; returns its statement.
+/// Approves a permit that another person requested; returns its statement.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn approve_permit(

@@ -93,7 +93,7 @@ fn plan(
     Ok(TableIterator::new(rows))
 }
 
-/// Revisions that nobody follows.
+/// Revisions that no other revision follows.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
@@ -191,7 +191,7 @@ fn history(
     Ok(TableIterator::new(rows.into_iter().zip(nodes).map(row).collect::<Vec<_>>()))
 }
 
-/// Revisions that more than one other follows.
+/// Revisions that more than one other revision follows.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn branches()

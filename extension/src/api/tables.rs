@@ -21,7 +21,7 @@ fn protect_table(
     table_triggers::protect(table.to_u32(), max_rows)
 }
 
-/// Takes the protection of a table away; false if it had none.
+/// Removes the protection of a table; false if it had none.
 #[pg_extern(sql = "CREATE FUNCTION runbook.unprotect_table(\"table\" regclass) RETURNS boolean LANGUAGE c
 SET search_path = pg_catalog, runbook, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';")]
 fn unprotect_table(fcinfo: pg_sys::FunctionCallInfo, table: Option<pg_sys::Oid>) -> Result<bool, ErrorReport> {

@@ -92,12 +92,12 @@ impl ApplyContext {
         Ok(self.approvals.get_or_init(|| read))
     }
 
-    /// Refuses a step that something stands in the way of; with `bound`, also where approvals do not cover the objects that
+    /// Refuses a step whose requirements are not met; with `bound`, also where approvals do not cover the objects that
     /// `actions` mean now. Returns whose approvals count.
     pub fn refuse_if_needy(&self, stored: &Stored, actions: &[Action], bound: bool) -> Result<Vec<String>, Failure> {
         let id = stored.revision.revision.as_str();
         if stored.revision.digest().as_str() != stored.digest {
-            return Err(internal(format!("the stored content of revision \"{id}\" does not have its digest")).into());
+            return Err(internal(format!("the stored content of revision \"{id}\" does not match its digest")).into());
         }
         let fresh = match &self.policy {
             // The time of day matters, and the call may have been running for long.
@@ -131,6 +131,9 @@ impl ApplyContext {
             if !lost.is_empty() {
                 detail = format!("It would lose {}. {detail}", lost.join("; "));
             }
+            if let Some(warning) = actions.iter().find_map(Action::warning) {
+                detail = format!("{warning} {detail}");
+            }
         }
         if self.enforcement == Enforcement::Record && need.sqlstate == "42501" {
             ledger::record(Kind::DdlWouldBlock, self.facts_of_need(id, &need, &detail, actions))?;
@@ -139,7 +142,7 @@ impl ApplyContext {
         Err(self.refused(id, &need, (detail, hint), actions, "needs"))
     }
 
-    /// What an entry says of a step that something stands in the way of.
+    /// The facts of an entry about a step whose requirements are not met.
     fn facts_of_need(&self, id: &str, need: &Need, detail: &str, actions: &[Action]) -> Value {
         json!({
             "revision": id, "direction": self.direction.as_str(), "reason": need.text, "detail": detail,
@@ -183,10 +186,10 @@ impl ApplyContext {
         let Some(stored) = now.first() else { return Ok(()) };
         let (need, _) = need(stored, self.direction, actions, Some(&policy), &Approvals::of(&[id.to_owned()])?, None)?;
         let Some(need) = need else { return Ok(()) };
-        Err(self.refused(id, &need, need.explain(stored)?, actions, "has run, and by now needs"))
+        Err(self.refused(id, &need, need.explain(stored)?, actions, "has run, but now needs"))
     }
 
-    /// What a revision would take away now, whatever was there when it was submitted.
+    /// The data that a revision would remove now, which may differ from what was there when it was submitted.
     fn losses(&self, stored: &Stored) -> error::Result<Vec<String>> {
         if !stored.actions(self.direction).iter().any(|action| action.class == Class::Destructive) {
             return Ok(vec![]);
@@ -240,7 +243,7 @@ impl ApplyContext {
             let since = Since::new(&done, given.decided_at, revision, self.direction);
             let approved = given.manifest(self.direction)?;
             if approved.search_path() != search_path {
-                return Ok(Some("revisions have another search path now".to_owned()));
+                return Ok(Some("the search path of revisions has changed since".to_owned()));
             }
             if let Some(why) = approval::objection(&approved, actions, |action| policy.stops(action), &since) {
                 return Ok(Some(why));
@@ -252,7 +255,7 @@ impl ApplyContext {
             }
             Ok(match &given.fingerprint {
                 Some(approved) if *approved != spi::clock::fingerprint()? => {
-                    Some("it was given for another state of the catalog, and that has changed since".to_owned())
+                    Some("it was given for one state of the catalog, and the catalog has changed since".to_owned())
                 }
                 _ => None,
             })

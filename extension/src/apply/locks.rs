@@ -1,4 +1,4 @@
-//! One migrator at a time; and trying again where a lock was not to be had.
+//! One migrator at a time; and retries where a lock was not granted.
 
 use crate::catalog::relations;
 use crate::error::{self, refusal};
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Takes the migrator's lock until the end of the transaction, waiting at most `patience`.
 ///
 /// # Errors
-/// 55P03 with who holds it; at once, if somebody waits for this session's snapshot to go.
+/// 55P03 with the holder of the lock; at once if another session waits for this session's snapshot.
 pub fn take(patience: Duration) -> error::Result<()> {
     let start = Instant::now();
     let mut looked = start;
@@ -59,7 +59,7 @@ fn give_way() -> error::Result<()> {
     }
     let holder = relations::migrator()?
         .map(|holder| format!("It is {holder}. It builds an index, and waits for this session's snapshot."));
-    let hint = "Wait without one: SELECT runbook.start_upgrade(); then CALL runbook.wait(JOB); or: runbook upgrade";
+    let hint = "Wait without a snapshot: SELECT runbook.start_upgrade(); then CALL runbook.wait(JOB); or: runbook upgrade";
     Err(refusal("55P03", "another migrator is at work in this database", holder, Some(hint.to_owned())))
 }
 
@@ -87,12 +87,12 @@ impl Retries {
         Self { budget, since: None, attempts: 0 }
     }
 
-    /// What comes now has not been tried yet.
+    /// Starts counting again: the next statement has not been tried yet.
     pub fn begin_anew(&mut self) {
         (self.since, self.attempts) = (None, 0);
     }
 
-    /// What comes after an attempt that failed with `sqlstate`; `None` if trying again is no use, or the time is spent. `place` says where.
+    /// The next attempt after one that failed with `sqlstate`; `None` if a retry is useless or the budget is spent. `place` says where.
     pub fn after(&mut self, sqlstate: &str, message: &str, place: &Place) -> error::Result<Option<Retry>> {
         let seen = lock_wait_monitor::take();
         self.attempts += 1;
@@ -127,7 +127,7 @@ impl Retries {
     pub fn spent(&self) -> Option<String> {
         let since = self.since.filter(|_| self.attempts > 1)?;
         Some(format!(
-            "It was tried {} times, the last time {:.0} s after the first.",
+            "It was tried {} times; the last attempt came {:.0} s after the first.",
             self.attempts,
             since.elapsed().as_secs_f64()
         ))
@@ -149,7 +149,7 @@ pub struct Place<'a> {
 /// Entries about sessions that were ended because they were in the way.
 pub fn terminated(seen: &lock_wait_monitor::Seen, place: &Place) -> error::Result<Vec<Entry>> {
     let entry = |pid: &i32| {
-        let reason = "it was in the way, and idle in a transaction for longer than terminate_idle_blockers";
+        let reason = "it blocked the migration, and was idle in a transaction for longer than terminate_idle_blockers";
         let facts = json!({"revision": place.revision, "direction": place.direction, "pid": pid, "reason": reason});
         ledger::entry(Kind::BlockerTerminated, facts)
     };

@@ -54,8 +54,9 @@ pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
 /// as the migration role. Another role's table is refused whatever it holds.
 fn refuse_code_of_others() -> Result<(), Failure> {
     let Some(why) = relations::code_behind("alembic_version")? else { return Ok(()) };
-    let hint = "Drop what is in the way, or turn it off: SELECT runbook.configure('alembic_version', 'off');";
-    let message = "table alembic_version can't be kept in step".to_owned();
+    let hint =
+        "Drop the object that is in the way, or turn the setting off: SELECT runbook.configure('alembic_version', 'off');";
+    let message = "table \"alembic_version\" can't be updated".to_owned();
     Err(refusal("42501", message, Some(why), Some(hint.to_owned())).into())
 }
 

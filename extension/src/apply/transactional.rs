@@ -154,11 +154,11 @@ fn refuse_if_not_atomic(stored: &Stored, direction: Direction) -> Result<(), Err
     };
     let id = revision.revision.as_str();
     let hint =
-        format!("Have a worker do it: SELECT runbook.start_{way}('{id}'); then CALL runbook.wait(JOB); or: runbook {way} {id}");
+        format!("Let a worker run it: SELECT runbook.start_{way}('{id}'); then CALL runbook.wait(JOB); or: runbook {way} {id}");
     Err(refusal("25001", format!("revision \"{id}\" ({way}) can't run inside a transaction"), Some(why.to_owned()), Some(hint)))
 }
 
-/// Refuses to run statements that would not see what revisions before them have done.
+/// The error for a transaction that does not see what earlier revisions have done.
 fn behind(direction: Direction, target: &str) -> ErrorReport {
     let way = direction.as_str();
     refusal(
@@ -167,22 +167,21 @@ fn behind(direction: Direction, target: &str) -> ErrorReport {
             "could not serialize access: revisions were submitted or applied since this transaction began ({way} to \"{target}\")"
         ),
         Some(
-            "Its isolation level has it see what was there when it began; statements of revisions would miss what came later."
+            "Its isolation level shows the database as it was when the transaction began, so a revision would miss later \
+             changes."
                 .to_owned(),
         ),
-        Some(format!(
-            "ROLLBACK, and try again: SELECT runbook.{way}('{target}'); or leave the isolation level at READ COMMITTED."
-        )),
+        Some(format!("ROLLBACK; then try again: SELECT runbook.{way}('{target}'); or use READ COMMITTED.")),
     )
 }
 
-/// What becomes of a revision whose content has changed while it ran.
+/// The error for a revision that was submitted with new content while it ran.
 pub fn resubmitted(id: &str) -> ErrorReport {
-    let detail = "What ran is not what is stored now; nothing of it stays.".to_owned();
+    let detail = "The content that ran is no longer the stored content, so it was rolled back.".to_owned();
     refusal(
         "55000",
         format!("revision \"{id}\" was submitted again while it ran"),
         Some(detail),
-        Some("Look at it, have it approved, and try again.".to_owned()),
+        Some("Review it, have it approved, and try again.".to_owned()),
     )
 }

@@ -8,9 +8,8 @@ use std::rc::Rc;
 
 /// The nodes of ids that the database says are applied.
 pub fn nodes(graph: &Graph, ids: &[String]) -> error::Result<Vec<Node>> {
-    let find = |id: &String| {
-        graph.find(id).ok_or_else(|| internal(format!("applied revision \"{id}\" is not among the submitted ones")))
-    };
+    let find =
+        |id: &String| graph.find(id).ok_or_else(|| internal(format!("applied revision \"{id}\" is not a submitted revision")));
     ids.iter().map(find).collect()
 }
 

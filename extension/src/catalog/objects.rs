@@ -136,7 +136,7 @@ fn emptied_along(actions: &[Action]) -> Result<Vec<Action>> {
     Ok(implied.collect())
 }
 
-/// What extensions consist of, with what is part of that: it goes when they do.
+/// The members of extensions and their parts: DROP EXTENSION drops them.
 pub fn members(extensions: &[u32]) -> Result<HashSet<Address>> {
     if extensions.is_empty() {
         return Ok(HashSet::new());
@@ -155,7 +155,7 @@ pub fn members(extensions: &[u32]) -> Result<HashSet<Address>> {
     Ok(found.into_iter().collect())
 }
 
-/// Whether a LOCK of these views locks a table of ours: views pass it on to what they are made of.
+/// Whether a LOCK of these views locks a table of the extension: PostgreSQL also locks the relations that a view reads.
 pub fn reaches_own_by_lock(relations: &[Address]) -> Result<bool> {
     let rows = read(
         "WITH RECURSIVE locked (oid) AS ( \

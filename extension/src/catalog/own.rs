@@ -111,7 +111,7 @@ const STRANGERS: &str = "WITH extension AS ( \
      FROM pg_catalog.pg_proc AS p \
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace AND n.nspname OPERATOR(pg_catalog.=) 'runbook' \
      WHERE NOT EXISTS (SELECT FROM member AS m WHERE m.classid OPERATOR(pg_catalog.=) 1255 AND m.objid OPERATOR(pg_catalog.=) p.oid) \
-     UNION ALL SELECT pg_catalog.format('function %s has another body', p.oid::pg_catalog.regprocedure) \
+     UNION ALL SELECT pg_catalog.format('function %s has a changed body', p.oid::pg_catalog.regprocedure) \
      FROM pg_catalog.pg_proc AS p JOIN member AS m ON m.classid OPERATOR(pg_catalog.=) 1255 AND m.objid OPERATOR(pg_catalog.=) p.oid \
      JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
      WHERE CASE p.proname WHEN 'mark_guarded' THEN l.lanname OPERATOR(pg_catalog.<>) 'plpgsql' \

@@ -24,8 +24,13 @@ pub fn open(reason: &str, until: i64, until_text: &str) -> Result<(), ErrorRepor
     let facts =
         json!({"reason": reason, "until": until_text, "until_us": until.to_string(), "pid": std::process::id().to_string()});
     let id = recorder::record_durably(Kind::BreakGlassOpened, facts).map_err(|problem| {
-        let detail = format!("What happens under it must be in the ledger first, and that failed: {problem}.");
-        refusal("58000", "the glass stays whole", Some(detail), Some("Look into the server log, then try again.".to_owned()))
+        let detail = format!("Breaking the glass must be recorded in the ledger first, and that failed: {problem}.");
+        refusal(
+            "58000",
+            "the glass could not be broken",
+            Some(detail),
+            Some("Check the server log, then try again.".to_owned()),
+        )
     })?;
     // One glass at a time: the first would seem broken until its time is up.
     close("another one was broken");
@@ -34,7 +39,7 @@ pub fn open(reason: &str, until: i64, until_text: &str) -> Result<(), ErrorRepor
     Ok(())
 }
 
-/// Puts a new glass in; false if none was broken.
+/// Puts policy back in force; false if the glass was not broken.
 pub fn close(reason: &str) -> bool {
     let Some(glass) = permission::break_glass() else { return false };
     permission::set_break_glass(None);

@@ -55,18 +55,18 @@ pub fn must_be_the_login(function: &str, roles: &[&str]) -> Result<(), ErrorRepo
             "55000",
             format!("a revision can't call runbook.{function}"),
             Some("A revision is being applied in this session.".to_owned()),
-            Some("Call it before or after.".to_owned()),
+            Some("Call it before or after the revision.".to_owned()),
         ));
     }
     if let Some(login) = identity::disguised_login() {
         return refuse(
-            format!("The session was opened by \"{login}\"; SET SESSION AUTHORIZATION makes no other person of that login."),
-            "Connect as the login that is to count.".to_owned(),
+            format!("Login \"{login}\" opened the session, and SET SESSION AUTHORIZATION does not make it another person."),
+            "Connect as the login that should make the call.".to_owned(),
         );
     }
     if !identity::acts_for_itself() {
         return refuse(
-            "It is called with the privileges of somebody else: from a SECURITY DEFINER function or a maintenance command."
+            "It is called with the privileges of another role: from a SECURITY DEFINER function or a maintenance command."
                 .to_owned(),
             alone(),
         );
@@ -113,12 +113,12 @@ fn must_be_asked_for(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> R
         function,
         "42501",
         format!("runbook.{function} can't be called here"),
-        Some("The client's statement does not call it: something that the statement reached did.".to_owned()),
+        Some("The client's statement does not call it directly; something that the statement runs does.".to_owned()),
         Some(format!("Call it as a statement of its own: SELECT runbook.{function}(…);")),
     ))
 }
 
-/// How many bytes a reason, a comment or a permit's statement may have: they go into the ledger, for good.
+/// The most bytes of a reason, a comment or a permit's statement: the ledger keeps them forever.
 const LIMIT: usize = 64 * 1024;
 
 /// Refuses a text that is too long.
@@ -129,6 +129,6 @@ pub fn limited(what: &str, text: &str) -> Result<(), ErrorReport> {
     if text.len() <= LIMIT {
         return Ok(());
     }
-    let message = format!("the {what} has {} bytes, more than the {LIMIT} it may have", text.len());
-    Err(refusal("54000", message, None, Some("Shorten it; what is long belongs into a revision.".to_owned())))
+    let message = format!("the {what} has {} bytes, more than the limit of {LIMIT}", text.len());
+    Err(refusal("54000", message, None, Some("Shorten it, or put long texts into a revision.".to_owned())))
 }

@@ -36,7 +36,7 @@ pub fn decide(function: &Changing, table: Option<&Name>, what: &str) -> Result<(
         let Some(closed) = policy.closed(&actions) else { return Ok(()) };
         return out_of_hours("SELECT", &actions, &closed, enforcement);
     };
-    let mut detail = format!("It would {what}, and policy says {} for control actions.", verdict.as_str());
+    let mut detail = format!("It would {what}, and the policy for control actions is {}.", verdict.as_str());
     if verdict == Verdict::RequireApproval {
         match claim(&actions, &policy)? {
             Claim::Granted => return Ok(()),
@@ -50,11 +50,14 @@ pub fn decide(function: &Changing, table: Option<&Name>, what: &str) -> Result<(
     }
     let hint = match verdict {
         Verdict::Deny => {
-            format!("Only break-glass helps: SELECT runbook.break_glass('REASON'); then {}", allow_call(action, &policy))
+            format!(
+                "Only breaking the glass allows it: SELECT runbook.break_glass('REASON'); then {}",
+                allow_call(action, &policy)
+            )
         }
         _ => {
             let call = client_query().filter(|text| text.len() <= 200).unwrap_or_else(|| "SELECT …".to_owned());
-            format!("Let somebody approve the call: SELECT runbook.request_permit({}, 'REASON');", quote_literal(call.trim()))
+            format!("Request a permit for the call: SELECT runbook.request_permit({}, 'REASON');", quote_literal(call.trim()))
         }
     };
     Err(refused(function.name, "42501", format!("{action} is control and not approved"), Some(detail), Some(hint)))

@@ -42,7 +42,7 @@ pub fn define_parameters() {
     GucRegistry::define_int_guc(
         c"runbook.seal_interval",
         c"How often a database's ledger is sealed, at most, while the library is preloaded.",
-        c"An entry of a quiet database is sealed at once.",
+        c"In an idle database, an entry is sealed at once.",
         &worker::SEAL_INTERVAL,
         10,
         3_600_000,
@@ -52,7 +52,8 @@ pub fn define_parameters() {
     GucRegistry::define_string_guc(
         c"runbook.glass",
         c"Marks a session in which the glass is broken.",
-        c"Set by runbook.break_glass(); setting it by hand breaks no glass, resetting it puts a new one in.",
+        c"Set by runbook.break_glass(); setting it by hand does not break the glass, and resetting it puts policy back in \
+          force.",
         &GLASS,
         GucContext::Userset,
         GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,

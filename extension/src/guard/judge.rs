@@ -1,4 +1,4 @@
-//! Decisions: what is done about the actions of one statement, and what a refused user reads.
+//! Decisions: whether the actions of one statement pass, and what a refused user reads.
 
 use crate::error;
 use crate::guard::break_glass;
@@ -43,7 +43,7 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
             action: Box<Action>,
             cover: Cover,
         },
-        /// A permit covers it, and policy denies it by now.
+        /// A permit covers it, but policy now denies it.
         Denied(Action),
         Nothing,
     }
@@ -78,7 +78,7 @@ pub fn decide(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
     }
 }
 
-/// Refuses what a permit covers, and policy denies by now.
+/// Refuses an action that a permit covers, but policy now denies.
 fn denied_by_now(tag: &str, actions: &[Action], action: &Action) -> error::Result<()> {
     let class = action.class.as_str();
     let blocked = Blocked {
@@ -88,7 +88,7 @@ fn denied_by_now(tag: &str, actions: &[Action], action: &Action) -> error::Resul
         revision: None,
         sqlstate: "42501",
         message: format!("{action} is {class}, which policy denies"),
-        detail: format!("Policy denies {class} actions by now, whatever the permit says."),
+        detail: format!("Policy has changed and denies {class} actions now, whatever the permit says."),
         hint: format!("An admin can change that: {}", allow_call(action, &settings::policy()?)),
     };
     blocked.refuse()
@@ -114,9 +114,9 @@ pub fn refuse_if_taken_back(tag: &str) -> error::Result<()> {
         judgement: Judgement::RequireApproval,
         revision: None,
         sqlstate: "42501",
-        message: format!("the permit does not cover this {tag} any more"),
-        detail: format!("That has changed since it began. {why}"),
-        hint: "Look at it, then ask for another permit.".to_owned(),
+        message: format!("the permit no longer covers this {tag}"),
+        detail: format!("This has changed since the statement began. {why}"),
+        hint: "Review it, then request another permit.".to_owned(),
     };
     blocked.refuse()
 }
@@ -141,7 +141,7 @@ pub fn refuse_while_uncommitted(tag: &str, actions: &[Action], action: &Action) 
     if !settings::rules_are_uncommitted() || break_glass::is_broken() {
         return Ok(());
     }
-    let detail = "No rollback would take it back, but one would take back the rule or the approval that it is judged by.";
+    let detail = "A rollback would undo the rule or the approval that allows it, but not what it has done.";
     let blocked = Blocked {
         tag,
         actions,
@@ -173,7 +173,7 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
     let mut detail = match verdict {
         Verdict::Deny => format!("Policy denies {} actions.", action.class.as_str()),
         _ => format!(
-            "Policy requires an approval for {} actions, and nothing approved covers this statement.",
+            "Policy requires an approval for {} actions, and no approved revision or permit covers this statement.",
             action.class.as_str()
         ),
     };
@@ -235,8 +235,8 @@ pub fn allow_call(action: &Action, policy: &Policy) -> String {
     format!("SELECT runbook.set_policy('{}', 'require_approval', 1{objects});", class.as_str())
 }
 
-const REVISION_HINT: &str = "Put the statement into a revision (runbook revision -m MESSAGE, then runbook submit), have somebody \
-                             else run SELECT runbook.approve('REVISION'), then SELECT runbook.upgrade().";
+const REVISION_HINT: &str = "Put the statement into a revision (runbook revision -m MESSAGE, then runbook submit), have \
+                             another person run SELECT runbook.approve('REVISION'), then SELECT runbook.upgrade().";
 
 /// How to ask for a permit, where the client's statement is what was refused and not something that it reached.
 fn request_hint(tag: &str, when: When) -> String {
@@ -273,15 +273,15 @@ pub fn out_of_hours(
         judgement: Judgement::OutsideWindow,
         revision: None,
         sqlstate: "42501",
-        message: format!("{} actions run inside maintenance windows only, and none is open", closed.class.as_str()),
-        detail: format!("The next one is \"{}\", which opens {}.", closed.window, closed.next),
+        message: format!("{} actions can run only in a maintenance window, and none is open", closed.class.as_str()),
+        detail: format!("The next window, \"{}\", opens {}.", closed.window, closed.next),
         hint: WINDOW_HINT.to_owned(),
     };
     blocked.settle(enforcement)
 }
 
 /// What to do where no window is open.
-pub const WINDOW_HINT: &str = "Wait for it; the windows are in SELECT * FROM runbook.maintenance_windows;";
+pub const WINDOW_HINT: &str = "Wait for the window. To list the windows: SELECT * FROM runbook.maintenance_windows;";
 
 /// A statement that is covered by a revision or permit goes beyond what that declares.
 fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By, record_only: bool) -> error::Result<()> {
@@ -292,14 +292,14 @@ fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By,
     let class = action.class.as_str();
     let (message, detail, hint) = match cover {
         Cover::OtherRoles => (
-            format!("a role in \"{action}\" is not the one that {whose} declares"),
-            "The name stood for another role, or for none; an approval covers roles, not names.".to_owned(),
-            "Look at pg_roles, then have it approved again.".to_owned(),
+            format!("a role named in \"{action}\" is not the role that {whose} declares"),
+            "The name meant another role, or none, when it was approved. An approval covers roles, not names.".to_owned(),
+            "Check SELECT * FROM pg_roles; then have it approved again.".to_owned(),
         ),
         Cover::Another { declared } => (
             format!("{} is not the object that {whose} declares", action.object),
             format!(
-                "The name stood for {} and stands for {} now; an approval covers objects, not names.",
+                "The name meant {} and means {} now. An approval covers objects, not names.",
                 describe(declared),
                 action.identity.describe()
             ),
@@ -308,14 +308,14 @@ fn beyond(tag: &str, actions: &[Action], action: &Action, cover: Cover, by: &By,
                     "Find out who moved it (SELECT * FROM runbook.ledger), then approve again: SELECT runbook.approve('{revision}');"
                 ),
                 By::Permit { .. } => {
-                    "Find out who moved it (SELECT * FROM runbook.ledger), then ask for another permit.".to_owned()
+                    "Find out who moved it (SELECT * FROM runbook.ledger), then request another permit.".to_owned()
                 }
             },
         ),
         _ => (
             format!("{action} is {class} and outside the manifest of {whose}"),
-            "It is not declared; an approval covers the statements that the approver could read, not what a cascade, a DO block \
-             or a function reaches."
+            "An approval covers the statements that the approver could read. It does not cover what a cascade, a DO block or a \
+             function reaches."
                 .to_owned(),
             "Write it as a statement of its own, and have that approved.".to_owned(),
         ),

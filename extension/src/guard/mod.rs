@@ -1,4 +1,4 @@
-//! The guard: decides about every DDL statement, whatever client sends it.
+//! The guard: decides about every DDL statement, regardless of the client.
 //!
 //! It sees actions, never text, and knows nothing of how revisions are applied: what is permitted at the moment stands
 //! in [`crate::permission`].

@@ -1,4 +1,4 @@
-//! What becomes of a statement that does not simply pass: the one way in which the guard records and refuses.
+//! The one place where the guard records and refuses statements that it stops.
 
 use crate::error::{self, refusal};
 use crate::guard::enforcement::Enforcement;
@@ -35,7 +35,11 @@ impl Blocked<'_> {
     ///
     /// # Errors
     /// The refusal.
-    pub fn settle(self, enforcement: Enforcement) -> error::Result<()> {
+    pub fn settle(mut self, enforcement: Enforcement) -> error::Result<()> {
+        let warning = self.actions.iter().find_map(Action::warning);
+        if let Some(warning) = warning.filter(|_| self.judgement != Judgement::SelfProtection) {
+            self.detail = format!("{warning} {}", self.detail);
+        }
         match enforcement {
             Enforcement::Off => Ok(()),
             Enforcement::Record => ledger::record(Kind::DdlWouldBlock, self.facts()),

@@ -54,7 +54,10 @@ pub fn claim(actions: &[Action], policy: &Policy) -> error::Result<Claim> {
         let outlasts = actions.iter().any(Action::outlasts_rollback);
         // A rollback took its use back, and not what was done under it.
         if outlasts && ledger_has_use(&permit.permit)? {
-            why = why.or(Some(format!("Permit {} does not cover it: it has been used, and is good for once.", permit.permit)));
+            why = why.or(Some(format!(
+                "Permit {} does not cover it: it has been used, and a permit is valid only once.",
+                permit.permit
+            )));
             continue;
         }
         match obstacle(permit, &query, actions, policy)? {
@@ -105,7 +108,7 @@ pub fn before_commit() -> error::Result<()> {
         return Ok(());
     }
     let detail = "Another session is using it, or has used it.".to_owned();
-    Err(refusal("42501", format!("permit {permit} does not cover the statement any more"), Some(detail), None))
+    Err(refusal("42501", format!("permit \"{permit}\" no longer covers the statement"), Some(detail), None))
 }
 
 /// The transaction has ended.
@@ -139,8 +142,8 @@ pub fn check_code() -> error::Result<()> {
 
 fn refuse_replaced(reached: &Reached) -> error::Result<()> {
     let Some(name) = reached.meanwhile(&[]).replaced else { return Ok(()) };
-    let detail = "The permit covers what it was before.".to_owned();
-    let hint = "Look at it, then ask for another permit.".to_owned();
+    let detail = "The permit covers only what it was before.".to_owned();
+    let hint = "Review it, then request another permit.".to_owned();
     Err(refusal("42501", format!("{name} was replaced while the statement ran"), Some(detail), Some(hint)))
 }
 
@@ -181,16 +184,16 @@ fn bar(permit: &Permit) -> Option<String> {
         return Some(format!("it was {void}"));
     }
     if permit.used {
-        return Some("it has been used, and is good for once".to_owned());
+        return Some("it has been used, and a permit is valid only once".to_owned());
     }
     if permit.expired {
         return Some(format!("it expired at {}", permit.expires));
     }
     if let Some(login) = disguised_login() {
-        return Some(format!("the session was opened by {login}, and it is for {}", permit.requester.name));
+        return Some(format!("{login} opened the session, and the permit is for {}", permit.requester.name));
     }
     if !roles.iter().any(|role| session_is_member(role)) {
-        return Some(format!("{} is not a member of {} any more", permit.requester.name, roles.join(" or ")));
+        return Some(format!("{} is no longer a member of {}", permit.requester.name, roles.join(" or ")));
     }
     None
 }
@@ -198,11 +201,11 @@ fn bar(permit: &Permit) -> Option<String> {
 /// Why the text at hand may mean something else than what was approved.
 fn misreading(permit: &Permit, query: &str) -> Option<String> {
     if !statements::strings_conform() {
-        return Some("standard_conforming_strings is off, under which the text may mean something else".to_owned());
+        return Some("standard_conforming_strings is off, so the text may mean something else".to_owned());
     }
     if is_planned_before() || is_prepared() && !is_read_one_way(query) {
-        let why = "it was prepared before it runs, when it may have been read or planned otherwise; send it as a simple query, as \
-                   psql does";
+        let why = "the statement was prepared earlier, when it may have been read or planned otherwise; send it as a simple query, \
+                   as psql does";
         return Some(why.to_owned());
     }
     other_parameters(&permit.parameters, &reading())
@@ -224,7 +227,7 @@ fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -
         false => declared.contains(action),
     };
     if !parsed.is_ok_and(|declared| actions.iter().all(|action| says(&declared, action))) {
-        return Ok(Err("what is about to run is not the statement itself".to_owned()));
+        return Ok(Err("what would run is not the approved statement itself".to_owned()));
     }
     let searched = resolution();
     if !is_call && searched != permit.resolution {

@@ -1,4 +1,4 @@
-//! Which protections are live.
+//! Which protections are active.
 
 use crate::error;
 use crate::guard::enforcement::Mode;
@@ -82,14 +82,15 @@ pub fn layers() -> error::Result<Vec<Layer>> {
             active: if preloaded { has_launcher() } else { may_have_workers() },
             covers: "refusals, which are recorded outside of their transaction",
             detail: if !may_have_workers() {
-                "max_worker_processes is 0: nobody can write them, and the server log has them".to_owned()
+                "max_worker_processes is 0: no worker can write them, so they are only in the server log".to_owned()
             } else if preloaded && !has_launcher() {
-                "the launcher could not start: raise max_worker_processes and restart the server; the server log has them"
+                "the launcher could not start, so they are only in the server log: raise max_worker_processes and restart the \
+                 server"
                     .to_owned()
             } else if preloaded {
                 "the launcher and its writers, with a slot of their own".to_owned()
             } else {
-                "a background worker for each; where no slot is free, the server log has it".to_owned()
+                "a background worker for each; if no slot is free, it is only in the server log".to_owned()
             },
         },
         sealer(preloaded)?,
@@ -122,14 +123,14 @@ fn sealer(preloaded: bool) -> error::Result<Layer> {
     let (waiting, seconds) = tree::waiting()?;
     let waiting = match waiting {
         0 => "everything is sealed".to_owned(),
-        1 => format!("1 entry waits, since {seconds} s"),
-        more => format!("{more} entries wait, the oldest since {seconds} s"),
+        1 => format!("1 entry has waited for {seconds} s"),
+        more => format!("{more} entries wait, the oldest for {seconds} s"),
     };
     let how = if preloaded { "the launcher's writers" } else { "on demand: CALL runbook.seal(), or runbook audit" };
     Ok(Layer {
         layer: "sealer",
         active: true,
-        covers: "entries that nobody can remove or change without a checkpoint telling",
+        covers: "entries, so that a checkpoint shows if one is removed or changed",
         detail: format!("{waiting}; {how}"),
     })
 }

@@ -22,7 +22,7 @@ pub fn refuse(tag: &str) -> error::Result<()> {
         revision: None,
         sqlstate: "42501",
         message: format!("{tag} could not be judged"),
-        detail: "A name in it meant nothing when the guard looked it up, and something when the statement ran.".to_owned(),
+        detail: "A name in it did not exist when the guard looked it up, but existed when the statement ran.".to_owned(),
         hint: "Nothing was changed. Send the statement again.".to_owned(),
     };
     blocked.settle(Enforcement::current()?)

@@ -33,12 +33,12 @@ pub fn archive(before: i64, root: &[u8], reason: &str) -> Result<i64, ErrorRepor
     if before > covered {
         let message =
             format!("nothing is archived: no login but \"{}\" has recorded a checkpoint of {before} entries", session_role());
-        let detail = format!("The last one of another login covers {covered}.");
+        let detail = format!("The last checkpoint that another login recorded covers {covered} entries.");
         let hint = "An auditor signs and records one: runbook audit checkpoint --key FILE --out NOTE";
         return Err(refusal("22023", message, Some(detail), Some(hint.to_owned())));
     }
     if merkle::root(position, &Stored::default())? != root {
-        return refuse(format!("the root over {position} entries is another: what was exported is not what is here"));
+        return refuse(format!("the root over {position} entries differs: the export is not what the database holds"));
     }
     let ledger = tree::ledger_id()?;
     let removed = tree::remove_before(position)?;

@@ -54,7 +54,7 @@ pub fn record_checkpoint(note: &str) -> Result<(), ErrorReport> {
         refused(
             "record_checkpoint",
             "22023",
-            format!("the note is no checkpoint of this ledger: {why}"),
+            format!("the note is not a checkpoint of this ledger: {why}"),
             None,
             Some(hint.to_owned()),
         )
@@ -69,7 +69,7 @@ pub fn record_checkpoint(note: &str) -> Result<(), ErrorReport> {
         return Err(bad("it covers more entries than there are"));
     }
     if merkle::root(checkpoint.size, &Stored::default())? != checkpoint.root {
-        return Err(bad("its root is another"));
+        return Err(bad("its root is a different one"));
     }
     let signers: Vec<&str> = parsed.signatures.iter().map(|signature| signature.name.as_str()).collect();
     let facts = json!({

@@ -69,7 +69,7 @@ pub fn verify() -> error::Result<Report> {
         report.add(
             Some(expected),
             "",
-            format!("the Merkle tree goes on to position {}, the entries do not", last * TILE + TILE - 1),
+            format!("the Merkle tree continues to position {}, but the entries do not", last * TILE + TILE - 1),
         );
     }
     check_roots(expected, &mut report)?;

@@ -1,6 +1,6 @@
 //! Functions that PostgreSQL calls where no error can be raised: while a transaction ends, a process exits, or a message is being written.
 //!
-//! There an ERROR would become a PANIC, and a Rust panic would find nobody to catch it. What goes wrong is left out, and the server log
+//! There an ERROR would become a PANIC, and no one would catch a Rust panic. A step that fails is skipped, and the server log
 //! has a line.
 
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -35,6 +35,6 @@ pub fn never_raising(what: &str, body: impl FnOnce()) {
     let _leave = Leave;
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
         // Saying so can fail, too.
-        let _ = catch_unwind(|| log_to_server(&format!("pg_runbook: something failed {what} and was left out")));
+        let _ = catch_unwind(|| log_to_server(&format!("pg_runbook: something failed {what} and was skipped")));
     }
 }

@@ -1,4 +1,4 @@
-//! Rust panics, as which PostgreSQL's errors travel through our code.
+//! Rust panics: PostgreSQL's errors pass through this code as panics.
 
 /// Says for good that no panic of this library takes a backtrace. With RUST_BACKTRACE in the server's environment each would, and pgrx
 /// writes it into the DETAIL of PostgreSQL's own errors. Called while the library is loaded.

@@ -74,7 +74,7 @@ pub fn approve(
     if !given.iter().any(|one| one.oid == session_oid() && one.void.is_none()) {
         return Err(refusal(
             "22023",
-            "an approval must be valid for some time",
+            "an approval must be valid for a positive time",
             None,
             Some("Give a positive valid_for.".into()),
         ));
@@ -97,8 +97,9 @@ fn refuse_old_sight(id: &str) -> Result<(), ErrorReport> {
     }
     let message = "could not serialize access: revisions were submitted or applied since this transaction began";
     let detail =
-        "Its isolation level has it see what was there when it began; what is approved is what is there now.".to_owned();
-    Err(refusal("40001", message, Some(detail), Some(format!("ROLLBACK, and read it again: SELECT runbook.show('{id}');"))))
+        "Its isolation level shows the database as it was when the transaction began, but an approval covers what is there now."
+            .to_owned();
+    Err(refusal("40001", message, Some(detail), Some(format!("ROLLBACK; then read it again: SELECT runbook.show('{id}');"))))
 }
 
 /// The status of a revision that waits, by the decisions that stand.
@@ -169,9 +170,9 @@ fn find(function: &str, name: &str) -> Result<Stored, ErrorReport> {
     let id = match node.map(|node| graph.id(node)) {
         Some(id) if id.starts_with(name) => id.to_owned(),
         Some(id) => {
-            let message = format!("{function} takes the id of a revision, and \"{name}\" is none");
-            let detail = format!("It leads to revision \"{id}\" at the moment, and may lead to another one.");
-            let hint = format!("Look at it: SELECT runbook.show('{id}');");
+            let message = format!("{function} takes the id of a revision, and \"{name}\" is not an id");
+            let detail = format!("It means revision \"{id}\" now, and may mean another one later.");
+            let hint = format!("To read it: SELECT runbook.show('{id}');");
             return Err(refused(function, "22023", message, Some(detail), Some(hint)));
         }
         None => return Err(refusal("42704", "base is not a revision", None, None)),
@@ -185,7 +186,7 @@ fn refuse_other_content(stored: &Stored, digest: Option<&str>) -> Result<(), Err
         Some(digest) if digest != stored.digest => Err(refused(
             "approve",
             "55000",
-            format!("revision \"{id}\" has other content than you approve"),
+            format!("revision \"{id}\" does not have the content that you approve"),
             Some(format!("Its digest is {}.", stored.digest)),
             Some(format!("Read it again: SELECT runbook.show('{id}');")),
         )),
@@ -202,9 +203,9 @@ fn refuse_without_way(stored: &Stored) -> Result<(), ErrorReport> {
     Err(refused(
         "approve",
         "55000",
-        format!("revision \"{id}\" is applied and has no way back that an approval could be for"),
+        format!("revision \"{id}\" is applied and has no downgrade to approve"),
         None,
-        Some(format!("Look at it: SELECT runbook.show('{id}');")),
+        Some(format!("To read it: SELECT runbook.show('{id}');")),
     ))
 }
 
@@ -219,7 +220,7 @@ fn refuse_other_catalog(fingerprint: Option<&str>) -> Result<(), ErrorReport> {
         "55000",
         "the catalog is not in the state that you approve for",
         Some(format!("Its fingerprint is {found}.")),
-        Some("Review again, then pass runbook.fingerprint().".to_owned()),
+        Some("Review it again, then pass the value of SELECT runbook.fingerprint();".to_owned()),
     ))
 }
 
@@ -234,8 +235,8 @@ fn refuse_author(stored: &Stored, login: &Login) -> Result<(), ErrorReport> {
     } else {
         format!("revision \"{id}\" was submitted by \"{}\", who may be the same person as \"{}\"", author.name, login.name)
     };
-    let detail = "Four eyes: the login counts, whatever role it has set; members of one login are one person; whoever has submitted \
-                  the revision is its author; and a superuser is no exception.";
+    let detail = "Four eyes: no author approves, and each login that submitted the revision is an author. SET ROLE does not \
+                  change the login, members of one login are one person, and superusers are no exception.";
     let hint = format!("Another member of runbook_approver runs: SELECT runbook.approve('{id}', 'COMMENT');");
     Err(refused("approve", "42501", message, Some(detail.to_owned()), Some(hint)))
 }
@@ -262,7 +263,8 @@ fn covered(stored: &Stored, settings: &Settings) -> Result<([Manifest; 2], [Code
     if let (None, Some(action)) = (settings.migration_role(), upgrade.actions().iter().find(missing)) {
         // Without a migration role the names mean what they mean to whoever applies.
         pgrx::notice!(
-            "{} does not exist for this login; names are looked up as the login that approves, since no migration_role is configured",
+            "{} does not exist for this login; no migration_role is configured, so names are looked up as the login that \
+             approves",
             action.object
         );
     }

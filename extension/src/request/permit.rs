@@ -45,13 +45,15 @@ pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<Str
     let settings = Settings::load()?;
     let (_, expires, sane) = clock::deadline(valid_for, settings.permit_max())?;
     if !sane {
-        let hint = format!("Ask for a time of at most {} (setting permit_max).", settings.permit_max());
-        return Err(refusal("22023", "a permit can't be valid for that time", None, Some(hint)));
+        let hint = format!("Ask for a positive time of at most {} (setting \"permit_max\").", settings.permit_max());
+        return Err(refusal("22023", "invalid duration for a permit", None, Some(hint)));
     }
     let Some(digest) = digest(statement) else {
-        let detail = "How its second part is read depends on the first, so the text could be taken for another one.".to_owned();
+        let detail =
+            "How PostgreSQL reads the second part depends on the first, so the statement could be taken for another one."
+                .to_owned();
         let hint = "Write the string constant in one line, or join its parts with ||.".to_owned();
-        return Err(refusal("22023", "a string constant goes on in the next line", Some(detail), Some(hint)));
+        return Err(refusal("22023", "a string constant continues on the next line", Some(detail), Some(hint)));
     };
     let manifest = manifest_of(statement)?;
     refuse_needless(&manifest, &settings::policy()?)?;
@@ -80,13 +82,13 @@ pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<Str
 fn refuse_needless(manifest: &Manifest, policy: &Policy) -> Result<(), ErrorReport> {
     match policy.obstacle(manifest.actions()) {
         None => {
-            let detail = "Policy does not stop anything that its text says it would do.".to_owned();
+            let detail = "Policy allows everything that the statement says it would do.".to_owned();
             Err(refusal("55000", "the statement needs no permit", Some(detail), Some("Run it.".to_owned())))
         }
         Some((action, Verdict::Deny)) => {
             let message = format!("{action} is {}, which policy denies", action.class.as_str());
             let hint = format!("An admin can change that: {}", allow_call(action, policy));
-            Err(refused("request_permit", "42501", message, None, Some(hint)))
+            Err(refused("request_permit", "42501", message, action.warning().map(str::to_owned), Some(hint)))
         }
         Some(_) => Ok(()),
     }
@@ -96,23 +98,29 @@ fn refuse_needless(manifest: &Manifest, policy: &Policy) -> Result<(), ErrorRepo
 fn manifest_of(statement: &str) -> Result<Manifest, ErrorReport> {
     let parsed = statements::parse(statement).map_err(Failure::from)?;
     let [only] = &parsed[..] else {
-        let message = format!("a permit is for one statement, and this text has {}", parsed.len());
-        return Err(refusal("22023", message, None, Some("Ask for each of them, or write a revision.".to_owned())));
+        let message = format!("a permit covers one statement, but this text has {}", parsed.len());
+        return Err(refusal(
+            "22023",
+            message,
+            None,
+            Some("Request a permit for each of them, or write a revision.".to_owned()),
+        ));
     };
     if let Some(parameter) = parameter(statement) {
-        let detail = "Its value comes when the statement runs, and no approver has seen it.".to_owned();
+        let detail = "Its value is only known when the statement runs, so no approver can see it.".to_owned();
         let hint = "Write the value into the statement.".to_owned();
         return Err(refusal("22023", format!("the statement has a parameter, {parameter}"), Some(detail), Some(hint)));
     }
     let actions = classify_all([&only.command])?;
     if actions.is_empty() {
-        let detail = "A permit covers what can be read from the statement itself, not what a block or a function reaches.";
-        let hint = "Ask for the DDL statement itself, or write a revision. A call of the runbook must have constants without casts as arguments.";
-        let message = format!("what {} does can't be read from its text", only.tag);
+        let detail = "A permit covers what can be read from the statement itself, not what a block or a function does.";
+        let hint = "Request a permit for the DDL statement itself, or write a revision. In a call of a runbook function, each \
+                    argument must be a constant without a cast.";
+        let message = format!("the effects of {} can't be read from its text", only.tag);
         return Err(refusal("22023", message, Some(detail.to_owned()), Some(hint.to_owned())));
     }
     if let Some(missing) = actions.iter().find(|action| action.verb != Verb::Add && action.identity.is_absent()) {
-        let hint = "Qualify the name with its schema, and look whether it is there.".to_owned();
+        let hint = "Write the name with its schema, and check that the object exists.".to_owned();
         return Err(refusal("42704", format!("{} does not exist", missing.object), None, Some(hint)));
     }
     Ok(Manifest::new(actions, search_path()))
@@ -188,7 +196,7 @@ fn refuse_closed(function: &str, permit: &Permit) -> Result<(), ErrorReport> {
         Permit { expired: true, .. } => "has expired",
         _ => return Ok(()),
     };
-    let hint = Some("Let a new one be requested.".to_owned());
+    let hint = Some("Request a new permit: SELECT runbook.request_permit('STATEMENT', 'REASON');".to_owned());
     Err(refused(function, "55000", format!("permit \"{}\" {what}", permit.permit), None, hint))
 }
 

@@ -99,14 +99,14 @@ fn void_decisions(revision: &Revision, known: Option<&Stored>) -> Result<usize, 
     let what = if moved { "parents" } else { "content" };
     let mut voided = approvals::void(id, None, &format!("the revision was submitted again with other {what}"))?;
     if voided > 0 {
-        pgrx::notice!("revision \"{id}\" has other {what} now: {voided} decision(s) on it are void");
+        pgrx::notice!("revision \"{id}\" has new {what}: {voided} decision(s) on it are void");
     }
     for child in revisions::descendants(id)? {
         let count =
             approvals::void(&child, None, &format!("revision \"{id}\" below it was submitted again with other {what}"))?;
         if count > 0 {
             revisions::set_status(&child, RevisionStatus::Pending)?;
-            pgrx::notice!("revision \"{child}\" builds upon it: {count} decision(s) on that are void too");
+            pgrx::notice!("revision \"{child}\" depends on it: {count} decision(s) on \"{child}\" are void too");
         }
         voided += count;
     }
@@ -142,7 +142,7 @@ pub fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failu
             Command::SwitchRole { .. } => "Revisions run as the migration role; remove the statement.",
             Command::Transaction { .. } => "A revision is a transaction of its own; remove the statement.",
             Command::Opaque { tag } if tag == "LISTEN" || tag == "UNLISTEN" => {
-                "It would be the session of the login that applies the revision that listens; remove the statement."
+                "It would act on the session of the login that applies the revision; remove the statement."
             }
             _ => continue,
         };
@@ -161,7 +161,7 @@ fn refuse_parameters(statements: &[Statement], id: &str, section: &str) -> Resul
     };
     let message = format!("{} has no effect in a revision with transaction: off", statement.tag);
     let detail = format!(
-        "Revision {id} ({section}), statement {}, line {}: parameters are set back after each statement.",
+        "Revision {id} ({section}), statement {}, line {}: parameters are reset after each statement.",
         at + 1,
         statement.line
     );
@@ -177,10 +177,12 @@ fn refuse_alone(statements: &[Statement], id: &str, section: &str, is_transactio
     let what = format!("{}{}", statement.tag, if concurrently { " CONCURRENTLY" } else { "" });
     let fix = match section {
         "verify" => {
-            "What verifies a revision runs in the transaction that marks it as applied; move the statement into the upgrade."
+            "The verify section runs in the transaction that marks the revision as applied; move the statement into the \
+             upgrade."
         }
         _ => {
-            "Write \"-- transaction: off\" into the revision's header (\"transaction\": false): then a worker runs each statement by itself."
+            "Write \"-- transaction: off\" in the revision's header (\"transaction\": false). A worker then runs each \
+             statement by itself."
         }
     };
     let detail = format!("Revision {id} ({section}), statement {}, line {}.", at + 1, statement.line);

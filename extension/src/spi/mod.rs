@@ -54,6 +54,6 @@ pub fn append<const COLUMNS: usize>(table: &CStr, rows: &mut [[Datum; COLUMNS]])
     if pg::execute::append::rows(table, rows) {
         Ok(())
     } else {
-        Err(internal(format!("runbook.{} is not as the extension has made it", table.to_string_lossy())))
+        Err(internal(format!("runbook.{} is not as the extension created it", table.to_string_lossy())))
     }
 }

@@ -131,7 +131,7 @@ pub fn lock(number: i64) -> Result<Option<Job>> {
     Ok(rows.into_iter().next())
 }
 
-/// The oldest job of this database that somebody should work on.
+/// The oldest open job of this database.
 pub fn next(here: &Database) -> Result<Option<Job>> {
     let rows = read(
         select_jobs!(
@@ -259,7 +259,7 @@ pub fn set_state(number: i64, state: JobState, error: Option<&Report>) -> Result
     Ok(!rows.is_empty())
 }
 
-/// Tells whoever listens that nobody works on a job any more, if that is so.
+/// Notifies listeners if no process works on a job any longer.
 pub fn tell(number: i64) -> Result<()> {
     read(
         "SELECT pg_catalog.pg_notify('runbook_jobs', pg_catalog.json_build_object('job', j.job, 'state', j.state)::pg_catalog.text)::pg_catalog.text \
@@ -332,7 +332,7 @@ pub fn complete_step(done: &Done) -> Result<bool> {
     Ok(!rows.is_empty())
 }
 
-/// How a job ended, for whoever waits: its state, whether a worker is at it, and its error.
+/// The outcome of a job, for a session that waits: its state, whether a worker runs it, and its error.
 pub fn outcome(number: i64) -> Result<Option<(JobState, bool, Option<Report>)>> {
     let rows = read(
         "SELECT j.state, EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a \

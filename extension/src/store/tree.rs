@@ -66,7 +66,7 @@ pub fn move_batch(end: End, from: &str, limit: i64) -> Result<Moved> {
     )?;
     let mut moved: Vec<(i64, Hash)> = rows.into_iter().flatten().collect();
     if i64::try_from(moved.len()) != Ok(taken) {
-        return Err(damaged(format!("{taken} entries were to be sealed, and {} have arrived", moved.len())));
+        return Err(damaged(format!("{taken} entries were to be sealed, but {} were stored", moved.len())));
     }
     moved.sort_unstable_by_key(|(position, _)| *position);
     Ok(Moved { leaves: moved.into_iter().map(|(_, hash)| hash).collect(), last })
@@ -265,12 +265,16 @@ fn level_number(level: u32) -> Result<i32> {
     i32::try_from(level).map_err(|_| internal("a level is higher than a tree can be"))
 }
 
-/// What is said where the tables of the ledger contradict each other.
+/// The error for tables of the ledger that contradict each other.
 pub fn damaged(what: String) -> pgrx::pg_sys::panic::ErrorReport {
     crate::error::refusal(
         "XX001",
         format!("the ledger is damaged: {what}"),
-        Some("Somebody has changed tables of the ledger past the guard, or the disk has.".to_owned()),
-        Some("SELECT * FROM runbook.verify_ledger(); names the first bad position; runbook audit verify does, against a checkpoint.".to_owned()),
+        Some("Tables of the ledger were changed by someone who bypassed the guard, or by a disk error.".to_owned()),
+        Some(
+            "To find the first bad position: SELECT * FROM runbook.verify_ledger(); or, against a checkpoint: runbook audit \
+             verify"
+                .to_owned(),
+        ),
     )
 }

@@ -48,8 +48,8 @@ pub fn run(args: &Archive, context: &Context) -> Result<()> {
     let (auditor, _) = blocks::audit(auditor, &[], |sink| files::read(std::slice::from_ref(&args.out), u64::MAX, sink))?;
     let kept = server::frontier(&mut client, before)?;
     if (auditor.size(), auditor.root()) != (before, kept.root()) {
-        let hint = "Nothing was removed. Look at the disk, and try again with another file.";
-        return Err(Error::new(Kind::Check, format!("{} is not what was exported", args.out.display()), hint));
+        let hint = "Nothing was removed. Check the disk, and try again with another file.";
+        return Err(Error::new(Kind::Check, format!("{} does not hold what was exported", args.out.display()), hint));
     }
     client.batch_execute("COMMIT")?;
     // The text is what a permit covers: no parameters.

@@ -30,7 +30,7 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
         return Err(Error::new(
             Kind::Check,
             "the server's origin names no ledger",
-            "Somebody has changed runbook.tree_head().",
+            "The function runbook.tree_head() was changed.",
         ));
     };
     let state = state_file(&args.key);
@@ -77,8 +77,8 @@ fn of_ledger(signed: Vec<Checkpoint>, origin: &Origin, line: &str, is_new_accept
     {
         return Err(Error::new(
             Kind::Check,
-            format!("nothing is signed: this key has signed {} and not this ledger, {line}", other.origin),
-            "Either it is another database, or the ledger was exchanged. If it should be signed, say so: --new-ledger",
+            format!("nothing is signed: this key has signed another ledger, {}, and never this one, {line}", other.origin),
+            "Either this is another database, or the ledger was replaced. To sign it all the same, add --new-ledger",
         ));
     }
     Ok(ours)
@@ -115,7 +115,7 @@ fn signed(state: &Path, key: &PrivateKey) -> Result<Vec<Checkpoint>> {
                 Error::new(
                     Kind::Check,
                     format!("{} has been changed", state.display()),
-                    "Put it back from a backup: it says what this key has signed.",
+                    "Restore it from a backup: it records what this key has signed.",
                 )
             };
             let note: String = serde_json::from_str(line).map_err(|_| bad())?;

@@ -38,7 +38,7 @@ pub fn run(args: &Export, context: &Context) -> Result<()> {
 pub fn ordinary(file: &Path) -> Result<()> {
     match std::fs::metadata(file) {
         Ok(found) if !found.is_file() => {
-            Err(Error::new(Kind::Input, format!("{} is no ordinary file", file.display()), "Name a file."))
+            Err(Error::new(Kind::Input, format!("{} is not a regular file", file.display()), "Name a file."))
         }
         _ => Ok(()),
     }
@@ -47,7 +47,11 @@ pub fn ordinary(file: &Path) -> Result<()> {
 /// Opens a file to write to. One that is there is gone on with, at the end of its last whole line, or left alone.
 fn open(file: &Path, resume: bool) -> Result<(File, u64)> {
     let refused = |error: std::io::Error| {
-        Error::new(Kind::Failed, format!("can't write {}: {error}", file.display()), "--resume goes on where a file ends.")
+        Error::new(
+            Kind::Failed,
+            format!("can't write {}: {error}", file.display()),
+            "To continue an existing file, add --resume",
+        )
     };
     if !resume {
         return Ok((OpenOptions::new().write(true).create_new(true).open(file).map_err(refused)?, 0));

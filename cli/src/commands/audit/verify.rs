@@ -36,10 +36,11 @@ pub fn run(args: &Verify, context: &Context) -> Result<()> {
     let openings = server::openings(&mut client)?;
     let met = in_force(&checkpoints, &openings, &args.accept_epoch)?;
     if met.is_empty() && since.is_none() && !checkpoints.is_empty() {
-        let hint = "An epoch has given up what they cover; sign a new one: runbook audit checkpoint --key FILE --out NOTE";
+        let hint = "A new epoch discarded the entries that they cover; sign a new checkpoint: runbook audit checkpoint --key \
+                    FILE --out NOTE";
         return Err(Error::new(
             Kind::Check,
-            "none of the checkpoints can be met any more: nothing is known of the ledger",
+            "none of the checkpoints applies any more, so they prove nothing about the ledger",
             hint,
         ));
     }
@@ -73,8 +74,8 @@ pub fn audit(client: &mut Client, head: &server::Head, question: &Question) -> R
             Kind::Check,
             format!("positions {wanted} to {} are not in the database", first - 1),
             format!(
-                "If they were archived, verify them from their export (runbook audit verify --export FILE), and say that it is known: \
-                 --accept-archived {first}. If not, they were removed."
+                "If they were archived, verify their export (runbook audit verify --export FILE), and add --accept-archived \
+                 {first}. If not, they were removed."
             ),
         ));
     }
@@ -124,7 +125,7 @@ fn read(client: &mut Client, head: &server::Head, question: &Question, (start, f
     if let (Some(own), Some(epoch)) = (own, epoch)
         && i64::from(own.epoch) != i64::from(epoch)
     {
-        let problem = format!("the server says that this is epoch {}, the entries say {epoch}", own.epoch);
+        let problem = format!("the server says that this is epoch {}, but the entries say {epoch}", own.epoch);
         auditor.note(Finding::Entry { position: head.size.saturating_sub(1), problem });
     }
     // A tile that does not fit its entries says less than an entry that does not fit itself.
@@ -134,7 +135,7 @@ fn read(client: &mut Client, head: &server::Head, question: &Question, (start, f
         auditor.note(finding);
     }
     if auditor.first().is_none() && (auditor.size() != head.size || head.root.is_some_and(|root| auditor.root() != root)) {
-        let problem = format!("the server says that it has {} entries with another root", head.size);
+        let problem = format!("the server says that it has {} entries with a different root", head.size);
         auditor.note(Finding::Entry { position: auditor.size().min(head.size), problem });
     }
     Ok(auditor)
@@ -160,7 +161,7 @@ pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: &[Op
             Some(opening) if accepted.contains(&opening) => output::notice(
                 "notice",
                 &format!(
-                    "the checkpoint of {} entries was given up by epoch {}, which goes on from position {}",
+                    "the checkpoint of {} entries was discarded by epoch {}, which continues from position {}",
                     checkpoint.size, opening.epoch, opening.size
                 ),
             ),
@@ -168,14 +169,12 @@ pub fn in_force(checkpoints: &[Checkpoint], openings: &[Opening], accepted: &[Op
                 return Err(Error::new(
                     Kind::Check,
                     format!(
-                        "epoch {} has given up positions {} to {}, which a checkpoint covers",
+                        "epoch {} discarded positions {} to {}, which a checkpoint covers",
                         opening.epoch,
                         opening.size,
                         checkpoint.size - 1
                     ),
-                    format!(
-                        "Read why: runbook log --kind epoch.opened. If it was on purpose, say so: --accept-epoch {opening}"
-                    ),
+                    format!("To see why: runbook log --kind epoch.opened. If it was on purpose, add --accept-epoch {opening}"),
                 ));
             }
         }
@@ -207,7 +206,7 @@ fn report(context: &Context, auditor: Auditor, head: &server::Head, found: &Foun
         }));
     }
     let met = match checkpoints {
-        0 => "no checkpoint was given, so that nothing is known of what it was before".to_owned(),
+        0 => "no checkpoint was given, so it is not known whether the ledger was replaced".to_owned(),
         1 => "1 checkpoint met".to_owned(),
         more => format!("{more} checkpoints met"),
     };
@@ -215,14 +214,15 @@ fn report(context: &Context, auditor: Auditor, head: &server::Head, found: &Foun
         0 if covered.is_some() => format!("the export is whole: {size} entries, root {root}; {met}"),
         0 => format!("the ledger is whole: {size} entries, root {root}; {met}"),
         first => format!(
-            "the ledger is whole from position {first} on: {size} entries, root {root}; {met}; those before were not read"
+            "the ledger is whole from position {first} on: {size} entries, root {root}; {met}; the entries before it were not \
+             read"
         ),
     };
     let waiting = head.oldest_unsealed.as_ref().filter(|_| head.unsealed > 0);
     let waiting = waiting.map(|oldest| format!("{} entries wait to be sealed, the oldest since {oldest}", head.unsealed));
-    let open = covered.filter(|covered| (1..size).contains(covered)).map(|covered| {
-        format!("positions {covered} to {} are behind the last checkpoint: nothing here says what they must be", size - 1)
-    });
+    let open = covered
+        .filter(|covered| (1..size).contains(covered))
+        .map(|covered| format!("positions {covered} to {} come after the last checkpoint, so nothing proves them", size - 1));
     let lines: Vec<&str> = std::iter::once(text.as_str()).chain(waiting.as_deref()).chain(open.as_deref()).collect();
     output::messages(context.format(), "ok", true.into(), &lines)
 }

@@ -105,12 +105,12 @@ fn begin(
     Ok((run, pinned, statement))
 }
 
-/// What becomes of a backfill under whose table's name another one is found.
+/// The error for a backfill whose table name now means another table.
 fn another_table(header: &Backfill) -> ErrorReport {
     let detail =
-        "Batches go on behind the last key of the table in which the backfill began; in this one they would leave rows out.";
-    let hint = "Give the tables their names back and resume the job, or cancel it and submit a backfill for this table.";
-    let message = format!("table \"{}\" is not the one in which the backfill began", header.table);
+        "The backfill continues after the last key that it reached in its first table; in this table it would skip rows.";
+    let hint = "Rename the tables back and resume the job, or cancel it and submit a backfill for this table.";
+    let message = format!("table \"{}\" is not the table in which the backfill began", header.table);
     refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned()))
 }
 
@@ -119,7 +119,7 @@ enum Batch {
     /// There is nothing left.
     End,
     Done(Progress),
-    /// The table is another inside: the batches begin anew at its first key.
+    /// The table was rewritten or emptied: the batches start again at its first key.
     Again(Progress),
 }
 
@@ -198,7 +198,7 @@ fn batch(
     // The table may never have been analysed; of the smallest rows, it can't hold more than these.
     let most = plan.table.rows.max(plan.table.bytes / SMALLEST_ROW).max(10_000);
     if (plan.cut == Cut::Limit || plan.updates(&statement)) && next.rows > 20 * most {
-        return Err(endless(step, &format!("It has changed {} rows by now, of at most {most}.", next.rows)));
+        return Err(endless(step, &format!("It has changed {} rows, but the table has at most {most}.", next.rows)));
     }
     next.batch_rows = pace.next(&plan.header, start.elapsed(), lock::others_wait());
     backfills::advance(&step.revision, &next, start.elapsed())?;
@@ -210,8 +210,8 @@ fn batch(
 fn again(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, Failure> {
     if !plan.header.repeatable && next.last_key.is_some() {
         let message = format!("table {} was rewritten or emptied, or its key changed, while the backfill ran", plan.table.name);
-        let detail = "Which of its rows the batches before have changed is not known any more, and none may be changed twice.";
-        let hint = "Look at the table, cancel the job, and submit a backfill for the rows that are left.";
+        let detail = "It is no longer known which rows the earlier batches changed, and no row may be changed twice.";
+        let hint = "Check the table, cancel the job, and submit a backfill for the remaining rows.";
         return Err(refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned())).into());
     }
     next.last_key = None;
@@ -219,14 +219,14 @@ fn again(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, Failure>
     Ok(Batch::Again(next))
 }
 
-/// After the last key: with a condition, what was inserted behind has its turn, until nothing is found.
+/// After the last key: with a condition, starts another pass for rows that were inserted meanwhile, until none is found.
 fn another_pass(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, Failure> {
     if plan.header.filter.is_none() || next.last_key.is_none() {
         return Ok(Batch::End);
     }
     if next.pass >= PASSES {
         let table = &plan.table.name;
-        let detail = format!("After {PASSES} passes over table {table} there still are rows that meet its condition.");
+        let detail = format!("After {PASSES} passes, table {table} still has rows that meet the condition.");
         return Err(endless(step, &detail));
     }
     next.pass += 1;
@@ -236,7 +236,8 @@ fn another_pass(step: &Step, plan: &Plan, mut next: Progress) -> Result<Batch, F
 }
 
 fn endless(step: &Step, detail: &str) -> Failure {
-    let hint = "The statement must make its condition false for the rows that it changes; new rows must come with the value.";
+    let hint = "The statement must make the condition false for each row that it changes. New rows must be inserted with the \
+                value set.";
     let message = format!("the backfill of revision \"{}\" does not come to an end", step.revision);
     refusal("55000", message, Some(detail.to_owned()), Some(hint.to_owned())).into()
 }

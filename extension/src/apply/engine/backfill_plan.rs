@@ -24,7 +24,7 @@ pub struct Plan {
     pub(super) sql: String,
 }
 
-/// Looks a backfill over when it is submitted, in the session that revisions run in. A table that is not there yet is looked at later.
+/// Checks a backfill when it is submitted, in the session that revisions run in. A table that does not exist yet is checked later.
 ///
 /// # Errors
 /// 22023 for header or statement, 42P16 for a table without a key.
@@ -43,7 +43,7 @@ pub fn check(revision: &Revision, parsed: &[Statement]) -> Result<(), ErrorRepor
 fn refuse_unless_condition(header: &Backfill) -> Result<(), ErrorReport> {
     match &header.filter {
         Some(filter) if !statements::is_expression(filter) => {
-            let hint = "Write one condition, as behind WHERE: total IS NULL";
+            let hint = "Write one condition, as after WHERE, such as total IS NULL.";
             Err(refusal("22023", format!("backfill: \"{filter}\" is not a condition"), None, Some(hint.to_owned())))
         }
         _ => Ok(()),
@@ -56,7 +56,7 @@ fn refuse_unless_condition(header: &Backfill) -> Result<(), ErrorReport> {
 /// 22023 where there are none or several, or it changes no rows.
 pub fn only(mut statements: Vec<Statement>) -> Result<Statement, ErrorReport> {
     let wrong = |problem: &str| {
-        let hint = "One UPDATE, INSERT, DELETE or MERGE with :from and :to, or with :limit.";
+        let hint = "Write one UPDATE, INSERT, DELETE or MERGE, with :from and :to or with :limit.";
         Err(refusal("22023", format!("the upgrade of a backfill {problem}"), None, Some(hint.to_owned())))
     };
     match (statements.len(), statements.pop()) {
@@ -82,7 +82,7 @@ pub fn plan(stored: &Stored, statement: &Statement) -> Result<Plan, ErrorReport>
 /// The table that a header names, under the search path in force.
 pub fn table_of(header: &Backfill) -> Result<Table, ErrorReport> {
     let Identity::Is(found) = names::relation_written(&header.table).identity else {
-        let hint = "Write the table as in SQL, with its schema where the search path does not find it.".to_owned();
+        let hint = "Write the table as in SQL; add its schema if it is not on the search path.".to_owned();
         return Err(refusal("42P01", format!("table \"{}\" of the backfill does not exist", header.table), None, Some(hint)));
     };
     backfills::table(found.object)?
@@ -140,7 +140,7 @@ fn key_columns(table: &Table, key: &[String]) -> Result<Vec<Column>, ErrorReport
             None => return advice(format!("table {} has no column \"{name}\"", table.name)),
             Some(column) if NAMES.contains(&column.data_type) => {
                 return advice(format!(
-                    "column \"{name}\" of table {} is written as a name, which can come to mean another object",
+                    "column \"{name}\" of table {} holds names of objects, which can come to mean other objects",
                     table.name
                 ));
             }
@@ -148,12 +148,13 @@ fn key_columns(table: &Table, key: &[String]) -> Result<Vec<Column>, ErrorReport
                 return advice(format!("column \"{name}\" of table {} may be NULL", table.name));
             }
             Some(column) if !names::is_compared_as_ordered(column.data_type) => {
-                let message = format!("column \"{name}\" of table {} is compared otherwise than it is ordered", table.name);
+                let message =
+                    format!("column \"{name}\" of table {} is not compared by the operators that order it", table.name);
                 let detail = format!(
-                    "The operators of type {} are not in the search path, or others stand before them.",
+                    "The operators of type {} are not on the search path, or other operators come first.",
                     column.spelled
                 );
-                let hint = "Put their schema into it: SELECT runbook.configure('search_path', 'public, …');";
+                let hint = "Add their schema to the search path: SELECT runbook.configure('search_path', 'public, …');";
                 return Err(refusal("42P16", message, Some(detail), Some(hint.to_owned())));
             }
             Some(column) => columns.push(column),
@@ -261,11 +262,11 @@ impl Plan {
             return Ok(());
         }
         let detail = match again {
-            Err(Failure::PgError(error)) => format!("ApplyContext again, its first batch fails: {}", error.message()),
-            _ => "ApplyContext again, its first batch changes rows that it has changed already.".to_owned(),
+            Err(Failure::PgError(error)) => format!("The first batch fails when it runs a second time: {}", error.message()),
+            _ => "The first batch changes rows again when it runs a second time.".to_owned(),
         };
-        let hint = "Write it so that a second run changes nothing, such as SET total = price * quantity; or, where each row may be \
-                    changed once only, write \"repeatable no\" into the backfill's header: batches are never run twice.";
+        let hint = "Write it so that a second run changes nothing, such as SET total = price * quantity; or, if each row may \
+                    be changed only once, write \"repeatable no\" in the backfill's header: then no batch runs twice.";
         let message = "the backfill's statement is not repeatable";
         Err(refusal("55000", message, Some(detail), Some(hint.to_owned())).into())
     }

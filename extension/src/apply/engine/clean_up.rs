@@ -50,7 +50,7 @@ pub fn clean_up(revision: &str, direction: Direction, patience: Duration) {
         Ok(left)
     });
     if let Err(report) = left.and_then(|left| drop_all(&left, Some(patience))) {
-        pgrx::log!("pg_runbook: an INVALID index of revision {revision} stays for now: {}", report.message);
+        pgrx::log!("pg_runbook: could not drop an INVALID index of revision \"{revision}\" yet: {}", report.message);
     }
 }
 

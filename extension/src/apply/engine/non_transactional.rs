@@ -192,7 +192,7 @@ impl Piece<'_> {
             store::ledger::append(&[entry])?;
             pieces::note(&self.step.revision, self.way(), &self.progress(true, &prepared.before))?;
             if !prepared.foreign.is_empty() {
-                let text = format!("left alone, since no revision has built them: {} (INVALID)", prepared.foreign.join(", "));
+                let text = format!("not dropped, because no revision built them: {} (INVALID)", prepared.foreign.join(", "));
                 store::jobs::note(self.job.job, Some(&text))?;
             }
             Ok(moved(self.job)?)
@@ -335,9 +335,11 @@ impl Piece<'_> {
         let same = if name.is_empty() { None } else { pieces::index_beside(table, name)? };
         if let Some(same) = same.filter(|same| !same.valid && found.leftovers.iter().all(|ours| ours.oid != same.oid)) {
             if !pieces::is_built_by_us(same.oid)? {
-                let detail = "No revision has built it; a build that somebody interrupted has left it, or is still under way.";
-                let hint =
-                    format!("If nobody builds it: DROP INDEX CONCURRENTLY {}; then go on with runbook.resume.", same.name);
+                let detail = "No revision built it. An interrupted build left it behind, or a build is still running.";
+                let hint = format!(
+                    "If no build is running: DROP INDEX CONCURRENTLY {}; then: SELECT runbook.resume({});",
+                    same.name, self.job.job
+                );
                 let message = format!("index {} exists and is INVALID", same.name);
                 return Err(refusal("55000", message, Some(detail.to_owned()), Some(hint)).into());
             }

@@ -158,7 +158,7 @@ impl ApplyContext {
         Ok(Ran { approved_by, lost })
     }
 
-    /// Has everything happen now, as the migration role, that would happen at the commit as somebody else; refuses what can't be had now.
+    /// Runs deferred work now, as the migration role: at the commit it would run as another role. Refuses what can't run now.
     pub fn leave(&self, id: &str) -> Result<(), Failure> {
         self.run_what_was_put_off(id)?;
         self.session.restore(id)?;
@@ -175,9 +175,9 @@ impl ApplyContext {
                 return Ok(());
             }
         }
-        let message = format!("revision \"{id}\" has triggers that put themselves off again and again");
-        let detail = format!("After {ROUNDS} rounds there still are some, which would run at the commit, as another role.");
-        let hint = "Have the trigger not say SET CONSTRAINTS … DEFERRED for what it writes itself.".to_owned();
+        let message = format!("revision \"{id}\" has triggers that defer themselves again and again");
+        let detail = format!("After {ROUNDS} rounds some are still deferred. They would run at the commit, as another role.");
+        let hint = "Remove SET CONSTRAINTS … DEFERRED from the trigger's function.".to_owned();
         Err(refusal("55000", message, Some(detail), Some(hint)).into())
     }
 
@@ -347,8 +347,8 @@ fn explained(mut error: PgError) -> PgError {
     // 55P04: a new value of an enum can be used once it is committed.
     if ["25001", "55P04"].contains(&error.sqlstate().as_str()) {
         error.suggest(
-            "Write \"transaction: off\" into the revision's header: then a worker runs each of its statements by itself \
-             (runbook upgrade, or SELECT runbook.start_upgrade()).",
+            "Write \"-- transaction: off\" in the revision's header. A worker then runs each statement by itself: runbook \
+             upgrade, or SELECT runbook.start_upgrade();",
         );
     }
     error

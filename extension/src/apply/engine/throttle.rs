@@ -1,4 +1,4 @@
-//! What a backfill weighs on the server, and when it rests.
+//! The load that a backfill puts on the server, and when the backfill pauses.
 
 use crate::apply::job::step::Stepped;
 use crate::apply::job::stop_request::stop_requested;
@@ -54,17 +54,17 @@ impl Throttle {
         }
     }
 
-    /// Why to rest, and for how long.
+    /// Why to pause, and for how long.
     fn reason(&mut self, settings: &Settings, load: &Load) -> Option<(String, Duration)> {
         if let (Some(most), Some((standby, seconds))) = (settings.backfill_max_lag(), &load.lag)
             && *seconds > most.as_secs_f64()
         {
-            return Some((format!("rests: standby {standby} is {seconds:.0} s behind"), REST));
+            return Some((format!("throttled: standby {standby} is {seconds:.0} s behind"), REST));
         }
         if let (Some(most), Some(dead)) = (settings.backfill_max_dead(), load.dead)
             && dead > f64::from(most)
         {
-            return Some((format!("rests: {dead:.0} % of the table's rows are dead, and a vacuum is under way"), REST));
+            return Some((format!("throttled: {dead:.0} % of the table's rows are dead, and a vacuum is running"), REST));
         }
         let now = Instant::now();
         let Some(most) = settings.backfill_max_wal() else {
@@ -84,7 +84,7 @@ impl Throttle {
         }
         (rest > 0.01).then(|| {
             let rate = written / now.duration_since(since).as_secs_f64().max(0.001) / 1_048_576.0;
-            (format!("rests: {rate:.0} MB of write-ahead log per second"), Duration::from_secs_f64(rest.min(10.0)))
+            (format!("throttled: {rate:.0} MB of write-ahead log per second"), Duration::from_secs_f64(rest.min(10.0)))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Code under a revision: what its approvals bind is looked at before it runs and after, and what it did to code is remembered.
+//! The code that a revision runs: checks what its approvals bind before and after it runs, and remembers what it did to code.
 //!
 //! Nothing of it happens where no approval is relied upon, and none is open that could be later.
 
@@ -65,7 +65,7 @@ impl ApplyContext {
         Ok(*self.code_matters.get_or_init(|| matters))
     }
 
-    /// Refuses what has run if somebody else has replaced code that its approvals bind; remembers what it did to code itself.
+    /// Refuses a revision that ran while another session replaced code that its approvals bind; remembers what the revision itself changed.
     pub fn settle(&self, id: &str, watched: Option<Watched>) -> Result<(), Failure> {
         let Some(watched) = watched else { return Ok(()) };
         let made: Vec<Key> = permission::covering(|coverage| {
@@ -78,8 +78,8 @@ impl ApplyContext {
         let meanwhile = watched.before.meanwhile(&made);
         if let (true, Some(name)) = (watched.relied, meanwhile.replaced) {
             let message = format!("{name} was replaced while revision \"{id}\" ({}) ran", self.direction.as_str());
-            let detail = "Nothing was changed. The approval covers what it was before.".to_owned();
-            let hint = format!("Look at it, then approve again: SELECT runbook.approve('{id}');");
+            let detail = "Nothing was changed. The approval covers only what it was before.".to_owned();
+            let hint = format!("Review it, then approve again: SELECT runbook.approve('{id}');");
             return Err(refusal("42501", message, Some(detail), Some(hint)).into());
         }
         Ok(store::code::remember(id, self.direction, &meanwhile.own)?)

@@ -27,7 +27,7 @@ pub struct Need {
 enum Remedy {
     /// The next call to make.
     Hint(String),
-    /// Somebody approves; whose approvals count already.
+    /// An approval is missing; the logins whose approvals count already.
     Approval(Box<Requirement>, Vec<String>),
 }
 
@@ -36,7 +36,7 @@ impl Need {
         Self { text, sqlstate, verdict, remedy: Remedy::Hint(hint) }
     }
 
-    /// DETAIL and HINT for whoever is refused.
+    /// DETAIL and HINT of the refusal.
     pub fn explain(&self, stored: &Stored) -> error::Result<(String, String)> {
         let (wanted, by) = match &self.remedy {
             Remedy::Hint(hint) => return Ok((String::new(), hint.clone())),
@@ -47,8 +47,8 @@ impl Need {
         let may = who_may(wanted, &stored.submitter, stored.submitter_oid, by)?;
         Ok(if may.is_empty() {
             (
-                format!("Nobody may approve it now: approvers are logins with runbook_approver{role}, {author} excepted."),
-                format!("Let a DBA make somebody an approver: GRANT runbook_approver{} TO LOGIN;", role.replace(" and", ",")),
+                format!("No one can approve it now: approvers are logins with runbook_approver{role}, except {author}."),
+                format!("A DBA can add an approver: GRANT runbook_approver{} TO LOGIN;", role.replace(" and", ",")),
             )
         } else {
             (
@@ -85,7 +85,7 @@ pub fn need(
     let obstacle = policy.obstacle(actions);
     // A no stops the way forth in any case, and the way back where that needs a yes.
     if let Some(who) = approvals.rejected_by(id).filter(|_| direction == Direction::Upgrade || obstacle.is_some()) {
-        let hint = format!("Submit a better one, or {who} takes it back: SELECT runbook.revoke('{id}');");
+        let hint = format!("Submit a corrected revision, or let {who} withdraw the rejection: SELECT runbook.revoke('{id}');");
         return nobody(Need::new(format!("another decision: {who} rejected it"), "42501", Judgement::Rejected, hint));
     }
     if let Some((action, Verdict::Deny)) = obstacle {

@@ -1,4 +1,4 @@
-//! Jobs, seen from whoever asks for them: start, wait, cancel, pause, resume.
+//! Jobs, from the client's side: start, wait, cancel, pause, resume.
 
 use crate::apply::context::ApplyContext;
 use crate::apply::way::{Way, way};
@@ -21,7 +21,7 @@ use serde_json::json;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// After so many workers that were started for a job and have got nowhere, nobody tries again by himself: what a job does may be what ends them.
+/// After this many workers in a row ended without progress, no other is started by itself: the job may be what ends them.
 const IDLE_STARTS: i32 = 10;
 
 /// Stores a job for the steps to `target`; its worker starts when the calling transaction commits.
@@ -64,14 +64,14 @@ pub fn start(direction: Direction, target: &str) -> Result<i64, Failure> {
 }
 
 thread_local! {
-    /// When this session last had a worker started for a job that nobody worked on.
+    /// When this session last started a worker for a job that had none.
     static REVIVED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// How a job has ended: with an error, or without one; `None` while it goes on. `told` is what the client knows of what it waits for.
+/// How a job has ended: with an error, or without one; `None` while it runs. `told` is the last note that the client was shown.
 pub fn look(number: i64, told: &mut Option<String>) -> error::Result<Option<Option<Report>>> {
     if identity::in_recovery() {
-        return Err(refusal("25006", "a standby works no jobs off", None, None));
+        return Err(refusal("25006", "jobs cannot run on a standby", None, None));
     }
     let found = with_snapshot(|| jobs::outcome(number))?;
     let Some((state, is_run, error)) = found else { return Err(unknown(number)) };
@@ -84,10 +84,10 @@ pub fn look(number: i64, told: &mut Option<String>) -> error::Result<Option<Opti
         JobState::Cancelled => ended(
             "57014",
             format!("job {number} was cancelled"),
-            format!("What it had applied stays. To go on: SELECT runbook.resume({number});"),
+            format!("What it has applied stays. To continue: SELECT runbook.resume({number});"),
         ),
         JobState::Paused => {
-            ended("55000", format!("job {number} is paused"), format!("To go on: SELECT runbook.resume({number});"))
+            ended("55000", format!("job {number} is paused"), format!("To continue: SELECT runbook.resume({number});"))
         }
         JobState::Queued | JobState::Running | JobState::Pausing | JobState::Cancelling | JobState::Interrupted => {
             // Its worker may have found no slot, or have gone down with the server.
@@ -129,9 +129,9 @@ fn unknown(number: i64) -> ErrorReport {
 fn existing(number: i64) -> error::Result<Job> {
     let job = jobs::lock(number)?.ok_or_else(|| unknown(number))?;
     if job.database != database() {
-        let detail = "A dump brought it along; the logins that it names are those of that database.".to_owned();
-        let hint = format!("Ask for it anew: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
-        return Err(refusal("55000", format!("job {number} was asked for in another database"), Some(detail), Some(hint)));
+        let detail = "It came with a dump, and the logins that it names belong to that database.".to_owned();
+        let hint = format!("Start it again: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
+        return Err(refusal("55000", format!("job {number} was started in another database"), Some(detail), Some(hint)));
     }
     Ok(job)
 }
@@ -157,7 +157,7 @@ pub fn cancel(number: i64) -> error::Result<bool> {
     Ok(true)
 }
 
-/// Has a job stop where it can go on later; false if it has ended.
+/// Stops a job at the next point from which it can be resumed; false if it has ended.
 pub fn pause(number: i64) -> error::Result<bool> {
     let job = existing(number)?;
     let Some(next) = job.state.after(JobEvent::PauseRequested) else { return Ok(false) };
@@ -194,7 +194,7 @@ fn is_at_work() -> error::Result<bool> {
     Ok(Held::runner().is_none() || jobs::other_worker()?.is_some())
 }
 
-/// Starts a worker for the oldest job that nobody works on.
+/// Starts a worker for the oldest job that has none.
 pub fn revive() -> error::Result<()> {
     let Some(job) = jobs::next(&database())? else { return Ok(()) };
     if is_at_work()? {
@@ -211,15 +211,15 @@ fn start_anew(job: &Job) -> error::Result<()> {
         Report {
             sqlstate: "58000".to_owned(),
             message: format!("job {number} was given up"),
-            detail: format!("{IDLE_STARTS} workers were started for it in a row and have got nowhere."),
-            hint: format!("Look into the server log; then SELECT runbook.resume({number});"),
+            detail: format!("{IDLE_STARTS} workers in a row ended without any progress."),
+            hint: format!("Check the server log, then resume it: SELECT runbook.resume({number});"),
             ..Report::default()
         }
     } else if !job_lines::is_login(job.login, login)? {
         Report {
             sqlstate: "28000".to_owned(),
-            message: format!("job {number} can't go on: login \"{login}\" is gone or can't log in"),
-            hint: format!("SELECT runbook.resume({number}); makes it the job of whoever resumes it."),
+            message: format!("job {number} can't continue: login \"{login}\" does not exist or can't log in"),
+            hint: format!("To take the job over: SELECT runbook.resume({number});"),
             ..Report::default()
         }
     } else {

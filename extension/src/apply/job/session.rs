@@ -5,7 +5,7 @@ use crate::pg::failure::Failure;
 use crate::settings::Settings;
 use crate::store::jobs::Job;
 
-/// Sets the worker's session up, whatever the login's and the database's settings are.
+/// Sets the worker's session up, regardless of the settings of the login and the database.
 pub fn set_up(job: &Job) -> Result<(), Failure> {
     let name = format!("runbook job {}", job.job);
     let look = Settings::load()?.poll_interval().as_millis().to_string();

@@ -36,7 +36,7 @@ pub struct Step {
 pub enum Stepped {
     /// The revision is applied, or reverted.
     Done,
-    /// Somebody wants the job to stop.
+    /// A stop was requested.
     Asked,
 }
 
@@ -49,7 +49,7 @@ pub fn remaining(job: &Job) -> error::Result<Vec<Step>> {
     let up = job.direction == Direction::Upgrade;
     let mut steps = vec![];
     for (at, (id, digest)) in job.revisions.iter().zip(&job.digests).enumerate() {
-        let node = graph.find(id).ok_or_else(|| internal(format!("revision \"{id}\" of job {} is gone", job.job)))?;
+        let node = graph.find(id).ok_or_else(|| internal(format!("revision \"{id}\" of job {} no longer exists", job.job)))?;
         if applied.contains(node) == up {
             continue;
         }
@@ -61,8 +61,8 @@ pub fn remaining(job: &Job) -> error::Result<Vec<Step>> {
         if let Some(&other) = blocked {
             let is = if up { "not applied" } else { "applied" };
             let message = format!("revision \"{id}\" can't be next: \"{}\" is {is}", graph.id(other));
-            let detail = "The database has moved since the job was planned.".to_owned();
-            let hint = format!("Ask for it anew: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
+            let detail = "Other revisions were applied or reverted since the job was planned.".to_owned();
+            let hint = format!("Start it again: SELECT runbook.start_{}('{}');", job.direction.as_str(), job.target);
             return Err(refusal("55000", message, Some(detail), Some(hint)));
         }
         let after = heads_after(&graph, &heads, node, job.direction);
@@ -93,7 +93,7 @@ pub fn planned(step: &Step) -> Result<Stored, Failure> {
     let stored = stored.ok_or_else(|| internal(format!("revision \"{}\" has no row", step.revision)))?;
     if stored.digest != step.digest {
         let message = format!("revision \"{}\" was submitted again since the job was planned", step.revision);
-        let hint = "Look at it, have it approved, and start the upgrade anew.";
+        let hint = "Review it, have it approved, and start the upgrade again.";
         return Err(refusal("55000", message, None, Some(hint.to_owned())).into());
     }
     Ok(stored)

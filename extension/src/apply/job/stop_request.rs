@@ -1,4 +1,4 @@
-//! Whether a job is to go on: somebody may want it to stop, and its login may be no operator any more.
+//! Whether a job may continue: a stop may have been requested, and its login may have lost the role of operator.
 
 use crate::error::{self, refusal};
 use crate::pg::session::identity::{self, session_is_member};
@@ -8,7 +8,7 @@ use runbook_core::vocabulary::job_state::JobState;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Refuses to go on for a login that is no operator any more.
+/// Refuses to continue for a login that is no longer an operator.
 ///
 /// # Errors
 /// 42501.
@@ -17,7 +17,7 @@ pub fn must_be_operator() -> Result<(), ErrorReport> {
 }
 
 fn no_operator() -> ErrorReport {
-    let message = format!("login \"{}\" is not a member of runbook_operator any more", identity::session_role());
+    let message = format!("login \"{}\" is no longer a member of runbook_operator", identity::session_role());
     refusal("42501", message, None, None)
 }
 
@@ -25,10 +25,10 @@ thread_local! {
     static POLLED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// How often it is looked whether somebody wants the job to stop.
+/// Polling interval for stop requests.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Whether somebody wants the job to stop. Inside a transaction.
+/// Whether a stop was requested. Called inside a transaction.
 pub fn stop_requested(job: &Job) -> error::Result<bool> {
     if POLLED.get().is_some_and(|looked| looked.elapsed() < LOOK) {
         return Ok(false);

@@ -174,8 +174,10 @@ fn prepare(job: &Job) -> Result<(), Report> {
         if job.role != job.login {
             let may = name_of_role(job.role).filter(|role| session_is_member(role));
             let Some(_) = may else {
-                let message =
-                    format!("login \"{}\" can't act as the role any more that it had when it asked", identity::session_role());
+                let message = format!(
+                    "login \"{}\" can no longer act as the role that it had when it started the job",
+                    identity::session_role()
+                );
                 return Err(refusal("42501", message, None, None).into());
             };
         }
@@ -185,7 +187,7 @@ fn prepare(job: &Job) -> Result<(), Report> {
     })
 }
 
-/// Tries and polls, holding neither snapshot nor transaction while it waits.
+/// Polls for the migrator's lock. While it waits, it holds no snapshot and no transaction.
 fn wait_for_migrator(job: &Job) -> Result<Held, End> {
     let patience = transaction(Commit::InOrder, || Ok(Settings::load()?.migrator_wait()))?;
     let start = Instant::now();
@@ -204,7 +206,7 @@ fn wait_for_migrator(job: &Job) -> Result<Held, End> {
         if start.elapsed() >= patience {
             return Err(transaction::<()>(Commit::InOrder, || {
                 let holder = relations::migrator()?.map(|holder| format!("It is {holder}."));
-                let hint = format!("SELECT runbook.resume({}); when it has finished.", job.job);
+                let hint = format!("When it has finished: SELECT runbook.resume({});", job.job);
                 Err(refusal("55P03", "another migrator is at work in this database", holder, Some(hint)).into())
             })
             .expect_err("it is an error")
@@ -275,13 +277,13 @@ fn with_retries(job: &Job, step: &Step, settings: &Settings) -> Result<Stepped, 
     }
 }
 
-/// Whether an error is somebody's wish: the job's state says so, or it is PostgreSQL's own answer to a signal.
+/// Whether an error was asked for: the job's state says so, or it is PostgreSQL's own answer to a signal.
 fn is_cancellation(job: &Job, report: &Report) -> Result<bool, Report> {
     let signalled = report.routine == "ProcessInterrupts" && report.message.ends_with("due to user request");
     Ok(signalled || transaction(Commit::InOrder, || Ok(jobs::state(job.job)? != Some(JobState::Running)))?)
 }
 
-/// What somebody wants who wants the job to stop; what a cancelled one has begun is cleaned up.
+/// Which stop was requested: a pause or a cancellation. What a cancelled job has begun is cleaned up.
 fn asked(job: &Job, step: &Step) -> Result<End, Report> {
     let state = transaction(Commit::InOrder, || Ok(jobs::state(job.job)?))?;
     if matches!(state, Some(JobState::Pausing | JobState::Paused)) {

@@ -1,4 +1,4 @@
-//! What others have hung onto the runbook's own objects, or made of them, while the guard was not active.
+//! Triggers, rules, heirs and the like that others attached to the runbook's own objects while the guard was not active.
 //!
 //! While it is active, none of it can come to be. An heir of a table of ours would have its rows counted as ours; a trigger, a rule or a
 //! foreign key runs with what we write; a function or a policy would stand in for one of ours. So a guard is activated on a whole
@@ -41,10 +41,10 @@ pub fn refuse_strangers() -> error::Result<()> {
     let mut found = own::strangers()?;
     for (name, body) in own::bodies()? {
         if body.trim().len() < 20 || !SOURCES.iter().any(|source| source.contains(&body)) {
-            found.push(format!("function runbook.{name} has another body"));
+            found.push(format!("function runbook.{name} has a changed body"));
         }
     }
-    found.extend(own::changed_views(&VIEWS)?.into_iter().map(|name| format!("view runbook.{name} has another query")));
+    found.extend(own::changed_views(&VIEWS)?.into_iter().map(|name| format!("view runbook.{name} has a changed query")));
     if found.is_empty() {
         return Ok(());
     }
@@ -55,6 +55,6 @@ pub fn refuse_strangers() -> error::Result<()> {
         "55000",
         "pg_runbook is not as it was installed",
         Some(format!("{}{more}.", found.join("; "))),
-        Some("Undo that, and find out who has done it. Then: SELECT runbook.activate();".to_owned()),
+        Some("Undo the changes, and find out who made them. Then run: SELECT runbook.activate();".to_owned()),
     ))
 }

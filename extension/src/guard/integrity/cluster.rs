@@ -35,7 +35,7 @@ pub fn mark(active: bool) -> error::Result<()> {
     cluster::mark(&format!("{}/{}/{}", here.system_identifier, here.oid, verdict.as_str()))
 }
 
-/// Writes the mark anew after a change of policy.
+/// Writes the mark again after a change of policy.
 pub fn refresh() -> error::Result<()> {
     if settings::is_active()? { mark(true) } else { Ok(()) }
 }
@@ -137,7 +137,8 @@ pub fn is_shared(action: &Action) -> bool {
 
 /// Records in the other database's ledger, and refuses what that would.
 fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guarded, refuse: bool) -> error::Result<()> {
-    let detail = format!("Database \"{}\" is guarded by pg_runbook, and shares what this statement changes.", other.name);
+    let detail =
+        format!("Database \"{}\" is guarded by pg_runbook, and this statement changes an object that it shares.", other.name);
     let mut facts = facts(tag, actions, if refuse { Judgement::OtherDatabase } else { Judgement::Record }, &detail, None);
     facts["from_database"] = cluster::this_database().into();
     // A standby has nowhere to record it but the server log.
@@ -157,9 +158,9 @@ fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guard
         }
     }
     let hint = if action.object.kind == ObjectKind::Database {
-        format!("Connect to \"{}\" first, and there: SELECT runbook.deactivate('REASON');", other.name)
+        format!("Connect to \"{}\" and run: SELECT runbook.deactivate('REASON');", other.name)
     } else {
-        format!("Connect to \"{}\", where a permit can be asked for: SELECT runbook.request_permit('…', 'REASON');", other.name)
+        format!("Connect to \"{}\" and request a permit there: SELECT runbook.request_permit('…', 'REASON');", other.name)
     };
-    Err(refusal("42501", format!("{action} is not allowed from here"), Some(detail), Some(hint)))
+    Err(refusal("42501", format!("{action} is not allowed from this database"), Some(detail), Some(hint)))
 }

@@ -1,4 +1,4 @@
-//! The guard's own parts: that nobody takes them away, and whether they are whole.
+//! The guard's own parts: protects them, and checks that they are whole.
 
 pub mod attachments;
 pub mod cluster;

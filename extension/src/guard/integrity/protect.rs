@@ -1,7 +1,7 @@
 //! Self-protection: while the guard is active, nothing takes it apart. Only `deactivate(reason)` does, with the approvals that
 //! policy asks for.
 //!
-//! Policy has no say here, and a broken glass neither: whoever could drop the ledger could drop the evidence of it.
+//! Neither policy nor break-glass can allow it: a person who can drop the ledger can drop the evidence of doing so.
 
 use crate::catalog::cluster::this_database;
 use crate::catalog::objects;
@@ -79,7 +79,7 @@ pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> error::
         matches!(action.verb, Verb::Cluster | Verb::Reindex) && is_own(action, &path)
     };
     let Some(action) = actions.iter().find(locks) else { return Ok(false) };
-    let detail = "It would lock a table of pg_runbook as long as the transaction, and nothing could be recorded meanwhile.";
+    let detail = "It would lock a table of pg_runbook until the transaction ends, and nothing could be recorded until then.";
     let facts = facts(tag, std::slice::from_ref(action), Judgement::SelfProtection, detail, None);
     if enforcement == Enforcement::Record {
         ledger::record(Kind::DdlWouldBlock, facts)?;
@@ -87,13 +87,13 @@ pub fn skips(tag: &str, actions: &[Action], enforcement: Enforcement) -> error::
     }
     recorder::record(Kind::DdlBlocked, facts);
     pgrx::warning!(
-        "skipping {tag} of {}: it would keep the ledger locked. REINDEX TABLE CONCURRENTLY and VACUUM FULL do not",
+        "skipping {tag} of {}: it would keep the ledger locked; use REINDEX TABLE CONCURRENTLY or VACUUM FULL",
         action.object
     );
     Ok(true)
 }
 
-/// Refuses that an object of ours goes, whatever makes it go.
+/// Refuses to drop an object of the extension, however it would be dropped.
 ///
 /// # Errors
 /// 42501.
@@ -102,11 +102,11 @@ pub fn refuse_drop(tag: &str, action: &Action, enforcement: Enforcement) -> erro
 }
 
 fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -> error::Result<()> {
-    let detail = "While the guard is active here, no part of pg_runbook can be dropped, replaced, renamed, disabled, given away, \
-                  written to or taken out of the extension, by nobody.";
+    let detail = "While the guard is active, no one can drop, replace, rename, disable, give away or write to any part of \
+                  pg_runbook, or take it out of the extension.";
     let revision = permission::revision_in_progress();
-    let hint = "If this is meant, deactivate the guard first, which needs a reason and may need approvals: \
-                SELECT runbook.deactivate('REASON');";
+    let hint =
+        "To do it all the same, deactivate the guard first, which may need an approval: SELECT runbook.deactivate('REASON');";
     let blocked = Blocked {
         tag,
         actions,
@@ -120,7 +120,7 @@ fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -
     blocked.settle(enforcement)
 }
 
-/// Refuses DML on a table of ours that is not ours.
+/// Refuses DML on a table of the extension that the extension did not send.
 ///
 /// # Errors
 /// 42501.
@@ -144,7 +144,7 @@ pub fn refuse_write(table: u32) -> error::Result<()> {
     refuse_drop("DML", &action, enforcement)
 }
 
-/// Whether an action takes a part of ours away, or changes what it does.
+/// Whether an action removes a part of the extension, or changes what that part does.
 fn is_damage(action: &Action) -> bool {
     use ObjectKind::{Database, EventTrigger, Role, Trigger};
     let verb = &action.verb;
@@ -167,7 +167,7 @@ fn is_damage(action: &Action) -> bool {
     }
 }
 
-/// How the names of our triggers begin, which nobody else may use.
+/// The reserved prefix of the names of the extension's triggers.
 const OWN_TRIGGERS: &str = "a_runbook_";
 
 fn is_own(action: &Action, path: &[&str]) -> bool {

@@ -1,4 +1,4 @@
-//! Whether the guard is whole, and evidence where somebody who could has switched it off.
+//! Whether the guard is whole, and a record where a privileged user has switched it off.
 
 use crate::catalog::relations;
 use crate::error;
@@ -66,7 +66,7 @@ pub fn switched_off(tag: &str, action: &Action) -> error::Result<()> {
     Ok(())
 }
 
-/// Roles of ours that are not there: renamed, or never made.
+/// The extension's roles that do not exist: renamed, dropped or never created.
 pub fn missing_roles() -> error::Result<Vec<&'static str>> {
     let known = relations::roles_of(&ROLES)?;
     Ok(ROLES.into_iter().filter(|role| !known.iter().any(|found| found == role)).collect())

@@ -1,4 +1,4 @@
-//! Layer 2, objects: what is dropped or emptied without a statement that says so, and DML on what the guard stands on.
+//! Layer 2, objects: drops and TRUNCATE that no statement names, and DML on the tables that the guard relies on.
 
 use crate::guard::enforcement::{Enforcement, Mode, mode};
 use crate::guard::integrity::{cluster, protect, wholeness};

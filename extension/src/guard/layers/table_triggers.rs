@@ -39,7 +39,7 @@ pub fn too_many_rows([table, root]: [u32; 2], limit: i64, tag: &'static str) -> 
         // The limit is what people have to know here.
         Some(hint) => {
             let detail =
-                format!("The table is protected: a transaction may change {limit} of its rows. {}", detail_of(&report));
+                format!("The table is protected: a transaction may change at most {limit} of its rows. {}", detail_of(&report));
             let hint = hint.to_owned();
             refusal("42501", report.message().to_owned(), Some(detail), Some(hint))
         }
@@ -62,7 +62,7 @@ fn detail_of(report: &ErrorReport) -> String {
     report.detail().map(str::to_owned).unwrap_or_default()
 }
 
-/// Judges that a protected table is about to be emptied.
+/// Judges a TRUNCATE of a protected table.
 ///
 /// # Errors
 /// 42501.
@@ -100,11 +100,11 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
     }
     if path.first().is_some_and(|schema| schema == "runbook" || schema.starts_with("pg_")) {
         let detail = "System catalogs and the runbook's own tables are guarded by the preloaded library.".to_owned();
-        return Err(refusal("42809", format!("{full} can't have triggers of the guard"), Some(detail), None));
+        return Err(refusal("42809", format!("{full} can't be protected"), Some(detail), None));
     }
     if max_rows.is_some_and(|rows| rows < 0) {
         let hint =
-            "Give the number of rows that one transaction may change, or NULL to guard against TRUNCATE alone.".to_owned();
+            "Give the number of rows that one transaction may change, or NULL to guard only against TRUNCATE.".to_owned();
         return Err(refusal("22023", "max_rows can't be negative", None, Some(hint)));
     }
     let before = protected::limit(table)?;
@@ -124,7 +124,7 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
     ledger::record(Kind::PolicyChanged, facts)
 }
 
-/// Takes the protection of a table away; false if it had none.
+/// Removes the protection of a table; false if it had none.
 ///
 /// # Errors
 /// 42501 where a permit is needed for it.
@@ -133,7 +133,7 @@ pub fn unprotect(table: u32) -> Result<bool, ErrorReport> {
     let name = name_of(table).unwrap_or_default();
     let full: Vec<String> = name.path().iter().map(|part| quote(part)).collect();
     let full = full.join(".");
-    control::decide(&changing::UNPROTECT_TABLE, Some(&name), &format!("take the protection of {full} away"))?;
+    control::decide(&changing::UNPROTECT_TABLE, Some(&name), &format!("remove the protection of {full}"))?;
     protected::unprotect(&protected::tree(table)?)?;
     ledger::record(Kind::PolicyChanged, json!({"unprotected_table": full, "old_max_rows": before}))?;
     Ok(true)

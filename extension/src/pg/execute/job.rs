@@ -205,7 +205,7 @@ pub fn transaction<T>(commit: Commit, body: impl FnOnce() -> Result<T, Failure>)
     done
 }
 
-/// Sleeps until the time is up or somebody knocks; whether the worker's statement is to be cancelled. Outside of any transaction.
+/// Sleeps until the time is up or the latch is set; true if the worker's statement is to be cancelled. Outside of any transaction.
 pub fn sleep(duration: Duration) -> bool {
     // SAFETY: the process's own latch. A request to end it ends it here, where nothing is held.
     unsafe {

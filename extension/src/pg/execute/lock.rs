@@ -25,7 +25,7 @@ const SEALER: u16 = 4243;
 const RULES: u16 = 4246;
 /// The one of who opens an epoch.
 const EPOCH: u16 = 4245;
-/// The one of whoever works jobs off.
+/// The lock of the worker that runs jobs.
 const RUNNER: u16 = 4244;
 
 fn state_table() -> pg_sys::Oid {
@@ -56,7 +56,7 @@ fn hold(sub_object: u16) -> bool {
     (is_mine(&tag(sub_object)) || take(sub_object, true)) && take(sub_object, false)
 }
 
-/// Whether somebody waits for the transaction at hand to end: for a row that it has changed.
+/// Whether another session waits for the current transaction to end: for a row that it has changed.
 pub fn others_wait() -> bool {
     // SAFETY: looks at the lock that a transaction with an XID holds on it; what SET_LOCKTAG_TRANSACTION does (storage/lock.h).
     unsafe {
@@ -147,7 +147,7 @@ impl Held {
         Self::take(MIGRATOR)
     }
 
-    /// The lock of whoever works jobs off, if it is free. Called inside a transaction.
+    /// Takes the lock of the worker that runs jobs, if it is free. Called inside a transaction.
     pub fn runner() -> Option<Self> {
         Self::take(RUNNER)
     }

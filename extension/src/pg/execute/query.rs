@@ -19,9 +19,9 @@ thread_local! {
 /// What a statement of ours sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// What is committed by now and what this transaction has done, its present command included.
+    /// What is committed now, and what this transaction has done, its current command included.
     Now,
-    /// What is committed by now and what earlier commands of this transaction have done: for hooks in the middle of a command.
+    /// What is committed now, and what earlier commands of this transaction have done: for hooks in the middle of a command.
     BeforeCommand,
     /// What the transaction sees, its present command included.
     Transaction,

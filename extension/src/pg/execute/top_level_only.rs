@@ -153,7 +153,7 @@ unsafe extern "C-unwind" fn on_access(
             && created.to_u32() != expected
         {
             pg_sys::panic::pgrx_extern_c_guard(|| {
-                let message = "the name of what an interrupted statement has left means something else by now";
+                let message = "the name of what an interrupted statement left behind now means another object";
                 crate::error::refusal("55000", message, None, None).report(pgrx::PgLogLevel::ERROR);
             });
         }

@@ -103,7 +103,7 @@ impl Drop for Looking {
     }
 }
 
-/// Runs `body` with a snapshot of what is committed by now.
+/// Runs `body` with a new snapshot.
 pub fn with_snapshot<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: what is pushed is popped; an error in between aborts the transaction, which pops it too.
     unsafe {

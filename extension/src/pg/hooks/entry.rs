@@ -26,7 +26,7 @@ pub struct Bodies {
     pub too_many_rows: fn([u32; 2], i64, &'static str) -> Result<(), ErrorReport>,
     /// What becomes of a protected table that is about to be emptied.
     pub emptied: fn(u32) -> Result<(), ErrorReport>,
-    /// What becomes of DML on a table of ours that somebody else sends.
+    /// Judges DML on a table of the extension that others send.
     pub written: fn(u32) -> Result<(), ErrorReport>,
     /// What the recorder's worker does with its lines.
     pub record: fn(&[String]) -> Result<(), ErrorReport>,
@@ -34,7 +34,7 @@ pub struct Bodies {
     pub wait: fn(i64, bool) -> Result<(), Failure>,
     /// What a job's worker does.
     pub work: fn(i64),
-    /// The jobs of the database that nobody works on, though somebody should; a sealer's visit asks.
+    /// Starts workers for jobs that have none; the sealer asks for it.
     pub revive: fn(),
     /// What the sealer does in one transaction, given where the last one ended; where that ends, if there may be more to do.
     pub seal: fn(Option<&str>) -> Result<Option<String>, ErrorReport>,
@@ -65,7 +65,7 @@ pub fn emptied(table: u32) -> Result<(), ErrorReport> {
     (bodies().emptied)(table)
 }
 
-/// Judges DML on a table of ours that somebody else sends.
+/// Judges DML on a table of the extension that others send.
 pub fn written(table: u32) -> Result<(), ErrorReport> {
     (bodies().written)(table)
 }
@@ -80,7 +80,7 @@ pub fn work(job: i64) {
     (bodies().work)(job);
 }
 
-/// Starts workers for jobs that nobody works on. Inside a transaction.
+/// Starts workers for jobs that have none. Called inside a transaction.
 pub fn revive() {
     (bodies().revive)();
 }

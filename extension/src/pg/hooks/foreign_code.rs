@@ -1,4 +1,4 @@
-//! Functions that are not ours leave our own SQL.
+//! Functions of others that the extension's own SQL reaches: the guard judges what they do.
 //!
 //! While SQL of our own runs, the guard looks away. Code of somebody else's can be reached from it all the same: by an event trigger of
 //! theirs, by the action of a foreign key. It is judged like any other; when it has returned, our own SQL goes on.

@@ -1,4 +1,4 @@
-//! Who is in the way, seen from a process that waits for a lock itself.
+//! Which sessions block a lock, seen from the process that waits for it.
 //!
 //! While it sleeps in the queue, PostgreSQL wakes it once, after `deadlock_timeout`, looks for a deadlock, and says in the server log that
 //! it still waits, if `log_lock_waits` is on. That message is the moment used here: no latch and no lock of the lock table is held, and

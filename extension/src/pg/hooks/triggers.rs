@@ -205,7 +205,7 @@ pub unsafe extern "C-unwind" fn runbook_refuse_change(fcinfo: pg_sys::FunctionCa
     pg_sys::Datum::from(0)
 }
 
-/// What whoever changes the ledger reads.
+/// The error for a change of the ledger.
 ///
 /// # Safety
 /// The trigger data is that of a call.
@@ -220,8 +220,8 @@ unsafe fn refuse_change(trigger: &pg_sys::TriggerData) -> Result<(), ErrorReport
     Err(refusal(
         "42501",
         format!("the ledger is append-only: {operation} on runbook.{} is refused", runbook_core::action::quote(&table)),
-        Some("Entries are evidence; nobody may change or remove them.".to_owned()),
-        Some("To correct a mistake, do the right thing now: it will be recorded too.".to_owned()),
+        Some("Entries are evidence; no one can change or remove them.".to_owned()),
+        Some("To correct a mistake, make the correct change now; it is recorded too.".to_owned()),
     ))
 }
 

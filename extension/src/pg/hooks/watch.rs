@@ -1,4 +1,4 @@
-//! What watches through the hooks, and the hooks that were there before.
+//! The callbacks behind the hooks, and the hooks that other libraries had installed before.
 
 use crate::pg::execute::top_level_only;
 use crate::pg::hooks::statement_at_hand::CHECKING;

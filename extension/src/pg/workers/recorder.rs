@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// While it lives, cancellation and timeouts wait: whoever is refused must not be able to prevent the record of it.
+/// While it lives, cancellation and timeouts wait: a refused user must not be able to prevent the record.
 struct Uninterrupted;
 
 impl Uninterrupted {
@@ -54,11 +54,11 @@ fn deliver(delivery: &shared::Delivery) -> Result<(), String> {
     let result = loop {
         match delivery.outcome() {
             shared::Outcome::Written => break Ok(()),
-            shared::Outcome::Failed => break Err("the recorder failed; its own message stands above".to_owned()),
+            shared::Outcome::Failed => break Err("the recorder failed; its own message is above".to_owned()),
             shared::Outcome::Pending => {}
         }
         if start.elapsed() > PRELOADED_PATIENCE && delivery.withdraw() {
-            break Err("the recorder did not come in time".to_owned());
+            break Err("the recorder did not start in time".to_owned());
         }
         // SAFETY: this backend's own latch. Interrupts are held, so nothing is processed in between.
         unsafe {
@@ -172,7 +172,7 @@ impl Segment {
         unsafe { pg_sys::dsm_segment_address(self.0).cast::<u8>().read_volatile() == 1 }
     }
 
-    /// Tells whoever waits that it is durable.
+    /// Tells the waiting session that the record is durable.
     pub fn set_done(&self) {
         // SAFETY: a live segment.
         unsafe { pg_sys::dsm_segment_address(self.0).cast::<u8>().write_volatile(1) }

@@ -311,7 +311,7 @@ pub fn become_launcher() {
     }
 }
 
-/// Whether a launcher has come, so that records have somebody to write them.
+/// Whether a launcher runs, which writes the records.
 pub fn has_launcher() -> bool {
     board().is_some_and(|board| !board.launcher.load(Ordering::Acquire).is_null())
 }

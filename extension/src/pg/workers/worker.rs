@@ -154,7 +154,7 @@ fn deliver_all(taken: Vec<shared::Taken>) {
     }
 }
 
-/// Connects a worker to a database, also to one that lets nobody else in.
+/// Connects a worker to a database, also to one that allows no connections.
 pub fn connect(database: u32) {
     // SAFETY: called once in a background worker, as the bootstrap superuser.
     unsafe {
