@@ -7,6 +7,9 @@
 use crate::statement::{skip_blank, token_length};
 use std::collections::BTreeSet;
 
+/// Bytes of a name; PostgreSQL cuts the rest off (NAMEDATALEN).
+const LONGEST_NAME: usize = 63;
+
 /// Strings in strings are read this deep.
 const DEPTH: usize = 8;
 
@@ -30,14 +33,30 @@ impl Words {
     /// Reads a text of SQL or PL/pgSQL.
     pub fn read(&mut self, sql: &str) {
         self.scan(sql, 0);
+        // Where a string ends depends on how a backslash is read: by an E before it or before what it continues in the next line, by a
+        // parameter of the session or of a function. What seems to be a string or a comment may be code then.
+        if sql.contains('\\') {
+            self.read_foreign(sql);
+            let is_operator = |c: char| crate::statement::OPERATOR.contains(c);
+            sql.split(|c| !is_operator(c)).filter(|run| !run.is_empty()).for_each(|run| self.operator(run));
+        }
+    }
+
+    /// Takes a name, as PostgreSQL shortens it, too.
+    fn name(&mut self, name: String) {
+        if name.len() > LONGEST_NAME {
+            let end = (0..=LONGEST_NAME).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default();
+            self.names.insert(name[..end].to_owned());
+        }
+        self.names.insert(name);
     }
 
     /// Reads a text of a language whose tokens are not those of SQL: every word in it may be a name.
     pub fn read_foreign(&mut self, text: &str) {
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_' || !c.is_ascii()));
         for word in words.filter(|word| !word.is_empty()) {
-            self.names.insert(word.to_owned());
-            self.names.insert(word.to_ascii_lowercase());
+            self.name(word.to_owned());
+            self.name(word.to_ascii_lowercase());
         }
     }
 
@@ -61,7 +80,7 @@ impl Words {
             if word {
                 self.word(folded);
             } else if first == '"' {
-                self.names.insert(unquoted(token, '"'));
+                self.name(unquoted(token, '"'));
             } else if let Some(quote) = token.find(['\'', '"']).filter(|_| first != '$') {
                 self.prefixed(token, quote, depth);
             } else if first == '$' {
@@ -101,13 +120,15 @@ impl Words {
             "query_to_xml_and_xmlschema",
             "ts_stat",
             "dblink",
-            "dblink_exec",
             "crosstab",
+            "connectby",
+            "xpath_table",
         ];
-        if runs_text.contains(&word.as_str()) {
+        let reads_all = ["schema_to_xml", "database_to_xml", "dblink_", "crosstab"];
+        if runs_text.contains(&word.as_str()) || reads_all.iter().any(|start| word.starts_with(start)) {
             self.dynamic.insert(word.clone());
         }
-        self.names.insert(word);
+        self.name(word);
     }
 
     /// `'…'`, `E'…'`, `U&"…"` and their like, whose quote is at `at`.
@@ -116,6 +137,9 @@ impl Words {
         let mut inner = unquoted(&token[at..], quote);
         match token[..at].to_ascii_lowercase().as_str() {
             "b" | "x" => return,
+            "e" if has_numbers(&inner) => {
+                self.dynamic.insert("a name or string with escapes".to_owned());
+            }
             "e" if inner.contains('\\') => inner = inner.replace("\\'", "'").replace("\\n", "\n").replace("\\t", "\t"),
             "u&" if inner.contains('\\') => {
                 self.dynamic.insert("a name or string with escapes".to_owned());
@@ -123,7 +147,7 @@ impl Words {
             _ => {}
         }
         if quote == '"' {
-            self.names.insert(inner);
+            self.name(inner);
         } else {
             self.string(inner, depth);
         }
@@ -142,8 +166,8 @@ impl Words {
         } else {
             self.read_foreign(&text);
         }
-        if text.len() < 64 {
-            self.names.insert(text);
+        if text.len() < 256 {
+            self.name(text);
         }
     }
 
@@ -246,6 +270,11 @@ const WHOLE_ROWS: [&str; 12] = [
     "hstore",
 ];
 
+/// Whether a string with escapes has characters by their numbers: `\\166`, `\\x76`, `\\u0076`.
+fn has_numbers(text: &str) -> bool {
+    text.split('\\').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || ['x', 'X', 'u', 'U'].contains(&c)))
+}
+
 fn is_word(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
 }
@@ -258,90 +287,4 @@ fn unquoted(token: &str, quote: char) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn read(sql: &str) -> Words {
-        let mut words = Words::default();
-        words.read(sql);
-        words
-    }
-
-    #[test]
-    fn names_are_folded_and_unquoted() {
-        let words = read("ALTER TABLE T ALTER c TYPE int USING public.\"My \"\"F\"(C) -- nothing(here)");
-        for name in ["t", "c", "int", "public", "My \"F"] {
-            assert!(words.names.contains(name), "{name}");
-        }
-        assert!(!words.names.contains("nothing"));
-    }
-
-    #[test]
-    fn bodies_and_strings_are_read_as_sql() {
-        let words = read(
-            "DO $do$ BEGIN PERFORM 'x' || $a$ inner(1) $a$; EXECUTE 'SELECT deep(''deeper()'')'; FOR i IN 1..f(x) LOOP END $do$",
-        );
-        for name in ["inner", "deep", "deeper", "f"] {
-            assert!(words.names.contains(name), "{name}");
-        }
-        assert!(words.dynamic.contains("EXECUTE"));
-    }
-
-    #[test]
-    fn execute_of_triggers_and_grants_is_not_dynamic() {
-        assert!(
-            read("CREATE TRIGGER a BEFORE INSERT ON t EXECUTE FUNCTION f(); GRANT EXECUTE ON FUNCTION f() TO x")
-                .dynamic
-                .is_empty()
-        );
-        assert!(!read("DO $$ BEGIN EXECUTE x; END $$").dynamic.is_empty());
-    }
-
-    #[test]
-    fn operators_are_taken_apart_and_words_for_them_are_known() {
-        let words = read("SELECT a<-b, c != d, e LIKE f, x::text");
-        for operator in ["<-", "<", "-", "!=", "<>", "~~"] {
-            assert!(words.operators.contains(operator), "{operator}");
-        }
-    }
-
-    #[test]
-    fn columns_that_are_meant_without_a_name_are_told() {
-        for text in [
-            "SELECT * FROM t",
-            "INSERT INTO t SELECT a FROM s",
-            "INSERT INTO s.t AS x VALUES (1)",
-            "INSERT INTO t (SELECT a FROM s)",
-            "INSERT INTO t DEFAULT VALUES",
-            "CREATE VIEW v AS TABLE t",
-            "DO $$ BEGIN INSERT INTO t SELECT 1; END $$",
-            "SELECT to_jsonb(t) FROM t",
-        ] {
-            assert!(read(text).all_columns, "{text}");
-        }
-        for text in [
-            "ALTER TABLE t ALTER a TYPE text USING b",
-            "INSERT INTO t (a, b) SELECT a, b FROM s",
-            "UPDATE t SET a = b; TRUNCATE TABLE t",
-            "CREATE TRIGGER g BEFORE INSERT ON t EXECUTE FUNCTION f(); CREATE TABLE u (a int)",
-        ] {
-            assert!(!read(text).all_columns, "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read(text in "\\PC{0,80}") {
-            read(&text);
-        }
-
-        #[test]
-        fn a_quoted_name_is_found_wherever_it_stands(before in "[a-z (),.;=1]{0,20}", name in "[a-z]{6,12}") {
-            let quoted = read(&format!("{before} \"{name}\"(x)"));
-            let plain = read(&format!("{before} {name}(x)"));
-            prop_assert!(quoted.names.contains(&name));
-            prop_assert!(plain.names.contains(&name));
-        }
-    }
-}
+mod tests;

@@ -56,6 +56,7 @@ fn scene(server: &Server) -> Client {
     upgrade(&mut app, "a002").unwrap();
     app.query_one("SELECT runbook.downgrade('a001')", &[]).unwrap();
     submit(&mut alice, &revision("a003", &["a002"], "ALTER TABLE nothing ADD COLUMN x int", "")).unwrap();
+    run(&mut bob, &["SELECT runbook.approve('a002', 'again')"]);
     assert!(upgrade(&mut app, "a003").is_err());
     run(&mut app, &["SELECT runbook.stamp('a002')"]);
 

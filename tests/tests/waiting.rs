@@ -570,3 +570,16 @@ fn an_approval_counts_once_for_each_direction() {
         assert_eq!(rows(&mut admin), 80, "by a job: {by_job}");
     }
 }
+
+#[test]
+fn code_behind_a_string_that_goes_on_in_the_next_line_is_bound() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = protected(&server, "app");
+    let text = "DELETE FROM gold WHERE 'x' <> E'a'\n'\\' -- ' AND few(id)\n";
+    submit(&mut server.connect("app", "alice"), &revision("r1", &[], text, "")).unwrap();
+    server.connect("app", "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
+    let body = "CREATE OR REPLACE FUNCTION few(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 <= 1000'";
+    server.connect("app", "dba").batch_execute(&format!("SET ROLE app_owner; {body}")).unwrap();
+    assert_eq!(sqlstate(server.connect("app", "app").batch_execute("SELECT runbook.upgrade('r1')")), "42501");
+    assert_eq!(rows(&mut admin), 100);
+}

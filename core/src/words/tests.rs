@@ -1,0 +1,110 @@
+use super::*;
+use proptest::prelude::*;
+
+fn read(sql: &str) -> Words {
+    let mut words = Words::default();
+    words.read(sql);
+    words
+}
+
+#[test]
+fn names_are_folded_and_unquoted() {
+    let words = read("ALTER TABLE T ALTER c TYPE int USING public.\"My \"\"F\"(C) -- nothing(here)");
+    for name in ["t", "c", "int", "public", "My \"F"] {
+        assert!(words.names.contains(name), "{name}");
+    }
+    assert!(!words.names.contains("nothing"));
+}
+
+#[test]
+fn where_a_string_ends_is_not_relied_upon_where_a_backslash_may_escape() {
+    let words = read("DELETE FROM t WHERE v = E'a'\n'\\' -- ' AND hidden(id) AND a @@@ b");
+    assert!(words.names.contains("hidden") && words.operators.contains("@@@"));
+    let words = read("SELECT '\\' /* ' */, other(id)");
+    assert!(words.names.contains("other"));
+}
+
+#[test]
+fn names_count_as_postgresql_cuts_them_off() {
+    let long = "n".repeat(70);
+    let umlauts = "ä".repeat(40);
+    for (text, name) in
+        [(long.clone(), &long[..63]), (format!("\"{umlauts}\""), &umlauts[..62]), (format!("'{long}'"), &long[..63])]
+    {
+        assert!(read(&text).names.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn what_reads_views_without_naming_them_can_not_be_known() {
+    for text in ["schema_to_xml('s', true, true, '')", "database_to_xml_and_xmlschema(true, true, '')", "E'\\166w'::regclass"] {
+        assert!(!read(text).dynamic.is_empty(), "{text}");
+    }
+    assert!(read("E'a\\n'").dynamic.is_empty());
+}
+
+#[test]
+fn bodies_and_strings_are_read_as_sql() {
+    let words = read(
+        "DO $do$ BEGIN PERFORM 'x' || $a$ inner(1) $a$; EXECUTE 'SELECT deep(''deeper()'')'; FOR i IN 1..f(x) LOOP END $do$",
+    );
+    for name in ["inner", "deep", "deeper", "f"] {
+        assert!(words.names.contains(name), "{name}");
+    }
+    assert!(words.dynamic.contains("EXECUTE"));
+}
+
+#[test]
+fn execute_of_triggers_and_grants_is_not_dynamic() {
+    assert!(
+        read("CREATE TRIGGER a BEFORE INSERT ON t EXECUTE FUNCTION f(); GRANT EXECUTE ON FUNCTION f() TO x").dynamic.is_empty()
+    );
+    assert!(!read("DO $$ BEGIN EXECUTE x; END $$").dynamic.is_empty());
+}
+
+#[test]
+fn operators_are_taken_apart_and_words_for_them_are_known() {
+    let words = read("SELECT a<-b, c != d, e LIKE f, x::text");
+    for operator in ["<-", "<", "-", "!=", "<>", "~~"] {
+        assert!(words.operators.contains(operator), "{operator}");
+    }
+}
+
+#[test]
+fn columns_that_are_meant_without_a_name_are_told() {
+    for text in [
+        "SELECT * FROM t",
+        "INSERT INTO t SELECT a FROM s",
+        "INSERT INTO s.t AS x VALUES (1)",
+        "INSERT INTO t (SELECT a FROM s)",
+        "INSERT INTO t DEFAULT VALUES",
+        "CREATE VIEW v AS TABLE t",
+        "DO $$ BEGIN INSERT INTO t SELECT 1; END $$",
+        "SELECT to_jsonb(t) FROM t",
+    ] {
+        assert!(read(text).all_columns, "{text}");
+    }
+    for text in [
+        "ALTER TABLE t ALTER a TYPE text USING b",
+        "INSERT INTO t (a, b) SELECT a, b FROM s",
+        "UPDATE t SET a = b; TRUNCATE TABLE t",
+        "CREATE TRIGGER g BEFORE INSERT ON t EXECUTE FUNCTION f(); CREATE TABLE u (a int)",
+    ] {
+        assert!(!read(text).all_columns, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read(text in "\\PC{0,80}") {
+        read(&text);
+    }
+
+    #[test]
+    fn a_quoted_name_is_found_wherever_it_stands(before in "[a-z (),.;=1]{0,20}", name in "[a-z]{6,12}") {
+        let quoted = read(&format!("{before} \"{name}\"(x)"));
+        let plain = read(&format!("{before} {name}(x)"));
+        prop_assert!(quoted.names.contains(&name));
+        prop_assert!(plain.names.contains(&name));
+    }
+}
