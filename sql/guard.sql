@@ -36,129 +36,22 @@ COMMENT ON FUNCTION runbook.mark_guarded(text) IS 'Marks this database as guarde
 -- of the guard say, until it is told that one of them has changed. Logical replication fires the triggers for rows alone.
 CREATE FUNCTION runbook.guard_own_table() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_guard_own_table';
 COMMENT ON FUNCTION runbook.guard_own_table() IS 'While the guard is active, lets only the extension write to its tables; tells every session when rules of the guard have changed.';
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.activation
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.activation ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.activation
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.activation ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.applied_head
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.applied_head ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.applied_head
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.applied_head ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.approval
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.approval ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.approval
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.approval ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.branch_label
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.branch_label ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.branch_label
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.branch_label ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.code_change
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.code_change ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.code_change
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.code_change ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.entry
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.entry
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.made
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.made ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.made
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.made ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.maintenance_window
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.maintenance_window ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.maintenance_window
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.maintenance_window ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.permit
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.permit ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.permit
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.permit ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.permit_decision
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.permit_decision ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.permit_decision
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.permit_decision ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.policy_rule
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.policy_rule
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.policy_rule ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.revision
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.revision ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.revision
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.revision ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.setting
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.setting ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.setting
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.setting ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.state
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.state ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.state
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.state ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.tile
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.tile ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.tile
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.tile ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.unsealed
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.unsealed ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.unsealed
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.unsealed ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.backfill
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.backfill ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.backfill
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.backfill ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.built
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.built ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.built
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.built ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.job
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.job ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.job
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.job ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.job_step
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.job_step ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.job_step
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.job_step ENABLE ALWAYS TRIGGER a_runbook_own_row;
-CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON runbook.statement_progress
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.statement_progress ENABLE ALWAYS TRIGGER a_runbook_own;
-CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON runbook.statement_progress
-    FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table();
-ALTER TABLE runbook.statement_progress ENABLE ALWAYS TRIGGER a_runbook_own_row;
+-- Every table of ours has the same two.
+DO $$
+DECLARE
+    own pg_catalog.regclass;
+BEGIN
+    FOR own IN
+        SELECT c.oid FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace OPERATOR(pg_catalog.=) 'runbook'::pg_catalog.regnamespace AND c.relkind OPERATOR(pg_catalog.=) 'r'
+        ORDER BY c.relname USING OPERATOR(pg_catalog.<)
+    LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER a_runbook_own BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s
+            FOR EACH STATEMENT EXECUTE FUNCTION runbook.guard_own_table()', own);
+        EXECUTE pg_catalog.format('CREATE TRIGGER a_runbook_own_row BEFORE INSERT OR UPDATE OR DELETE ON %s
+            FOR EACH ROW EXECUTE FUNCTION runbook.guard_own_table()', own);
+        EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ALWAYS TRIGGER a_runbook_own', own);
+        EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ALWAYS TRIGGER a_runbook_own_row', own);
+    END LOOP;
+END
+$$;

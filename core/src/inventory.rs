@@ -11,3 +11,42 @@ pub const EVENT_TRIGGERS: [(&str, &str); 4] = [
     ("a_runbook_table_rewrite", "guard_table_rewrite"),
     ("a_runbook_command_end", "guard_command_end"),
 ];
+
+/// Our tables, in alphabetical order.
+pub const TABLES: [&str; 21] = [
+    "activation",
+    "applied_head",
+    "approval",
+    "backfill",
+    "branch_label",
+    "built",
+    "code_change",
+    "entry",
+    "job",
+    "job_step",
+    "made",
+    "maintenance_window",
+    "permit",
+    "permit_decision",
+    "policy_rule",
+    "revision",
+    "setting",
+    "state",
+    "statement_progress",
+    "tile",
+    "unsealed",
+];
+
+/// Numbers of our locks, as `pg_locks.objsubid` shows them. PostgreSQL's advisory locks have 1 and 2.
+pub mod locks {
+    /// One migrator at a time applies revisions.
+    pub const MIGRATOR: u16 = 4242;
+    /// One process at a time seals the ledger.
+    pub const SEALER: u16 = 4243;
+    /// One worker at a time looks for jobs.
+    pub const RUNNER: u16 = 4244;
+    /// One session at a time opens an epoch.
+    pub const EPOCH: u16 = 4245;
+    /// One session at a time changes the guard's rules.
+    pub const RULES: u16 = 4246;
+}

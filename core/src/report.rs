@@ -5,24 +5,33 @@ use serde::{Deserialize, Serialize};
 /// An error with all its fields; those that it does not have are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs, reason = "named after the fields of the protocol")]
 pub struct Report {
+    /// SQLSTATE.
     pub sqlstate: String,
+    /// The primary message.
     pub message: String,
+    /// DETAIL.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// HINT.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hint: String,
+    /// CONTEXT.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub context: String,
+    /// The schema that it is about.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub schema: String,
+    /// The table.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub table: String,
+    /// The column.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub column: String,
+    /// The data type.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub data_type: String,
+    /// The constraint.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub constraint: String,
     /// The function of PostgreSQL's that raised it; not kept.

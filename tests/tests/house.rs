@@ -69,7 +69,7 @@ fn no_room_imports_one_above_it() {
 
 /// What is left to be made smaller, by crate: functions of more than 60 lines, public things without a word, unsafe blocks without a reason
 /// directly above. None of it may grow.
-const LEFT: [(&str, usize, usize, usize); 3] = [("core", 0, 10, 0), ("extension", 16, 33, 11), ("cli", 0, 0, 0)];
+const LEFT: [(&str, usize, usize, usize); 3] = [("core", 0, 0, 0), ("extension", 0, 0, 0), ("cli", 0, 0, 0)];
 
 #[test]
 fn no_file_holds_two_ideas_and_nothing_else_grows() {

@@ -49,13 +49,6 @@ fn set_maintenance_window(
     let Some(weekdays) = parse_days(days) else {
         return wrong("days", days, "Write them as daily, mon-fri or sat,sun.");
     };
-    let time = |text: &str| {
-        let text = text.trim();
-        let time: Option<chrono::NaiveTime> = text.parse().or_else(|_| format!("{text}:00").parse()).ok();
-        // PostgreSQL takes a leap second for the next minute, and that of midnight is no time of a day; it rounds what is finer than its
-        // microseconds.
-        time.filter(|time| time.nanosecond() < 1_000_000_000 && time.nanosecond().is_multiple_of(1_000))
-    };
     let (Some(opens_at), Some(closes_at)) = (time(opens), time(closes)) else {
         return wrong("time", &format!("{opens} to {closes}"), "Write times as 22:00; midnight is 00:00.");
     };
@@ -79,6 +72,15 @@ fn set_maintenance_window(
     let old = policy.window(name).map(describe);
     settings::set_window(&window, days)?;
     ledger::record(Kind::PolicyChanged, json!({"window": name, "old": old, "new": describe(&window)}))
+}
+
+/// A time of a day, as PostgreSQL reads it too.
+fn time(text: &str) -> Option<chrono::NaiveTime> {
+    let text = text.trim();
+    let time: Option<chrono::NaiveTime> = text.parse().or_else(|_| format!("{text}:00").parse()).ok();
+    // PostgreSQL takes a leap second for the next minute, and that of midnight is no time of a day; it rounds what is finer than its
+    // microseconds.
+    time.filter(|time| time.nanosecond() < 1_000_000_000 && time.nanosecond().is_multiple_of(1_000))
 }
 
 /// Removes a maintenance window; false if there was none.

@@ -93,17 +93,21 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
             locks::pause_in_transaction(retry.pause)?;
             continue;
         }
-        let facts = json!({
-            "direction": direction.as_str(), "target": target, "revision": site.revision, "statement_number": site.statement,
-            "line": site.line, "sqlstate": sqlstate, "reason": message,
-        });
-        recorder::record(Kind::ApplyFailed, facts);
+        record_failure(direction, target, &site, &sqlstate, &message);
         return Err(failure);
     }
     run.session.restore_at_end()?;
     entries.push(ledger::entry(Kind::ApplyFinished, facts)?);
     store::ledger::append(&entries)?;
     Ok(plan.ids)
+}
+
+fn record_failure(direction: Direction, target: &str, site: &FailureSite, sqlstate: &str, message: &str) {
+    let facts = json!({
+        "direction": direction.as_str(), "target": target, "revision": site.revision, "statement_number": site.statement,
+        "line": site.line, "sqlstate": sqlstate, "reason": message,
+    });
+    recorder::record(Kind::ApplyFailed, facts);
 }
 
 impl ApplyContext {

@@ -173,21 +173,8 @@ pub fn reaches_own_by_lock(relations: &[Address]) -> Result<bool> {
     Ok(rows.into_iter().any(is_own_table))
 }
 
-fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
-    let drops = |action: &Action| action.verb == Verb::Drop;
-    let bound: Vec<(usize, Address)> = actions
-        .iter()
-        .enumerate()
-        .filter(|(_, action)| !action.temporary && (drops(action) || action.object.kind == ObjectKind::Column))
-        .filter_map(|(at, action)| if let Identity::Is(found) = action.identity { Some((at, found)) } else { None })
-        .collect();
-    if bound.is_empty() {
-        return Ok(vec![]);
-    }
-    let column = |get: &dyn Fn(&(usize, Address)) -> i64| bound.iter().map(get).collect::<Vec<i64>>();
-    let drops = bound.iter().map(|(at, _)| drops(&actions[*at])).collect::<Vec<bool>>();
-    read(
-        "WITH RECURSIVE root (place, classid, objid, objsubid, drops) AS ( \
+/// What goes along with objects that are dropped, and the columns that heirs have of a column.
+const GONE_ALONG: &str = "WITH RECURSIVE root (place, classid, objid, objsubid, drops) AS ( \
              SELECT r.place, r.classid::pg_catalog.oid, r.objid::pg_catalog.oid, r.objsubid::pg_catalog.int4, r.drops \
              FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
                   pg_catalog.unnest($5)) AS r (place, classid, objid, objsubid, drops)), \
@@ -221,7 +208,23 @@ fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
              c.oid, i.attnum::pg_catalog.int4, 1259::pg_catalog.oid \
          FROM inherited AS i JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.objid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-         JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) i.attnum",
+         JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) i.attnum";
+
+fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
+    let drops = |action: &Action| action.verb == Verb::Drop;
+    let bound: Vec<(usize, Address)> = actions
+        .iter()
+        .enumerate()
+        .filter(|(_, action)| !action.temporary && (drops(action) || action.object.kind == ObjectKind::Column))
+        .filter_map(|(at, action)| if let Identity::Is(found) = action.identity { Some((at, found)) } else { None })
+        .collect();
+    if bound.is_empty() {
+        return Ok(vec![]);
+    }
+    let column = |get: &dyn Fn(&(usize, Address)) -> i64| bound.iter().map(get).collect::<Vec<i64>>();
+    let drops = bound.iter().map(|(at, _)| drops(&actions[*at])).collect::<Vec<bool>>();
+    read(
+        GONE_ALONG,
         &[
             column(&|(at, _)| i64::try_from(*at).unwrap_or(i64::MAX)).into(),
             column(&|(_, found)| found.class.into()).into(),
@@ -234,7 +237,9 @@ fn gone_along(actions: &[Action]) -> Result<Vec<Action>> {
             let found = address(row.get(8)?, row.get(6)?, row.get(7)?);
             let path = [row.maybe(3)?, row.maybe(4)?, row.maybe(5)?].into_iter().flatten().collect();
             let kind: String = row.get(2)?;
-            Ok(root.filter(|root| root.identity != Identity::Is(found)).map(|root| root.implying(kind.as_str().into(), path, found)))
+            Ok(root
+                .filter(|root| root.identity != Identity::Is(found))
+                .map(|root| root.implying(kind.as_str().into(), path, found)))
         },
     )
     .map(|rows| rows.into_iter().flatten().collect())

@@ -4,7 +4,7 @@ use crate::error;
 use crate::guard::enforcement::Mode;
 use crate::guard::integrity::wholeness;
 use crate::guard::{break_glass, enforcement};
-use crate::pg::session::identity::database;
+use crate::pg::session::identity::{Database, database};
 use crate::pg::workers::shared::{has_launcher, is_preloaded, may_have_workers};
 use crate::store::{protected, settings, tree};
 
@@ -21,6 +21,73 @@ pub struct Layer {
     pub detail: String,
 }
 
+/// Whether the guard is activated, here or in the database that this is a copy of.
+fn activation_layer(activation: Option<&Database>, here: bool) -> Layer {
+    Layer {
+        layer: "activation",
+        active: here,
+        covers: "everything below: nothing is enforced in a database that was not activated",
+        detail: match (activation, here) {
+            (_, true) => format!("activated for this database; runbook.mode is {}", enforcement::mode().as_str()),
+            (None, _) => "not activated; an admin activates with SELECT runbook.activate()".to_owned(),
+            (Some(_), false) => "this is a copy of an activated database and is INERT; \
+                                 an admin activates it with SELECT runbook.activate()"
+                .to_owned(),
+        },
+    }
+}
+
+/// Who writes refusals down.
+fn recorder(preloaded: bool) -> Layer {
+    Layer {
+        layer: "recorder",
+        active: if preloaded { has_launcher() } else { may_have_workers() },
+        covers: "refusals, which are recorded outside of their transaction",
+        detail: if !may_have_workers() {
+            "max_worker_processes is 0: no worker can write them, so they are only in the server log".to_owned()
+        } else if preloaded && !has_launcher() {
+            "the launcher could not start, so they are only in the server log: raise max_worker_processes and restart the \
+             server"
+                .to_owned()
+        } else if preloaded {
+            "the launcher and its writers, with a slot of their own".to_owned()
+        } else {
+            "a background worker for each; if no slot is free, it is only in the server log".to_owned()
+        },
+    }
+}
+
+/// The triggers of protected tables.
+fn table_triggers(enforcing: bool, tables: &[(String, bool)]) -> Layer {
+    Layer {
+        layer: "table_triggers",
+        active: enforcing && !tables.is_empty() && tables.iter().all(|(_, whole)| *whole),
+        covers: "TRUNCATE, and transactions that change many rows, on protected tables; on logical subscribers too",
+        detail: match tables {
+            [] => "no table is protected: SELECT runbook.protect_table('TABLE', MAX_ROWS)".to_owned(),
+            tables => tables
+                .iter()
+                .map(|(table, whole)| if *whole { table.clone() } else { format!("{table}: DISABLED") })
+                .collect::<Vec<_>>()
+                .join(", "),
+        },
+    }
+}
+
+/// The roles that say who may do what.
+fn roles(missing: &[&str]) -> Layer {
+    Layer {
+        layer: "roles",
+        active: missing.is_empty(),
+        covers: "who may author, approve, operate, audit, administer, and break the glass",
+        detail: if missing.is_empty() {
+            "all six are there".to_owned()
+        } else {
+            format!("renamed or dropped: {}", missing.join(", "))
+        },
+    }
+}
+
 /// All layers, activation first.
 pub fn layers() -> error::Result<Vec<Layer>> {
     let activation = settings::activation()?;
@@ -32,18 +99,7 @@ pub fn layers() -> error::Result<Vec<Layer>> {
     let tables = protected::all()?;
     let missing = wholeness::missing_roles()?;
     let mut layers = vec![
-        Layer {
-            layer: "activation",
-            active: here,
-            covers: "everything below: nothing is enforced in a database that was not activated",
-            detail: match (&activation, here) {
-                (_, true) => format!("activated for this database; runbook.mode is {}", enforcement::mode().as_str()),
-                (None, _) => "not activated; an admin activates with SELECT runbook.activate()".to_owned(),
-                (Some(_), false) => "this is a copy of an activated database and is INERT; \
-                                     an admin activates it with SELECT runbook.activate()"
-                    .to_owned(),
-            },
-        },
+        activation_layer(activation.as_ref(), here),
         Layer {
             layer: "event_triggers",
             active: enforcing && broken.is_empty(),
@@ -67,46 +123,10 @@ pub fn layers() -> error::Result<Vec<Layer>> {
             covers: "drops by functions, large objects, what TRUNCATE reaches, DML on system catalogs and on the runbook's tables",
             detail: preload_detail(preloaded, "these are not guarded"),
         },
-        Layer {
-            layer: "roles",
-            active: missing.is_empty(),
-            covers: "who may author, approve, operate, audit, administer, and break the glass",
-            detail: if missing.is_empty() {
-                "all six are there".to_owned()
-            } else {
-                format!("renamed or dropped: {}", missing.join(", "))
-            },
-        },
-        Layer {
-            layer: "recorder",
-            active: if preloaded { has_launcher() } else { may_have_workers() },
-            covers: "refusals, which are recorded outside of their transaction",
-            detail: if !may_have_workers() {
-                "max_worker_processes is 0: no worker can write them, so they are only in the server log".to_owned()
-            } else if preloaded && !has_launcher() {
-                "the launcher could not start, so they are only in the server log: raise max_worker_processes and restart the \
-                 server"
-                    .to_owned()
-            } else if preloaded {
-                "the launcher and its writers, with a slot of their own".to_owned()
-            } else {
-                "a background worker for each; if no slot is free, it is only in the server log".to_owned()
-            },
-        },
+        roles(&missing),
+        recorder(preloaded),
         sealer(preloaded)?,
-        Layer {
-            layer: "table_triggers",
-            active: enforcing && !tables.is_empty() && tables.iter().all(|(_, whole)| *whole),
-            covers: "TRUNCATE, and transactions that change many rows, on protected tables; on logical subscribers too",
-            detail: match &tables[..] {
-                [] => "no table is protected: SELECT runbook.protect_table('TABLE', MAX_ROWS)".to_owned(),
-                tables => tables
-                    .iter()
-                    .map(|(table, whole)| if *whole { table.clone() } else { format!("{table}: DISABLED") })
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            },
-        },
+        table_triggers(enforcing, &tables),
     ];
     if !glass.is_empty() {
         layers.push(Layer {

@@ -35,6 +35,7 @@ pub fn entry(kind: Kind, mut facts: Value) -> error::Result<Entry> {
     Ok(Entry::new(kind, circumstances()?, facts))
 }
 
+/// Who, from where, when, and in which transaction.
 pub fn circumstances() -> error::Result<Circumstances> {
     let address = CLIENT_ADDRESS.with(|known| match known.get() {
         Some(address) => Ok(address.clone()),

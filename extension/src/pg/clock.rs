@@ -9,3 +9,6 @@ pub fn now() -> String {
 pub fn micros() -> i64 {
     chrono::Utc::now().timestamp_micros()
 }
+
+/// Microseconds from 1970 to 2000, where PostgreSQL's time begins (utils/timestamp.h).
+pub const POSTGRES_EPOCH: i64 = 946_684_800_000_000;

@@ -46,13 +46,8 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     if revision.backfill.is_some() {
         backfill_plan::check(&revision, &upgrade)?;
     }
-    // By name: what an approval binds is looked up when it is given.
-    let actions = |statements: &[&Statement]| -> Result<Vec<Action>, ErrorReport> {
-        let all = classify_all(statements.iter().map(|statement| &statement.command))?;
-        Ok(all.into_iter().map(Action::unbound).collect())
-    };
-    let upgrade_actions = actions(&upgrade.iter().chain(&verify).collect::<Vec<_>>())?;
-    let downgrade_actions = actions(&downgrade.iter().collect::<Vec<_>>())?;
+    let upgrade_actions = actions(upgrade.iter().chain(&verify))?;
+    let downgrade_actions = actions(&downgrade)?;
     drop(pinned);
 
     let ordinal = revisions::bump_graph()?;
@@ -89,6 +84,12 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     });
     ledger::record(Kind::RevisionSubmitted, facts)?;
     Ok(id)
+}
+
+/// The actions of statements, by name: what an approval binds is looked up when it is given.
+fn actions<'a>(statements: impl IntoIterator<Item = &'a Statement>) -> Result<Vec<Action>, ErrorReport> {
+    let all = classify_all(statements.into_iter().map(|statement| &statement.command))?;
+    Ok(all.into_iter().map(Action::unbound).collect())
 }
 
 /// Decisions on a revision that is submitted again are void, and those on all that builds upon it: they were made on top of it.

@@ -9,33 +9,47 @@ use runbook_core::progress::Observed;
 
 /// A line of view `jobs`.
 #[derive(Debug)]
-#[allow(missing_docs, reason = "named after the columns")]
 pub struct Line {
+    /// Its number.
     pub job: i64,
+    /// Where it stands, `interrupted` included.
     pub state: String,
+    /// `upgrade` or `downgrade`.
     pub direction: String,
+    /// The target as it was requested.
     pub target: String,
+    /// The revision that comes next, or is being applied.
     pub revision: Option<String>,
+    /// How many revisions are done.
     pub step: i32,
+    /// How many there are.
     pub steps: i32,
+    /// The text that its worker runs.
     pub statement: Option<String>,
+    /// What PostgreSQL reports of its progress.
     pub seen: Observed,
     /// Seconds since the statement began, or that its backfill has taken.
     pub seconds: Option<f64>,
+    /// Jobs or sessions in the way.
     pub waiting_for: Option<String>,
+    /// The login that requested it.
     pub login: String,
+    /// When it was requested.
     pub requested_at: TimestampWithTimeZone,
+    /// When a worker took it up first.
     pub started_at: Option<TimestampWithTimeZone>,
+    /// When it ended.
     pub finished_at: Option<TimestampWithTimeZone>,
+    /// The process that works on it.
     pub worker_pid: Option<i32>,
+    /// What it is doing, for people.
     pub note: Option<String>,
+    /// The error that ended it.
     pub error: Option<JsonB>,
 }
 
-/// All jobs, or one, oldest first, with what can be seen of those that are at work.
-pub fn lines(only: Option<i64>) -> Result<Vec<Line>> {
-    read(
-        "SELECT j.job, CASE WHEN o.open AND a.pid IS NULL THEN 'interrupted' ELSE j.state END, j.direction, j.target, \
+/// All jobs, with the progress that PostgreSQL reports of what their workers do.
+const LINES: &str = "SELECT j.job, CASE WHEN o.open AND a.pid IS NULL THEN 'interrupted' ELSE j.state END, j.direction, j.target, \
              j.revisions[n.done OPERATOR(pg_catalog.+) 1], n.done, n.steps, a.query, \
              COALESCE(c.command, v.command, w.command, x.command, CASE WHEN b.revision IS NOT NULL THEN 'backfill' END, ''), \
              COALESCE(c.phase, v.phase, w.phase, x.phase, ''), \
@@ -81,31 +95,32 @@ pub fn lines(only: Option<i64>) -> Result<Vec<Line>> {
          LEFT JOIN runbook.backfill AS b ON j.finished_at IS NULL AND j.direction OPERATOR(pg_catalog.=) 'upgrade' \
              AND b.revision OPERATOR(pg_catalog.=) j.revisions[n.done OPERATOR(pg_catalog.+) 1] \
          WHERE j.job OPERATOR(pg_catalog.>=) COALESCE($1, 0) AND j.job OPERATOR(pg_catalog.<=) COALESCE($1, 9223372036854775807) \
-         ORDER BY j.job USING OPERATOR(pg_catalog.<)",
-        &[only.into()],
-        |row| {
-            Ok(Line {
-                job: row.get(1)?,
-                state: row.get(2)?,
-                direction: row.get(3)?,
-                target: row.get(4)?,
-                revision: row.maybe(5)?,
-                step: row.get(6)?,
-                steps: row.get(7)?,
-                statement: row.maybe(8)?,
-                seen: Observed { command: row.get(9)?, phase: row.get(10)?, done: row.get(11)?, total: row.get(12)? },
-                seconds: row.maybe(13)?,
-                waiting_for: row.maybe(14)?,
-                login: row.get(15)?,
-                requested_at: row.get(16)?,
-                started_at: row.maybe(17)?,
-                finished_at: row.maybe(18)?,
-                worker_pid: row.maybe(19)?,
-                note: row.maybe(20)?,
-                error: row.maybe(21)?,
-            })
-        },
-    )
+         ORDER BY j.job USING OPERATOR(pg_catalog.<)";
+
+/// All jobs, or one, oldest first, with what can be seen of those that are at work.
+pub fn lines(only: Option<i64>) -> Result<Vec<Line>> {
+    read(LINES, &[only.into()], |row| {
+        Ok(Line {
+            job: row.get(1)?,
+            state: row.get(2)?,
+            direction: row.get(3)?,
+            target: row.get(4)?,
+            revision: row.maybe(5)?,
+            step: row.get(6)?,
+            steps: row.get(7)?,
+            statement: row.maybe(8)?,
+            seen: Observed { command: row.get(9)?, phase: row.get(10)?, done: row.get(11)?, total: row.get(12)? },
+            seconds: row.maybe(13)?,
+            waiting_for: row.maybe(14)?,
+            login: row.get(15)?,
+            requested_at: row.get(16)?,
+            started_at: row.maybe(17)?,
+            finished_at: row.maybe(18)?,
+            worker_pid: row.maybe(19)?,
+            note: row.maybe(20)?,
+            error: row.maybe(21)?,
+        })
+    })
 }
 
 /// Sessions by process number, as a person wants to know them: `pid 123 (app, pgbench, idle in transaction for 00:00:31)`.

@@ -90,6 +90,7 @@ pub fn add(new: &New) -> Result<i64> {
     rows.into_iter().next().ok_or_else(|| internal("a job was not stored"))
 }
 
+/// Reads a job from the columns of [`select_jobs`].
 pub fn job(row: &Row) -> Result<Job> {
     let direction: String = row.get(2)?;
     Ok(Job {

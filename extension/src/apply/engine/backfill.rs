@@ -17,7 +17,7 @@ use crate::pg::failure::Failure;
 use crate::pg::session::identity::set_local;
 use crate::pg::session::pinned::Pinned;
 use crate::settings::Settings;
-use crate::store::backfills::{self, Progress};
+use crate::store::backfills::{self, Progress, Table};
 use crate::store::jobs::Job;
 use crate::store::revisions::Stored;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -140,12 +140,7 @@ fn batch(
     let stored = planned(step)?;
     let (run, pinned, statement) = begin(job, step, &stored, site)?;
     set_local(c"lock_timeout", &run.settings.data_lock_timeout());
-    // First the lock: what is read before others have let go of the table may be what they have replaced.
-    let files = lock::tree(plan.table.oid).map_err(Failure::PgError)?;
-    let table = table_of(&plan.header)?;
-    if table.oid != plan.table.oid {
-        return Err(another_table(&plan.header).into());
-    }
+    let (files, table) = locked(plan)?;
     if plan.cut == Cut::Range && plan.is_outdated(&table, &files, progress) {
         drop(pinned);
         return again(step, plan, Progress { files: Some(files), shape: None, ..progress.clone() });
@@ -158,29 +153,18 @@ fn batch(
     let by = run.refuse_if_needy(&stored, &actions, true)?;
     let watched = if by.is_empty() { None } else { run.watch(&by, [&statement])? };
     let scope = run.permit(&step.revision, actions.clone());
-    let located = |error| Failure::PgError(with_context(error, &place));
     let mut next = Progress { files: Some(files), shape: Some(plan.key.shape.clone()), ..progress.clone() };
-    let (parameters, last) = match plan.cut {
-        Cut::Limit => (vec![progress.batch_rows.to_string()], None),
-        Cut::Range => match plan.bounds(progress)? {
-            Some((first, last)) => (first.into_iter().chain(last.iter().cloned()).collect(), Some(last)),
-            None => {
-                // The header's condition may have called something.
-                run.leave(&step.revision)?;
-                drop(scope);
-                drop(pinned);
-                return another_pass(step, plan, next);
-            }
-        },
+    let Some((parameters, last)) = parameters(plan, progress)? else {
+        // The header's condition may have called something.
+        run.leave(&step.revision)?;
+        drop(scope);
+        drop(pinned);
+        return another_pass(step, plan, next);
     };
-    let changed = if progress.batches == 0 && plan.header.repeatable && plan.cut == Cut::Range {
-        // What others write meanwhile is no work of the statement's.
-        let view = View::now();
-        let changed = statements::execute_under(&view, &plan.sql, &parameters).map_err(located)?;
-        plan.refuse_unless_repeatable(&view, &parameters, &statement)?;
-        changed
-    } else {
-        statements::execute(&plan.sql, &parameters).map_err(located)?
+    let is_tried_twice = progress.batches == 0 && plan.header.repeatable && plan.cut == Cut::Range;
+    let changed = match is_tried_twice {
+        true => first_batch(plan, &parameters, &statement, &place)?,
+        false => statements::execute(&plan.sql, &parameters).map_err(|error| with_context(error, &place))?,
     };
     run.leave(&step.revision)?;
     run.settle(&step.revision, watched)?;
@@ -191,19 +175,55 @@ fn batch(
     if plan.cut == Cut::Limit && changed == 0 {
         return Ok(Batch::End);
     }
-    let rows = i64::try_from(changed).unwrap_or(i64::MAX);
     next.last_key = last;
-    next.rows += rows;
+    next.rows += i64::try_from(changed).unwrap_or(i64::MAX);
     next.batches += 1;
-    // The table may never have been analysed; of the smallest rows, it can't hold more than these.
-    let most = plan.table.rows.max(plan.table.bytes / SMALLEST_ROW).max(10_000);
-    if (plan.cut == Cut::Limit || plan.updates(&statement)) && next.rows > 20 * most {
-        return Err(endless(step, &format!("It has changed {} rows, but the table has at most {most}.", next.rows)));
-    }
+    refuse_endless(step, plan, &statement, next.rows)?;
     next.batch_rows = pace.next(&plan.header, start.elapsed(), lock::others_wait());
     backfills::advance(&step.revision, &next, start.elapsed())?;
     moved(job)?;
     Ok(Batch::Done(next))
+}
+
+/// Locks the table, and looks at it then: what is read before others have let go of it may be what they have replaced.
+fn locked(plan: &Plan) -> Result<(Vec<u32>, Table), Failure> {
+    let files = lock::tree(plan.table.oid).map_err(Failure::PgError)?;
+    let table = table_of(&plan.header)?;
+    if table.oid != plan.table.oid {
+        return Err(another_table(&plan.header).into());
+    }
+    Ok((files, table))
+}
+
+/// What a batch's statement is given, and the last key of its range; `None` where no row is left behind the last one.
+#[allow(clippy::type_complexity, reason = "the parameters, and a key if there is one")]
+fn parameters(plan: &Plan, progress: &Progress) -> Result<Option<(Vec<String>, Option<Vec<String>>)>, Failure> {
+    Ok(match plan.cut {
+        Cut::Limit => Some((vec![progress.batch_rows.to_string()], None)),
+        Cut::Range => {
+            plan.bounds(progress)?.map(|(first, last)| (first.into_iter().chain(last.iter().cloned()).collect(), Some(last)))
+        }
+    })
+}
+
+/// The first batch of a statement that may be repeated: it is tried again, and must change nothing then.
+fn first_batch(plan: &Plan, parameters: &[String], statement: &Statement, place: &str) -> Result<u64, Failure> {
+    // What others write meanwhile is no work of the statement's.
+    let view = View::now();
+    let located = |error| Failure::PgError(with_context(error, place));
+    let changed = statements::execute_under(&view, &plan.sql, parameters).map_err(located)?;
+    plan.refuse_unless_repeatable(&view, parameters, statement)?;
+    Ok(changed)
+}
+
+/// Refuses a backfill that has changed far more rows than the table can have.
+fn refuse_endless(step: &Step, plan: &Plan, statement: &Statement, rows: i64) -> Result<(), Failure> {
+    // The table may never have been analysed; of the smallest rows, it can't hold more than these.
+    let most = plan.table.rows.max(plan.table.bytes / SMALLEST_ROW).max(10_000);
+    if (plan.cut == Cut::Limit || plan.updates(statement)) && rows > 20 * most {
+        return Err(endless(step, &format!("It has changed {rows} rows, but the table has at most {most}.")));
+    }
+    Ok(())
 }
 
 /// After the table was rewritten or emptied, or its key changed, between two batches: which of its rows are done is not known.

@@ -333,10 +333,12 @@ fn note_roles(statement: &Statement) {
     }
 }
 
+/// Microseconds since `start`.
 pub fn micros(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
+/// The error with another line of CONTEXT.
 pub fn with_context(mut error: PgError, place: &str) -> PgError {
     error.add_context(place);
     error

@@ -81,6 +81,22 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         _ => None,
     });
     remember_members(&extensions.collect::<Vec<_>>())?;
+    remember_before(command, &actions)?;
+    let enforcement = Enforcement::current()?;
+    if !decided {
+        judge_first(&event, &reading, &actions, enforcement)?;
+    }
+    let is_unguarded = is_unguarded()?;
+    match event.is_judged_under_lock() && !is_unguarded {
+        true => begun::settle(&event, reading, (!decided).then_some(actions), |reading, actions| {
+            judge(&event, reading, actions, When::During)
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Takes note of what a covered statement finds, so that what it makes is told from what was there.
+fn remember_before(command: &Command, actions: &[Action]) -> Result<(), ErrorReport> {
     if permission::covering(|coverage| coverage.is_some()) {
         let named = match command {
             Command::Create { replace: true, name, .. } => objects::named(&name.name)?,
@@ -95,33 +111,29 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         let before = Before { named, columns: columns.collect() };
         permission::covering(|coverage| coverage.map(|coverage| coverage.before = before));
     }
-    let enforcement = Enforcement::current()?;
-    if !decided {
-        let there: Vec<Action> = actions.iter().filter(|action| is_there(action)).cloned().collect();
-        if enforcement != Enforcement::Off {
-            let damaged = wholeness::damaged_triggers();
-            if !damaged.is_empty() {
-                wholeness::bypassed(&event.tag, &there, &format!("event triggers are damaged: {}", damaged.join(", ")));
-            }
-        } else if enforcement::mode() == Mode::off && settings::is_active()? {
-            wholeness::bypassed(&event.tag, &there, MODE_OFF);
+    Ok(())
+}
+
+/// Judges a statement that the preloaded library has not judged: before any lock.
+fn judge_first(event: &Event, reading: &Reading, actions: &[Action], enforcement: Enforcement) -> Result<(), ErrorReport> {
+    let there: Vec<Action> = actions.iter().filter(|action| is_there(action)).cloned().collect();
+    if enforcement != Enforcement::Off {
+        let damaged = wholeness::damaged_triggers();
+        if !damaged.is_empty() {
+            wholeness::bypassed(&event.tag, &there, &format!("event triggers are damaged: {}", damaged.join(", ")));
         }
-        refuse_by_uncommitted_rules(&event.tag, &there)?;
-        judge(&event, &reading, &actions, When::Before)?;
-        if enforcement != Enforcement::Off && there.iter().any(Action::outlasts_rollback) {
-            record_passing(&event.tag, &there)?;
-        }
-        if enforcement != Enforcement::Off && event.commits_midway() {
-            record_beginning(&event.tag, &there);
-        }
+    } else if enforcement::mode() == Mode::off && settings::is_active()? {
+        wholeness::bypassed(&event.tag, &there, MODE_OFF);
     }
-    let is_unguarded = is_unguarded()?;
-    match event.is_judged_under_lock() && !is_unguarded {
-        true => begun::settle(&event, reading, (!decided).then_some(actions), |reading, actions| {
-            judge(&event, reading, actions, When::During)
-        }),
-        false => Ok(()),
+    refuse_by_uncommitted_rules(&event.tag, &there)?;
+    judge(event, reading, actions, When::Before)?;
+    if enforcement != Enforcement::Off && there.iter().any(Action::outlasts_rollback) {
+        record_passing(&event.tag, &there)?;
     }
+    if enforcement != Enforcement::Off && event.commits_midway() {
+        record_beginning(&event.tag, &there);
+    }
+    Ok(())
 }
 
 /// Judges a statement that is about to run. What doesn't exist can't be lost; PostgreSQL says so better, or IF EXISTS asks for silence.

@@ -3,6 +3,7 @@
 //! Every DDL transaction writes to the ledger right before it commits. The way through the executor, with its plans, snapshots and
 //! triggers, took three times as long as what PostgreSQL itself does with the rows of COPY, which is done here.
 
+use crate::pg::clock::POSTGRES_EPOCH;
 use pgrx::{IntoDatum, pg_sys};
 use std::ffi::CStr;
 
@@ -89,7 +90,5 @@ pub fn uuid(value: [u8; 16]) -> pg_sys::Datum {
 
 /// A timestamptz column's value, from microseconds since 1970.
 pub fn moment(micros: i64) -> pg_sys::Datum {
-    /// Microseconds from 1970 to 2000, where PostgreSQL counts from (datatype/timestamp.h).
-    const EPOCH: i64 = 946_684_800_000_000;
-    pg_sys::Datum::from(micros - EPOCH)
+    pg_sys::Datum::from(micros - POSTGRES_EPOCH)
 }

@@ -182,19 +182,7 @@ pub fn transaction<T>(commit: Commit, body: impl FnOnce() -> Result<T, Failure>)
         }
         done
     })
-    .catch_others(|caught| {
-        let (CaughtError::PostgresError(report)
-        | CaughtError::ErrorReport(report)
-        | CaughtError::RustPanic { ereport: report, .. }) = &caught;
-        Err(Report {
-            sqlstate: unpacked(report.sql_error_code() as i32),
-            message: report.message().to_owned(),
-            detail: report.detail().unwrap_or_default().to_owned(),
-            hint: report.hint().unwrap_or_default().to_owned(),
-            routine: report.function_name().unwrap_or_default().to_owned(),
-            ..Report::default()
-        })
-    })
+    .catch_others(|caught| Err(report_of(&caught)))
     .execute();
     // SAFETY: as above; a transaction that has committed is over.
     unsafe {
@@ -203,6 +191,21 @@ pub fn transaction<T>(commit: Commit, body: impl FnOnce() -> Result<T, Failure>)
         }
     }
     done
+}
+
+/// What was raised, as data.
+fn report_of(caught: &CaughtError) -> Report {
+    let (CaughtError::PostgresError(report)
+    | CaughtError::ErrorReport(report)
+    | CaughtError::RustPanic { ereport: report, .. }) = caught;
+    Report {
+        sqlstate: unpacked(report.sql_error_code() as i32),
+        message: report.message().to_owned(),
+        detail: report.detail().unwrap_or_default().to_owned(),
+        hint: report.hint().unwrap_or_default().to_owned(),
+        routine: report.function_name().unwrap_or_default().to_owned(),
+        ..Report::default()
+    }
 }
 
 /// Sleeps until the time is up or the latch is set; true if the worker's statement is to be cancelled. Outside of any transaction.

@@ -10,23 +10,13 @@ use crate::pg::pg_error::{PgError, trap};
 use pgrx::pg_sys;
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::Identity;
+use runbook_core::inventory::locks::{EPOCH, MIGRATOR, RULES, RUNNER, SEALER};
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// OID of pg_class, from catalog/pg_class.h.
 const CLASS_CATALOG: u32 = 1259;
-
-/// The migrator's sub-object, as pg_locks shows it in `objsubid`.
-const MIGRATOR: u16 = 4242;
-/// The sealer's.
-const SEALER: u16 = 4243;
-/// The one of who changes rules.
-const RULES: u16 = 4246;
-/// The one of who opens an epoch.
-const EPOCH: u16 = 4245;
-/// The lock of the worker that runs jobs.
-const RUNNER: u16 = 4244;
 
 fn state_table() -> pg_sys::Oid {
     // SAFETY: the names are NUL-terminated; missing_ok.
@@ -101,11 +91,11 @@ fn take(sub_object: u16, for_session: bool) -> bool {
 }
 
 fn is_mine(tag: &pg_sys::LOCKTAG) -> bool {
-    // SAFETY: looks into this process's own table of locks.
     #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    // SAFETY: looks into this process's own table of locks.
     return unsafe { pg_sys::LockHeldByMe(tag, MODE) };
-    // SAFETY: as above.
     #[cfg(any(feature = "pg17", feature = "pg18"))]
+    // SAFETY: as above.
     return unsafe { pg_sys::LockHeldByMe(tag, MODE, false) };
 }
 

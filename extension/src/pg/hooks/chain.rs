@@ -58,39 +58,7 @@ unsafe extern "C-unwind" fn on_utility(
         let tree = (*statement).utilityStmt;
         let (before, outer, grade) = (REPORTED.get(), STATEMENT.get(), GRADE.replace(0));
         UNRESOLVED.set(false);
-        // Parts of a statement have been judged with it.
-        if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
-            && !is_own_sql()
-            && pg_sys::panic::pgrx_extern_c_guard(|| concerns(tree))
-        {
-            DECIDED.set(NodeTag::T_Invalid);
-            if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL {
-                STATEMENT.set(pg_sys::panic::pgrx_extern_c_guard(|| Statement {
-                    place: Place::here(),
-                    tag: pg_sys::CreateCommandTag(tree),
-                    query,
-                    location: (*statement).stmt_location,
-                    length: (*statement).stmt_len,
-                }));
-            }
-            guarded(|watch| {
-                fault::at("utility");
-                let utility = Utility {
-                    tag: text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(tree))),
-                    has_events: has_events(tree),
-                    tree,
-                };
-                let passes = (watch.utility)(&utility);
-                UNRESOLVED.set(passes == Passes::Unresolved);
-                SKIPPED.set(passes == Passes::Skipped);
-                if utility.has_events {
-                    DECIDED.set(nodes::tag(tree));
-                    if passes == (Passes::Judged { reported: true }) {
-                        REPORTED.set(Place::here());
-                    }
-                }
-            });
-        }
+        judge_before(statement, query, context);
         if SKIPPED.replace(false) {
             DECIDED.set(NodeTag::T_Invalid);
             STATEMENT.set(outer);
@@ -129,6 +97,54 @@ unsafe extern "C-unwind" fn on_utility(
         REPORTED.set(before);
         STATEMENT.set(outer);
         GRADE.set(grade);
+    }
+}
+
+/// Has the guard judge a statement that is about to run; what it says is left in the cells.
+///
+/// # Safety
+/// The arguments are those of ProcessUtility. The frame holds nothing to drop.
+unsafe fn judge_before(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) {
+    // SAFETY: as the caller promises; the check reads the parse tree only.
+    unsafe {
+        let tree = (*statement).utilityStmt;
+        // Parts of a statement have been judged with it.
+        if context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
+            && !is_own_sql()
+            && pg_sys::panic::pgrx_extern_c_guard(|| concerns(tree))
+        {
+            DECIDED.set(NodeTag::T_Invalid);
+            if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL {
+                STATEMENT.set(pg_sys::panic::pgrx_extern_c_guard(|| Statement {
+                    place: Place::here(),
+                    tag: pg_sys::CreateCommandTag(tree),
+                    query,
+                    location: (*statement).stmt_location,
+                    length: (*statement).stmt_len,
+                }));
+            }
+            guarded(|watch| {
+                fault::at("utility");
+                let utility = Utility {
+                    tag: text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(tree))),
+                    has_events: has_events(tree),
+                    tree,
+                };
+                let passes = (watch.utility)(&utility);
+                UNRESOLVED.set(passes == Passes::Unresolved);
+                SKIPPED.set(passes == Passes::Skipped);
+                if utility.has_events {
+                    DECIDED.set(nodes::tag(tree));
+                    if passes == (Passes::Judged { reported: true }) {
+                        REPORTED.set(Place::here());
+                    }
+                }
+            });
+        }
     }
 }
 

@@ -104,8 +104,8 @@ unsafe fn waits() -> bool {
 }
 
 unsafe fn look() {
-    // SAFETY: the function takes a process number and reads shared memory, under its own latches.
     let blockers: Option<Vec<Option<i32>>> =
+        // SAFETY: the function takes a process number and reads shared memory, under its own latches.
         unsafe { pgrx::direct_function_call(pg_sys::pg_blocking_pids, &[Some(pg_sys::Datum::from(pg_sys::MyProcPid))]) };
     // A prepared transaction has no process: it is shown as 0.
     let blockers: Vec<i32> = blockers.unwrap_or_default().into_iter().flatten().filter(|pid| *pid > 0).collect();

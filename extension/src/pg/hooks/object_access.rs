@@ -39,6 +39,10 @@ fn outside_of_statements(function: u32) -> Option<&'static str> {
     OUTSIDE_OF_STATEMENTS.iter().find(|(oid, _)| *oid == function).map(|(_, name)| *name)
 }
 
+/// `object_access_hook`.
+///
+/// # Safety
+/// Called by PostgreSQL.
 pub unsafe extern "C-unwind" fn on_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
@@ -81,6 +85,10 @@ pub unsafe extern "C-unwind" fn on_access(
     }
 }
 
+/// `ExecutorCheckPerms_hook`.
+///
+/// # Safety
+/// Called by PostgreSQL.
 #[cfg(feature = "pg15")]
 pub unsafe extern "C-unwind" fn on_check(range_table: *mut pg_sys::List, report: bool) -> bool {
     // SAFETY: a list of RangeTblEntry, passed on unchanged.
@@ -100,6 +108,10 @@ pub unsafe extern "C-unwind" fn on_check(range_table: *mut pg_sys::List, report:
     }
 }
 
+/// `ExecutorCheckPerms_hook`.
+///
+/// # Safety
+/// Called by PostgreSQL.
 #[cfg(not(feature = "pg15"))]
 pub unsafe extern "C-unwind" fn on_check(range_table: *mut pg_sys::List, permissions: *mut pg_sys::List, report: bool) -> bool {
     // SAFETY: a list of RTEPermissionInfo, passed on unchanged.

@@ -25,8 +25,8 @@ impl Place {
 
     /// Whether the session is still inside of it: an error that somebody has caught ends it without a word.
     pub fn is_current(self) -> bool {
-        // SAFETY: as above.
         self != Self::NOWHERE
+            // SAFETY: as above.
             && unsafe { self.transaction == local_transaction() && pg_sys::SubTransactionIsActive(self.subtransaction) }
     }
 }
@@ -36,11 +36,11 @@ impl Place {
 /// # Safety
 /// Called in a backend that runs SQL.
 pub unsafe fn local_transaction() -> u32 {
-    // SAFETY: a backend that runs SQL has a PGPROC.
     #[cfg(any(feature = "pg15", feature = "pg16"))]
+    // SAFETY: a backend that runs SQL has a PGPROC.
     return unsafe { (*pg_sys::MyProc).lxid };
-    // SAFETY: as above.
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    // SAFETY: as above.
     return unsafe { (*pg_sys::MyProc).vxid.lxid };
 }
 

@@ -68,10 +68,13 @@ pub struct Watch {
     pub created: fn(Address),
 }
 
+/// What watches.
 pub static WATCH: OnceLock<Watch> = OnceLock::new();
 
+/// The hooks that were there before.
 pub static PREVIOUS: OnceLock<Previous> = OnceLock::new();
 
+/// Hooks of libraries that were loaded earlier.
 pub struct Previous {
     pub(super) utility: pg_sys::ProcessUtility_hook_type,
     pub(super) access: pg_sys::object_access_hook_type,

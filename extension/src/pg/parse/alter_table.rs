@@ -13,6 +13,7 @@ use runbook_core::command::{Change, Command, Name, TypeChange};
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
 
+/// ALTER TABLE, VIEW, INDEX, SEQUENCE and the like.
 pub fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
     let name = relation(statement.relation);
     let changes = items(statement.cmds)

@@ -34,8 +34,8 @@ pub fn is_the_call(fcinfo: pg_sys::FunctionCallInfo, said: &[Argument]) -> bool 
 
 /// The names of the arguments of one of our functions.
 fn names(function: pg_sys::Oid) -> Vec<String> {
-    // SAFETY: a function that exists; ours have no names with blanks or quotes in them, and no types with a comma.
     let text: Option<String> =
+        // SAFETY: a function that exists; ours have no names with blanks or quotes in them, and no types with a comma.
         unsafe { pgrx::direct_function_call(pg_sys::pg_get_function_identity_arguments, &[function.into_datum()]) };
     let text = text.unwrap_or_default();
     // A name that is a keyword, such as "table", is quoted.

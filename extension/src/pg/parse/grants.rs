@@ -9,10 +9,12 @@ use pgrx::pg_sys::{self, ObjectType};
 use runbook_core::command::{Command, Name};
 use runbook_core::vocabulary::object_kind::ObjectKind;
 
+/// The roles of a list, each bound to the role that has its name now.
 pub fn bound_roles(list: *mut pg_sys::List) -> Vec<Name> {
     items(list).into_iter().map(|one| bind::role(one.cast())).collect()
 }
 
+/// GRANT and REVOKE on objects.
 pub fn grant(statement: &pg_sys::GrantStmt) -> Command {
     let privileges: Vec<String> = items(statement.privileges)
         .into_iter()

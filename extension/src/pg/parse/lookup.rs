@@ -43,8 +43,8 @@ pub fn attempt<T>(look: impl FnOnce() -> Result<T, Failure>) -> Option<T> {
 /// # Safety
 /// Both are NUL-terminated, or null.
 pub unsafe fn may_look_into(database: *const c_char, schema: *const c_char) -> bool {
-    // SAFETY: as the caller promises; look-ups in catalog caches with missing_ok, inside a transaction.
     let may =
+        // SAFETY: as the caller promises; look-ups in catalog caches with missing_ok, inside a transaction.
         unsafe { (database.is_null() || is_this_database(CStr::from_ptr(database))) && (schema.is_null() || may_use(schema)) };
     if !may {
         note_failure();

@@ -294,12 +294,15 @@ pub fn is_compared_as_ordered(data_type: u32) -> bool {
     }
 }
 
+/// The relation that a statement names, or else the object of `kind`.
 pub fn either(variable: *mut pg_sys::RangeVar, kind: ObjectType::Type, node: NodePtr) -> Name {
     if variable.is_null() { object(kind, node) } else { relation(variable) }
 }
 
+/// What a named relation really is; `word` where it is no relation.
 pub fn kind_of(variable: *mut pg_sys::RangeVar, name: &Name, word: ObjectKind) -> ObjectKind {
     if variable.is_null() { word } else { relation_kind(name, word) }
 }
 
+/// The schema of the extension.
 pub const OUR_SCHEMA: &str = "runbook";

@@ -176,8 +176,8 @@ fn other_type(old: pg_sys::Oid, new: pg_sys::Oid, new_mod: i32) -> Option<TypeCh
             let (old, new) = unsafe { (pg_sys::get_element_type(old), pg_sys::get_element_type(new)) };
             // Elements may be of a domain, with a modifier of its own.
             let (mut old_mod, mut own_mod) = (-1, -1);
-            // SAFETY: types that exist; what is no domain is its own base.
             let (old, base) =
+                // SAFETY: types that exist; what is no domain is its own base.
                 unsafe { (pg_sys::getBaseTypeAndTypmod(old, &mut old_mod), pg_sys::getBaseTypeAndTypmod(new, &mut own_mod)) };
             let new_mod = if base == new { new_mod } else { own_mod };
             let change = if old == base { same_type(base.to_u32(), old_mod, new_mod) } else { other_type(old, base, new_mod) };

@@ -4,33 +4,9 @@
 use crate::pg::session::latest::event_triggers_version as schemas_version;
 use pgrx::pg_sys;
 use runbook_core::identity::Address;
+use runbook_core::inventory::TABLES;
 use std::cell::Cell;
-use std::ffi::{CStr, c_int};
-
-/// Our tables.
-const TABLES: [&CStr; 21] = [
-    c"activation",
-    c"applied_head",
-    c"approval",
-    c"backfill",
-    c"branch_label",
-    c"built",
-    c"code_change",
-    c"entry",
-    c"job",
-    c"job_step",
-    c"made",
-    c"maintenance_window",
-    c"permit",
-    c"permit_decision",
-    c"policy_rule",
-    c"revision",
-    c"setting",
-    c"state",
-    c"statement_progress",
-    c"tile",
-    c"unsealed",
-];
+use std::ffi::{CString, c_int};
 
 thread_local! {
     static OWN_TABLES: Cell<Option<[u32; TABLES.len()]>> = const { Cell::new(None) };
@@ -57,6 +33,7 @@ pub fn is_own_table(table: u32) -> bool {
             if extension == pg_sys::InvalidOid {
                 return 0;
             }
+            let name = CString::new(name).unwrap_or_default();
             let table = pg_sys::get_relname_relid(name.as_ptr(), schema);
             if is_table_of(table, extension) { table.to_u32() } else { 0 }
         })

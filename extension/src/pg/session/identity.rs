@@ -1,5 +1,6 @@
 //! Who is asking, and which database this is.
 
+use crate::pg::clock;
 use crate::pg::strings::text;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
@@ -85,11 +86,8 @@ pub fn moment() -> Moment {
 /// When the client's statement began, in microseconds since 1970.
 pub fn statement_start() -> i64 {
     // SAFETY: reads a static of xact.c.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() + EPOCH }
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() + clock::POSTGRES_EPOCH }
 }
-
-/// Microseconds from 1970 to 2000, where PostgreSQL's time begins (utils/timestamp.h).
-const EPOCH: i64 = 946_684_800_000_000;
 
 /// How many triggers are running around the call at hand.
 pub fn trigger_depth() -> i32 {

@@ -32,11 +32,8 @@ pub fn register() {
 pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     shared::become_launcher();
-    let mut workers: Vec<Option<(u32, DynamicBackgroundWorker)>> = (0..shared::WRITERS).map(|_| None).collect();
-    // Databases that a writer could not get into, and how often, and when it was last tried.
-    let mut failed: HashMap<u32, (u32, Instant)> = HashMap::new();
+    let mut writers = Writers::default();
     let mut waiting_since: Option<Instant> = None;
-    let mut visits = Visits::default();
     // What was unsealed when the server stopped still is.
     shared::mark_any_unsealed();
     loop {
@@ -45,41 +42,8 @@ pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) 
             unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         }
         let waiting = shared::waiting_databases();
-        for (place, worker) in workers.iter_mut().enumerate() {
-            let Some((database, _)) = worker.take_if(|(_, worker)| has_stopped(worker)) else { continue };
-            if shared::has_arrived(place) {
-                visits.failures.remove(&database);
-            } else {
-                visits.failed(database);
-            }
-            // One that never came to its own end.
-            if shared::writer_database(place) == database {
-                shared::release_writer(place);
-            }
-            if waiting.contains(&database) {
-                let tries = failed.get(&database).map_or(0, |(tries, _)| *tries) + 1;
-                failed.insert(database, (tries, Instant::now()));
-                if tries >= TRIES {
-                    shared::take(database).iter().for_each(|one| one.answer(false));
-                }
-            } else {
-                failed.remove(&database);
-            }
-        }
-        failed.retain(|_, (_, last)| last.elapsed() < Duration::from_secs(60));
-        let mut unserved = None;
-        for database in &waiting {
-            let too_early = |(tries, last): &(u32, Instant)| last.elapsed() < Duration::from_millis(100) * 4u32.pow(*tries);
-            if failed.get(database).is_some_and(too_early) {
-                continue;
-            }
-            let Some(place) = shared::reserve_writer(*database) else { continue };
-            workers[place] = start_writer(place, *database).map(|worker| (*database, worker));
-            if workers[place].is_none() {
-                shared::release_writer(place);
-                unserved = Some(*database);
-            }
-        }
+        writers.collect(&waiting);
+        let unserved = writers.serve(&waiting);
         match (unserved, waiting_since) {
             (None, _) => waiting_since = None,
             (Some(_), None) => waiting_since = Some(Instant::now()),
@@ -89,12 +53,74 @@ pub unsafe extern "C-unwind" fn runbook_launcher_main(_argument: pg_sys::Datum) 
             }
             _ => {}
         }
-        let next = visits.start_due(&mut workers);
+        let next = writers.visits.start_due(&mut writers.workers);
         let timeout = if waiting.is_empty() { next } else { Some(Duration::from_millis(50)) };
         if !BackgroundWorker::wait_latch(timeout) {
             // SAFETY: ends this process; exit code 1 has the postmaster start another, unless it shuts down.
             unsafe { pg_sys::proc_exit(1) }
         }
+    }
+}
+
+/// The writers that the launcher has started.
+struct Writers {
+    /// By their places, each with its database.
+    workers: Vec<Option<(u32, DynamicBackgroundWorker)>>,
+    /// Databases that a writer could not get into, how often, and when it was last tried.
+    failed: HashMap<u32, (u32, Instant)>,
+    visits: Visits,
+}
+
+impl Default for Writers {
+    fn default() -> Self {
+        let workers = (0..shared::WRITERS).map(|_| None).collect();
+        Self { workers, failed: HashMap::new(), visits: Visits::default() }
+    }
+}
+
+impl Writers {
+    /// Takes note of writers that have ended, while `waiting` databases have lines to be written.
+    fn collect(&mut self, waiting: &[u32]) {
+        for (place, worker) in self.workers.iter_mut().enumerate() {
+            let Some((database, _)) = worker.take_if(|(_, worker)| has_stopped(worker)) else { continue };
+            if shared::has_arrived(place) {
+                self.visits.failures.remove(&database);
+            } else {
+                self.visits.failed(database);
+            }
+            // One that never came to its own end.
+            if shared::writer_database(place) == database {
+                shared::release_writer(place);
+            }
+            if waiting.contains(&database) {
+                let tries = self.failed.get(&database).map_or(0, |(tries, _)| *tries) + 1;
+                self.failed.insert(database, (tries, Instant::now()));
+                if tries >= TRIES {
+                    shared::take(database).iter().for_each(|one| one.answer(false));
+                }
+            } else {
+                self.failed.remove(&database);
+            }
+        }
+        self.failed.retain(|_, (_, last)| last.elapsed() < Duration::from_secs(60));
+    }
+
+    /// Starts writers for databases that wait; one that no slot was free for.
+    fn serve(&mut self, waiting: &[u32]) -> Option<u32> {
+        let mut unserved = None;
+        for &database in waiting {
+            let too_early = |(tries, last): &(u32, Instant)| last.elapsed() < Duration::from_millis(100) * 4u32.pow(*tries);
+            if self.failed.get(&database).is_some_and(too_early) {
+                continue;
+            }
+            let Some(place) = shared::reserve_writer(database) else { continue };
+            self.workers[place] = start_writer(place, database).map(|worker| (database, worker));
+            if self.workers[place].is_none() {
+                shared::release_writer(place);
+                unserved = Some(database);
+            }
+        }
+        unserved
     }
 }
 
