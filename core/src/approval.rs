@@ -64,6 +64,19 @@ pub struct Standing {
     pub may_approve: bool,
 }
 
+fn gone(approver: &str) -> String {
+    format!("the login {approver} no longer exists")
+}
+
+fn no_approver(approver: &str) -> String {
+    format!("{approver} is no longer an approver")
+}
+
+/// Whether a decision does not count only because its login is gone, or no approver any more.
+pub fn is_loss_of_login(why: &str, approver: &str) -> bool {
+    why == gone(approver) || why == no_approver(approver)
+}
+
 impl Standing {
     /// Why the decision of `approver` does not count; `None` if it may.
     pub fn void(&self, approver: &str) -> Option<String> {
@@ -74,8 +87,8 @@ impl Standing {
             Self { here: false, .. } => "it was given in another database",
             Self { same_content: false, .. } => "it was given for other content",
             Self { expired: true, .. } => "it expired",
-            Self { login: None, .. } => return Some(format!("the login {approver} no longer exists")),
-            Self { may_approve: false, .. } => return Some(format!("{approver} is no longer an approver")),
+            Self { login: None, .. } => return Some(gone(approver)),
+            Self { may_approve: false, .. } => return Some(no_approver(approver)),
             _ => return None,
         };
         Some(why.to_owned())

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct Manifest {
     actions: Vec<Action>,
     search_path: Vec<String>,
+    /// OID of the migration role; `None` where none was configured, and revisions run as the role that calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<u32>,
 }
 
 /// Whether an action is covered.
@@ -37,7 +40,17 @@ pub enum Cover {
 impl Manifest {
     /// The manifest of `actions`, whose unqualified names mean schemas of `search_path`.
     pub fn new(actions: Vec<Action>, search_path: Vec<String>) -> Self {
-        Self { actions, search_path }
+        Self { actions, search_path, role: None }
+    }
+
+    /// The same, to be run as a role: what row security shows, and `current_user`, depend on it.
+    pub fn to_run_as(self, role: Option<u32>) -> Self {
+        Self { role, ..self }
+    }
+
+    /// OID of the role that it is to be run as, if one was configured.
+    pub fn role(&self) -> Option<u32> {
+        self.role
     }
 
     /// The schemas in which unqualified names were looked up.

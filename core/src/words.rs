@@ -4,6 +4,8 @@
 //! operator, and string constants are read as SQL too, since a DO block or EXECUTE may run them. What a text puts together only when it
 //! runs can't be known from it; [`Words::dynamic`] says so.
 
+mod escapes;
+
 use crate::statement::{skip_blank, token_length};
 use std::collections::BTreeSet;
 
@@ -13,8 +15,9 @@ const LONGEST_NAME: usize = 63;
 /// Strings in strings are read this deep.
 const DEPTH: usize = 8;
 
-/// The longest run of operator characters of which every part is taken.
-const LONGEST_RUN: usize = 32;
+/// A run of operator characters may be cut at either end, so that every part of it may be an operator; of longer ones than this, every part
+/// from their start or their end is taken.
+const LONGEST_RUN: usize = 64;
 
 /// What texts may mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +39,28 @@ impl Words {
         // Where a string ends depends on how a backslash is read: by an E before it or before what it continues in the next line, by a
         // parameter of the session or of a function. What seems to be a string or a comment may be code then.
         if sql.contains('\\') {
-            self.read_foreign(sql);
+            self.read_anything(sql);
+        }
+    }
+
+    /// Reads a text of which it is not known where its strings and comments begin and end: whatever may be a name or an operator in it counts.
+    fn read_anything(&mut self, text: &str) {
+        // An escape may stand for a blank, for the character itself, or be none.
+        let blanked = without_escapes(text, |_| ' ');
+        let bared = without_escapes(text, |escaped| escaped);
+        for text in [text, &blanked, &bared] {
+            self.read_foreign(text);
+            let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii();
+            text.split(|c| !is_word(c)).filter(|word| word.contains('$')).for_each(|word| self.name(word.to_ascii_lowercase()));
             let is_operator = |c: char| crate::statement::OPERATOR.contains(c);
-            sql.split(|c| !is_operator(c)).filter(|run| !run.is_empty()).for_each(|run| self.operator(run));
+            text.split(|c| !is_operator(c)).filter(|run| !run.is_empty()).for_each(|run| self.operator(run));
+            for (at, _) in text.match_indices('"') {
+                let rest = &text[at..];
+                self.name(unquoted(&rest[..token_length(rest, '"')], '"'));
+            }
+        }
+        if text.to_ascii_lowercase().contains("u&") {
+            self.dynamic.insert(ESCAPES.to_owned());
         }
     }
 
@@ -82,7 +104,7 @@ impl Words {
             } else if first == '"' {
                 self.name(unquoted(token, '"'));
             } else if let Some(quote) = token.find(['\'', '"']).filter(|_| first != '$') {
-                self.prefixed(token, quote, depth);
+                self.prefixed(token, quote, escape_after(rest), depth);
             } else if first == '$' {
                 self.dollar(token, depth);
             } else if first.is_ascii_digit() || (first == '.' && token.len() > 1) {
@@ -119,37 +141,38 @@ impl Words {
             "query_to_xmlschema",
             "query_to_xml_and_xmlschema",
             "ts_stat",
+            "ts_rewrite",
             "dblink",
             "crosstab",
             "connectby",
+            "refcursor",
             "xpath_table",
         ];
-        let reads_all = ["schema_to_xml", "database_to_xml", "dblink_", "crosstab"];
+        let reads_all = ["schema_to_xml", "database_to_xml", "table_to_xml", "cursor_to_xml", "dblink_", "crosstab"];
         if runs_text.contains(&word.as_str()) || reads_all.iter().any(|start| word.starts_with(start)) {
             self.dynamic.insert(word.clone());
         }
         self.name(word);
     }
 
-    /// `'…'`, `E'…'`, `U&"…"` and their like, whose quote is at `at`.
-    fn prefixed(&mut self, token: &str, at: usize, depth: usize) {
+    /// `'…'`, `E'…'`, `U&"…"` and their like, whose quote is at `at`; `escape` is what stands before numbers in the latter.
+    fn prefixed(&mut self, token: &str, at: usize, escape: char, depth: usize) {
         let quote = if token[at..].starts_with('"') { '"' } else { '\'' };
-        let mut inner = unquoted(&token[at..], quote);
-        match token[..at].to_ascii_lowercase().as_str() {
+        let inner = unquoted(&token[at..], quote);
+        let meant = match token[..at].to_ascii_lowercase().as_str() {
             "b" | "x" => return,
-            "e" if has_numbers(&inner) => {
-                self.dynamic.insert("a name or string with escapes".to_owned());
-            }
-            "e" if inner.contains('\\') => inner = inner.replace("\\'", "'").replace("\\n", "\n").replace("\\t", "\t"),
-            "u&" if inner.contains('\\') => {
-                self.dynamic.insert("a name or string with escapes".to_owned());
-            }
-            _ => {}
-        }
+            "e" => escapes::of_string(&inner),
+            "u&" => escapes::of_unicode(&inner, escape),
+            _ => Some(inner.clone()),
+        };
+        let meant = meant.unwrap_or_else(|| {
+            self.dynamic.insert(ESCAPES.to_owned());
+            inner
+        });
         if quote == '"' {
-            self.name(inner);
+            self.name(meant);
         } else {
-            self.string(inner, depth);
+            self.string(meant, depth);
         }
     }
 
@@ -173,13 +196,11 @@ impl Words {
 
     /// PostgreSQL may read a run of operator characters as several operators (`a<-b`), so all its parts count.
     fn operator(&mut self, run: &str) {
-        if run.len() > LONGEST_RUN {
-            self.operators.insert(run.to_owned());
-            return;
-        }
         for start in 0..run.len() {
             for end in start + 1..=run.len() {
-                self.operators.insert(run[start..end].to_owned());
+                if run.len() <= LONGEST_RUN || start == 0 || end == run.len() {
+                    self.operators.insert(run[start..end].to_owned());
+                }
             }
         }
         if run.contains("!=") {
@@ -270,9 +291,25 @@ const WHOLE_ROWS: [&str; 12] = [
     "hstore",
 ];
 
-/// Whether a string with escapes has characters by their numbers: `\\166`, `\\x76`, `\\u0076`.
-fn has_numbers(text: &str) -> bool {
-    text.split('\\').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || ['x', 'X', 'u', 'U'].contains(&c)))
+/// A text with each backslash and the character after it replaced by one.
+fn without_escapes(text: &str, replace: impl Fn(char) -> char) -> String {
+    let mut characters = text.chars();
+    let mut out = String::with_capacity(text.len());
+    while let Some(c) = characters.next() {
+        out.push(if c == '\\' { characters.next().map_or(' ', &replace) } else { c });
+    }
+    out
+}
+
+/// What names and strings with escapes are called whose meaning is not known.
+const ESCAPES: &str = "a name or string with escapes";
+
+/// The escape character of a `U&"…"` that ends before `rest`.
+fn escape_after(rest: &str) -> char {
+    let rest = skip_blank(rest);
+    let word = rest.get(.."uescape".len()).filter(|word| word.eq_ignore_ascii_case("uescape"));
+    let given = word.and_then(|word| skip_blank(&rest[word.len()..]).strip_prefix('\''));
+    given.and_then(|rest| rest.chars().next()).unwrap_or('\\')
 }
 
 fn is_word(c: char) -> bool {

@@ -40,6 +40,10 @@ pub struct Texts {
 pub struct Reached {
     /// It.
     pub code: Code,
+    /// Everything that was found, be it bound or not.
+    found: BTreeSet<Key>,
+    /// Whether that is all that can run.
+    all: bool,
     /// The texts.
     texts: Texts,
     /// The hash of each object that is bound, or that the texts may change.
@@ -133,7 +137,8 @@ pub fn reach(texts: Texts, roots: &[Key]) -> Reached {
         all.extend(code::hashed(&quiet).into_iter().map(|(one, xmin)| (one, xmin, false)));
         all.extend(names::of(&search.places()).into_iter().map(|one| (one.bound, one.written, false)));
     }
-    let mut reached = Reached { texts, horizon, ..Reached::default() };
+    let (found, is_all) = (std::mem::take(&mut search.found), search.is_all);
+    let mut reached = Reached { texts, horizon, found, all: is_all, ..Reached::default() };
     for (bound, xmin, is_bound) in all {
         reached.written.insert(bound.key(), xmin);
         reached.seen.entry(bound.key()).or_insert_with(|| bound.hash.clone());
@@ -199,6 +204,21 @@ fn standing(missing: &[Key]) -> BTreeMap<Key, Option<(String, u32)>> {
 }
 
 impl Reached {
+    /// Whether nothing else can run than what was found; else the approver was told of that.
+    pub fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// Whether it was found.
+    pub fn has(&self, key: Key) -> bool {
+        self.found.contains(&key)
+    }
+
+    /// The objects of a catalog that were found.
+    pub fn of(&self, catalog: u32) -> impl Iterator<Item = u32> {
+        self.found.iter().filter(move |(class, _)| *class == catalog).map(|(_, oid)| *oid)
+    }
+
     /// What is bound, with the transaction that has written it: who writes it anew, be it as it was, is told by that.
     pub fn versions(&self) -> Vec<Version> {
         let objects = self.code.objects.iter().map(Bound::key);

@@ -49,6 +49,7 @@ pub extern "C-unwind" fn _PG_init() {
     });
     pg::hooks::lock_wait_monitor::install();
     pg::hooks::foreign_code::install();
+    pg::hooks::limit::install(guard::limits::entered);
     pg::execute::transaction::register(pg::execute::transaction::Ends {
         before_commit: || {
             if let Err(report) = guard::permits::before_commit() {

@@ -6,6 +6,7 @@
 
 use crate::code::Reached;
 use crate::pg::hooks::events::portal;
+use crate::pg::hooks::limit;
 use crate::pg::hooks::triggers::{permission_changes, permission_ends};
 use crate::pg::session::identity::{Moment, moment};
 use runbook_core::action::{Action, Class};
@@ -56,6 +57,8 @@ pub struct Coverage {
     pub before: Before,
     /// The code that a permit's statement reached when it was used.
     pub reached: Option<Rc<Reached>>,
+    /// Outside of what nothing is to run; `None` if that can't be known.
+    pub limits: Option<Rc<Reached>>,
 }
 
 /// What was there before a statement.
@@ -71,7 +74,7 @@ impl Coverage {
     /// A permission that has not been used yet.
     pub fn new(by: By, manifest: Manifest, policy: Option<Policy>, record_only: bool) -> Self {
         let (events, before) = (Events::default(), Before::default());
-        Self { by, manifest, policy, record_only, observed: vec![], events, before, reached: None }
+        Self { by, manifest, policy, record_only, observed: vec![], events, before, reached: None, limits: None }
     }
 
     /// The first of `actions` that policy stops and that is not covered, with how far it is from it.
@@ -144,6 +147,7 @@ pub struct Scope(());
 impl Drop for Scope {
     fn drop(&mut self) {
         permission_changes();
+        limit::end();
         COVERAGE.set(None);
     }
 }
@@ -169,6 +173,22 @@ pub fn declare(manifest: Manifest) {
 pub fn permit(coverage: Coverage) {
     permission_changes();
     COVERAGE.set(Some(coverage));
+}
+
+/// A transaction has ended, and with it what a permit covered.
+pub fn limit_no_more() {
+    limit::end();
+}
+
+/// Binds the permission in force to what its approval binds, if all of that is known. Returns whether it is.
+pub fn limit_to(reached: &Rc<Reached>) -> bool {
+    let is_set = reached.is_all()
+        && COVERAGE
+            .with_borrow_mut(|coverage| coverage.as_mut().map(|coverage| coverage.limits = Some(reached.clone())).is_some());
+    if is_set {
+        limit::begin();
+    }
+    is_set
 }
 
 /// Gives `inspect` what covers the statement at hand, if anything does.

@@ -235,6 +235,13 @@ fn a_permit_is_for_the_role_that_was_in_force_and_for_a_text_that_is_read_now() 
         let text = "ALTER TABLE gold DROP COLUMN o";
         permit(&server, "app", text);
         dba.execute(text, &[]).unwrap();
+        // What lies in the session's own temporary schema, no approver has seen.
+        let text = "DELETE FROM gold WHERE pg_temp.f(id)";
+        let mut dba = server.connect("app", "dba");
+        dba.batch_execute("CREATE FUNCTION pg_temp.f(int) RETURNS bool LANGUAGE sql AS 'SELECT $1 <= 20'").unwrap();
+        let asked: String = dba.query_one("SELECT runbook.request_permit($1, 'reason')", &[&text]).unwrap().get(0);
+        server.connect("app", "bob").execute("SELECT runbook.approve_permit($1)", &[&asked]).unwrap();
+        assert_eq!(sqlstate(dba.batch_execute(text)), "42501");
         // Nor does anybody approve a value that is yet to come.
         let asked = dba.batch_execute("SELECT runbook.request_permit('DELETE FROM gold WHERE id <= $1', 'reason')");
         assert_eq!(sqlstate(asked), "22023");
@@ -582,4 +589,104 @@ fn code_behind_a_string_that_goes_on_in_the_next_line_is_bound() {
     server.connect("app", "dba").batch_execute(&format!("SET ROLE app_owner; {body}")).unwrap();
     assert_eq!(sqlstate(server.connect("app", "app").batch_execute("SELECT runbook.upgrade('r1')")), "42501");
     assert_eq!(rows(&mut admin), 100);
+}
+
+#[test]
+fn what_runs_statement_by_statement_uses_its_approval_up_too() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    for fails in [false, true] {
+        let name = &format!("pieces_{fails}");
+        let mut admin = server.database(name);
+        admin
+            .batch_execute(
+                "SET ROLE app_owner; CREATE TABLE gold (id int PRIMARY KEY); INSERT INTO gold SELECT g FROM generate_series(1, 100) AS g; \
+                 CREATE TABLE switch (broken bool); INSERT INTO switch VALUES (true); RESET ROLE; SELECT runbook.activate()",
+            )
+            .unwrap();
+        // When it is submitted, nothing in it needs a yes.
+        let second = if fails { "SELECT 1 / (CASE WHEN broken THEN 0 ELSE 1 END) FROM switch" } else { "SELECT 1" };
+        let mut json = revision("r1", &[], &format!("DELETE FROM gold WHERE id <= 20; {second}"), "");
+        json["transaction"] = false.into();
+        submit(&mut server.connect(name, "alice"), &json).unwrap();
+        admin.batch_execute("SELECT runbook.protect_table('gold', 5)").unwrap();
+        server.connect(name, "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
+        let mut app = server.connect(name, "app");
+        let upgrade = |app: &mut Client| {
+            let job: i64 = app.query_one("SELECT runbook.start_upgrade('r1')", &[])?.get(0);
+            app.batch_execute(&format!("CALL runbook.wait({job})"))
+        };
+        assert_eq!(upgrade(&mut app).is_err(), fails);
+        assert_eq!(rows(&mut admin), 80);
+        if fails {
+            // What has been done in part goes on by the approval that it began with.
+            admin.batch_execute("UPDATE switch SET broken = false").unwrap();
+            upgrade(&mut app).unwrap();
+            assert_eq!(rows(&mut admin), 80);
+        }
+        app.batch_execute("SELECT runbook.stamp('base')").unwrap();
+        admin.batch_execute("INSERT INTO gold SELECT g FROM generate_series(1, 20) AS g").unwrap();
+        assert_eq!(sqlstate(upgrade(&mut app)), "42501", "the second statement fails: {fails}");
+        assert_eq!(rows(&mut admin), 100, "the second statement fails: {fails}");
+    }
+}
+
+#[test]
+fn attributes_of_composite_types_are_bound() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = protected(&server, "app");
+    admin
+        .batch_execute(
+            "SELECT runbook.break_glass('scene'); SET ROLE app_owner; CREATE TYPE pair AS (a int, b int); \
+             ALTER TABLE gold ADD COLUMN p pair; UPDATE gold SET p = ROW(CASE WHEN id <= 20 THEN 1 ELSE 2 END, 1); RESET ROLE",
+        )
+        .unwrap();
+    let text = "DELETE FROM gold WHERE (p).a = 1";
+    submit(&mut server.connect("app", "alice"), &revision("r1", &[], text, "")).unwrap();
+    server.connect("app", "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
+    permit(&server, "app", text);
+    let swap = "SET ROLE app_owner; ALTER TYPE pair RENAME ATTRIBUTE a TO c; ALTER TYPE pair RENAME ATTRIBUTE b TO a; \
+                ALTER TYPE pair RENAME ATTRIBUTE c TO b";
+    server.connect("app", "postgres").batch_execute(&format!("SELECT runbook.break_glass('swap'); {swap}")).unwrap();
+    assert_eq!(sqlstate(server.connect("app", "dba").batch_execute(text)), "42501");
+    assert_eq!(sqlstate(server.connect("app", "app").batch_execute("SELECT runbook.upgrade('r1')")), "42501");
+    assert_eq!(rows(&mut admin), 100);
+}
+
+#[test]
+fn an_approval_counts_for_the_migration_role_and_once_for_what_no_rollback_takes_back() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let mut admin = protected(&server, "app");
+    submit(&mut server.connect("app", "alice"), &revision("r1", &[], "DELETE FROM gold WHERE id <= 20", "")).unwrap();
+    server.connect("app", "bob").batch_execute("SELECT runbook.approve('r1')").unwrap();
+    admin
+        .batch_execute(
+            "CREATE ROLE other NOLOGIN; GRANT app_owner TO other; SELECT runbook.configure('migration_role', 'other')",
+        )
+        .unwrap();
+    let mut app = server.connect("app", "app");
+    assert_eq!(sqlstate(app.batch_execute("SELECT runbook.upgrade('r1')")), "42501");
+    admin.batch_execute("SELECT runbook.configure('migration_role', 'app_owner')").unwrap();
+    app.batch_execute("SELECT runbook.upgrade('r1')").unwrap();
+    assert_eq!(rows(&mut admin), 80);
+
+    admin
+        .batch_execute("GRANT pg_execute_server_program TO app_owner; SELECT runbook.configure('environment', 'production')")
+        .unwrap();
+    let program = "COPY gold (id) TO PROGRAM 'cat >> ran'";
+    submit(&mut server.connect("app", "alice"), &revision("r2", &["r1"], program, "")).unwrap();
+    server.connect("app", "bob").batch_execute("SELECT runbook.approve('r2')").unwrap();
+    app.batch_execute("BEGIN; SELECT runbook.upgrade('r2'); ROLLBACK").unwrap();
+    let lines = |admin: &mut Client| -> i32 {
+        admin
+            .query_one("SELECT coalesce(cardinality(string_to_array(pg_read_file('ran', 0, 1000000, true), E'\\n')), 0)", &[])
+            .unwrap()
+            .get(0)
+    };
+    let before = lines(&mut admin);
+    assert!(before > 80);
+    assert_eq!(sqlstate(app.batch_execute("SELECT runbook.upgrade('r2')")), "42501");
+    assert_eq!(lines(&mut admin), before);
+    server.connect("app", "bob").batch_execute("SELECT runbook.approve('r2')").unwrap();
+    app.batch_execute("SELECT runbook.upgrade('r2')").unwrap();
+    assert!(lines(&mut admin) > before);
 }

@@ -22,6 +22,14 @@ fn where_a_string_ends_is_not_relied_upon_where_a_backslash_may_escape() {
     assert!(words.names.contains("hidden") && words.operators.contains("@@@"));
     let words = read("SELECT '\\' /* ' */, other(id)");
     assert!(words.names.contains("other"));
+    let words = read("DELETE FROM t WHERE v = E'a'\n'\\' -- ' AND \"g g\"(id) AND \"g\"\"h\"(id) AND g$G(id)");
+    for name in ["g g", "g\"h", "g$g"] {
+        assert!(words.names.contains(name), "{name}");
+    }
+    let words = read("DO E'BEGIN PERFORM\\rgg(1), x\\fhh(2), \\qq(3); END'");
+    for name in ["gg", "hh", "qq"] {
+        assert!(words.names.contains(name), "{name}");
+    }
 }
 
 #[test]
@@ -37,7 +45,7 @@ fn names_count_as_postgresql_cuts_them_off() {
 
 #[test]
 fn what_reads_views_without_naming_them_can_not_be_known() {
-    for text in ["schema_to_xml('s', true, true, '')", "database_to_xml_and_xmlschema(true, true, '')", "E'\\166w'::regclass"] {
+    for text in ["schema_to_xml('s', true, true, '')", "database_to_xml_and_xmlschema(true, true, '')"] {
         assert!(!read(text).dynamic.is_empty(), "{text}");
     }
     assert!(read("E'a\\n'").dynamic.is_empty());
@@ -107,4 +115,26 @@ proptest! {
         prop_assert!(quoted.names.contains(&name));
         prop_assert!(plain.names.contains(&name));
     }
+}
+
+#[test]
+fn escapes_are_undone_as_postgresql_does() {
+    for text in [
+        "SELECT U&\"!0067g\" UESCAPE '!' (id)",
+        "SELECT U&\"!0067g\" uescape\n/* c */ '!'(id)",
+        "SELECT U&\"\\0067g\"(id)",
+        "DO U&'BEGIN PERFORM #0067g(1); END' UESCAPE '#'",
+        "DO E'BEGIN PERFORM\\rgg(1); END'",
+        "DO E'BEGIN PERFORM \\x67g(1); END'",
+        "SELECT E'\\147g'::regproc",
+    ] {
+        assert!(read(text).names.contains("gg"), "{text}");
+    }
+    assert!(read("DO E'BEGIN PERFORM \\xff(1); END'").dynamic.contains("a name or string with escapes"));
+}
+
+#[test]
+fn every_part_of_a_long_operator_counts() {
+    let long = format!("{}<", "<".repeat(40));
+    assert!(read(&format!("SELECT a {long}-20")).operators.contains(&long));
 }

@@ -4,7 +4,7 @@ use crate::apply::engine::leftovers::Session;
 use crate::apply::gate::object_history::Since;
 use crate::apply::gate::requirements::{Need, need};
 use crate::apply::stamp;
-use crate::approval::tally::Approvals;
+use crate::approval::tally::{APPROVER, Approvals};
 use crate::catalog::objects;
 use crate::code::Reached;
 use crate::error::{self, internal, refusal};
@@ -16,11 +16,14 @@ use crate::permission::{self, By, Coverage};
 use crate::pg::clock;
 use crate::pg::execute::statements;
 use crate::pg::failure::Failure;
+use crate::pg::session::identity::current_oid;
 use crate::pg::session::pinned::{Pinned, search_path};
 use crate::settings::Settings;
 use crate::spi;
 use crate::store::approvals::{self, Given};
+use crate::store::ledger::has_outside as ledger_has_outside;
 use crate::store::object_history::{self, Lasting, Made};
+use crate::store::pieces;
 use crate::store::revisions::{self, Stored};
 use crate::store::settings;
 use runbook_core::action::{Action, Class};
@@ -171,14 +174,16 @@ impl ApplyContext {
             return Ok(());
         }
         // It may itself have taken its approvers away; then what it began with counts, if that is what is asked for still.
-        let takes_them = !approved_by.is_empty() && approved_by.iter().all(|login| takes_away(actions, login));
         let asked = self.policy.as_ref().map(|before| before.requirements(actions));
+        let wanted = asked.iter().flatten().filter_map(|one| one.role.as_deref());
+        let roles: Vec<&str> = wanted.chain([APPROVER]).collect();
+        let takes_them = !approved_by.is_empty() && approved_by.iter().all(|login| takes_away(actions, &roles, login));
         if takes_them
             && !is_rejected
             && obstacle != Some(Verdict::Deny)
             && policy.closed(actions).is_none()
             && asked == Some(policy.requirements(actions))
-            && !is_revoked(id, approved_by)?
+            && !is_void(id, approved_by)?
         {
             return Ok(());
         }
@@ -235,6 +240,8 @@ impl ApplyContext {
         let here = self.done.borrow();
         done.extend(objects.iter().filter_map(|one| here.get(&one.object)).flatten().cloned());
         let search_path = search_path();
+        let role = self.settings.migration_role().map(|_| current_oid());
+        let outlasts = actions.iter().any(Action::outlasts_rollback) && !pieces::is_begun(revision)?;
         Ok(move |given: &Given| {
             // The call may have been running for long.
             if given.expires_at <= clock::micros() {
@@ -244,6 +251,13 @@ impl ApplyContext {
             let approved = given.manifest(self.direction)?;
             if approved.search_path() != search_path {
                 return Ok(Some("the search path of revisions has changed since".to_owned()));
+            }
+            if approved.role() != role {
+                return Ok(Some("revisions run as another role now".to_owned()));
+            }
+            // A rollback took its use back, and not what was done by it.
+            if outlasts && ledger_has_outside(revision, self.direction, given.decided_at)? {
+                return Ok(Some(format!("it has been used for the {}", self.direction.as_str())));
             }
             if let Some(why) = approval::objection(&approved, actions, |action| policy.stops(action), &since) {
                 return Ok(Some(why));
@@ -335,21 +349,29 @@ impl ApplyContext {
     }
 }
 
-/// Whether these actions take a login away, or what it is a member of.
-fn takes_away(actions: &[Action], login: &str) -> bool {
-    let is_it = |action: &Action| match &action.verb {
-        Verb::RemoveMembers(members) => members.split(", ").any(|member| member == login),
-        Verb::Drop | Verb::Rename => action.object.path.last().is_some_and(|name| name == login),
-        _ => false,
+/// Whether these actions take a login away, or its membership in one of these roles.
+fn takes_away(actions: &[Action], roles: &[&str], login: &str) -> bool {
+    let is_it = |action: &Action| {
+        let name = action.object.path.last().map_or("", String::as_str);
+        match &action.verb {
+            Verb::RemoveMembers(members) => {
+                // A name can have a comma in it.
+                let members: Vec<&str> = members.split(", ").collect();
+                roles.contains(&name) && members.len() == action.roles.len() && members.contains(&login)
+            }
+            Verb::Drop | Verb::Rename => name == login,
+            _ => false,
+        }
     };
     actions.iter().filter(|action| action.object.kind == ObjectKind::Role).any(is_it)
 }
 
-/// Whether one of those whose yes counted has taken it back.
-fn is_revoked(id: &str, approved_by: &[String]) -> error::Result<bool> {
+/// Whether one of those whose yes counted does not count any more, for another reason than that the login has lost its role.
+fn is_void(id: &str, approved_by: &[String]) -> error::Result<bool> {
     let given = approvals::given_for(&[id.to_owned()])?;
     let stands = |name: &String| {
-        given.iter().any(|one| one.approved && one.login.name == *name && one.void.as_deref() != Some(approvals::REVOKED))
+        let own = given.iter().filter(|one| one.approved && one.login.name == *name);
+        own.map(|one| one.void.as_deref()).any(|void| void.is_none_or(|why| approval::is_loss_of_login(why, name)))
     };
     Ok(!approved_by.iter().all(stands))
 }

@@ -89,12 +89,13 @@ pub fn of(places: &Places) -> Vec<Relied> {
 const RELIED: &str = "WITH d (classid, objid, written, definition, relid, label, col) AS ( \
          SELECT 100000000::pg_catalog.int8, c.oid, (SELECT x.xmin FROM (SELECT c.xmin UNION ALL SELECT s.xmin FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid OPERATOR(pg_catalog.=) c.oid) AS x (xmin) \
                  ORDER BY pg_catalog.age(x.xmin) USING OPERATOR(pg_catalog.<) LIMIT 1), ROW(c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, \
-                 c.relispartition, c.relpartbound, (SELECT ROW(s) FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid OPERATOR(pg_catalog.=) c.oid))::pg_catalog.text, c.oid, \
+                 c.relispartition, c.relpartbound, (SELECT ROW(f.ftserver, f.ftoptions) FROM pg_catalog.pg_foreign_table AS f WHERE f.ftrelid OPERATOR(pg_catalog.=) c.oid), \
+                 (SELECT ROW(s) FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid OPERATOR(pg_catalog.=) c.oid))::pg_catalog.text, c.oid, \
                  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'view' WHEN c.relkind OPERATOR(pg_catalog.=) 'm' THEN 'materialized view' WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'sequence' \
                      WHEN c.relkind OPERATOR(pg_catalog.=) 'f' THEN 'foreign table' WHEN c.relkind OPERATOR(pg_catalog.=) 'c' THEN 'composite type' ELSE 'table' END, \
                  NULL::pg_catalog.text \
              FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($2) AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S,c}'::pg_catalog.\"char\"[]) \
-         UNION ALL SELECT 100300000 OPERATOR(pg_catalog.+) a.attnum, a.attrelid, a.xmin, ROW(a.attname, a.atttypid, a.atttypmod, a.attgenerated, a.attcollation)::pg_catalog.text, a.attrelid, 'column', a.attname::pg_catalog.text \
+         UNION ALL SELECT 100300000 OPERATOR(pg_catalog.+) a.attnum, a.attrelid, a.xmin, ROW(a.attname, a.atttypid, a.atttypmod, a.attgenerated, a.attcollation, a.attfdwoptions)::pg_catalog.text, a.attrelid, 'column', a.attname::pg_catalog.text \
              FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) a.attrelid AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,c}'::pg_catalog.\"char\"[]) \
              WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($3) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
          UNION ALL SELECT 100100000 OPERATOR(pg_catalog.+) h.inhseqno, h.inhrelid, h.xmin, ROW(h.inhparent)::pg_catalog.text, h.inhrelid, 'heir', NULL::pg_catalog.text \

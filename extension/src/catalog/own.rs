@@ -88,7 +88,10 @@ const STRANGERS: &str = "WITH extension AS ( \
      WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'A' \
      UNION ALL SELECT pg_catalog.format('trigger %I on runbook.%I does not fire as it should', t.tgname, r.relname) \
      FROM pg_catalog.pg_trigger AS t JOIN relation AS r ON r.oid OPERATOR(pg_catalog.=) t.tgrelid \
-     WHERE NOT t.tgisinternal AND (t.tgqual IS NOT NULL OR t.tgtype OPERATOR(pg_catalog.<>) ALL ('{62,31,58,27}'::pg_catalog.int2[]) \
+     WHERE NOT t.tgisinternal AND (t.tgqual IS NOT NULL OR NOT EXISTS ( \
+             SELECT FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) t.tgfoid \
+                 AND pg_catalog.concat_ws(' ', t.tgname, t.tgtype, p.proname) OPERATOR(pg_catalog.=) ANY ('{\"a_runbook_own 62 guard_own_table\",\
+                     \"a_runbook_own_row 31 guard_own_table\",\"append_only 58 refuse_change\",\"append_only_row 27 refuse_change\"}'::pg_catalog.text[])) \
          OR pg_catalog.cardinality(t.tgattr::pg_catalog.int2[]) OPERATOR(pg_catalog.<>) 0) \
      UNION ALL SELECT pg_catalog.format('runbook.%I is not logged', r.relname) FROM relation AS r \
      WHERE r.relkind OPERATOR(pg_catalog.=) 'r' AND (SELECT c.relpersistence FROM pg_catalog.pg_class AS c \

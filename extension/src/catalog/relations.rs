@@ -224,6 +224,41 @@ pub fn inherits(schema: &str, table: &str, parent_schema: &str, parent: &str) ->
     Ok(!rows.is_empty())
 }
 
+/// Whether a function or relation belongs to an extension, and to a superuser: nobody else can change it.
+pub fn is_of_an_extension(found: Address) -> Result<bool> {
+    let rows = read(
+        "SELECT true FROM pg_catalog.pg_depend AS d WHERE d.classid OPERATOR(pg_catalog.=) $1 AND d.objid OPERATOR(pg_catalog.=) $2 \
+             AND d.deptype OPERATOR(pg_catalog.=) 'e' AND EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolsuper AND r.oid OPERATOR(pg_catalog.=) ANY ( \
+                 SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE d.classid OPERATOR(pg_catalog.=) 1259 AND c.oid OPERATOR(pg_catalog.=) d.objid \
+                 UNION ALL SELECT p.proowner FROM pg_catalog.pg_proc AS p WHERE d.classid OPERATOR(pg_catalog.=) 1255 AND p.oid OPERATOR(pg_catalog.=) d.objid))",
+        &[Oid::from(found.class).into(), Oid::from(found.object).into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!rows.is_empty())
+}
+
+/// The functions in SQL, which plans may inline.
+pub fn sql_functions() -> Result<Vec<u32>> {
+    let sql = "SELECT p.oid FROM pg_catalog.pg_proc AS p WHERE p.prolang OPERATOR(pg_catalog.=) 14 AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
+    Ok(read(sql, &[], |row| row.get::<Oid>(1))?.into_iter().map(Oid::to_u32).collect())
+}
+
+/// Whether a relation is part of one of these, or tied to one by a foreign key: PostgreSQL's own queries about references read it.
+pub fn is_beside(relation: u32, known: &[u32]) -> Result<bool> {
+    let known: Vec<Oid> = known.iter().copied().map(Oid::from).collect();
+    let rows = read(
+        "WITH RECURSIVE ancestor (id) AS (SELECT $1 \
+             UNION SELECT i.inhparent FROM pg_catalog.pg_inherits AS i, ancestor AS a WHERE i.inhrelid OPERATOR(pg_catalog.=) a.id) \
+         SELECT true FROM ancestor AS a WHERE a.id OPERATOR(pg_catalog.=) ANY ($2) OR EXISTS ( \
+             SELECT FROM pg_catalog.pg_constraint AS k WHERE k.contype OPERATOR(pg_catalog.=) 'f' \
+             AND (k.conrelid OPERATOR(pg_catalog.=) a.id AND k.confrelid OPERATOR(pg_catalog.=) ANY ($2) \
+                 OR k.confrelid OPERATOR(pg_catalog.=) a.id AND k.conrelid OPERATOR(pg_catalog.=) ANY ($2)))",
+        &[Oid::from(relation).into(), known.into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!rows.is_empty())
+}
+
 /// Forgets what this transaction has seen of others' sessions: it would see no more of them than at first.
 pub fn look_anew() -> Result<()> {
     read("SELECT pg_catalog.pg_stat_clear_snapshot()::pg_catalog.text", &[], |_| Ok(())).map(|_| ())

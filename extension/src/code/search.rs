@@ -22,6 +22,8 @@ pub struct Search {
     strong: BTreeSet<u32>,
     /// What can't be known.
     pub unknown: BTreeSet<String>,
+    /// Whether nothing runs that was not found.
+    pub is_all: bool,
 }
 
 impl Search {
@@ -29,11 +31,12 @@ impl Search {
     pub fn of(texts: &[String], roots: &[Key]) -> Self {
         let mut words = Words::default();
         texts.iter().for_each(|text| words.read(text));
-        let unknown = words.dynamic.iter().map(|what| dynamic(what, "its own text")).collect();
+        let unknown: BTreeSet<String> = words.dynamic.iter().map(|what| dynamic(what, "its own text")).collect();
         let mut fresh: Vec<Key> = code::everywhere(!texts.is_empty()).into_iter().chain(roots.iter().copied()).collect();
         let named: BTreeSet<u32> = relations(roots).collect();
         let found = fresh.iter().copied().collect();
-        let mut search = Self { words, found, strong: named.clone(), named, unknown };
+        let is_all = unknown.is_empty();
+        let mut search = Self { words, found, strong: named.clone(), named, unknown, is_all };
         let mut known = Words::default();
         loop {
             let names: Vec<String> = search.words.names.difference(&known.names).cloned().collect();
@@ -48,11 +51,12 @@ impl Search {
                 more.extend(search.look_around(&fresh));
                 let functions: Vec<u32> = fresh.iter().filter(|(class, _)| *class == FUNCTIONS).map(|(_, oid)| *oid).collect();
                 if !functions.is_empty() {
-                    code::bodies(&functions).iter().for_each(|body| read_body(body, &mut search.words, &mut search.unknown));
+                    code::bodies(&functions).iter().for_each(|body| search.read_body(body));
                 }
             }
             fresh = more.into_iter().filter(|key| search.found.insert(*key)).collect();
             if search.found.len() > MOST {
+                search.is_all = false;
                 search.unknown.insert(format!("run more code than an approval can bind: over {MOST} objects"));
                 break;
             }
@@ -80,6 +84,33 @@ impl Search {
         around.into_iter().map(|(key, _)| key).collect()
     }
 
+    fn read_body(&mut self, body: &code::Body) {
+        match (body.language.as_str(), &body.extension) {
+            ("sql" | "plpgsql", _) => {
+                let mut own = Words::default();
+                own.read(&body.text);
+                self.is_all &= own.dynamic.is_empty();
+                self.unknown.extend(own.dynamic.iter().map(|what| dynamic(what, &body.name)));
+                self.words.all_columns |= own.all_columns;
+                self.words.names.append(&mut own.names);
+                self.words.operators.append(&mut own.operators);
+            }
+            ("internal", _) => {}
+            ("c", Some(extension)) => {
+                self.unknown.insert(format!("call code of extension {extension}, in language c"));
+            }
+            ("c", None) => {
+                self.is_all = false;
+                self.unknown.insert(format!("call {}, whose body is in language c", body.name));
+            }
+            (language, _) => {
+                self.is_all = false;
+                self.words.read_foreign(&body.text);
+                self.unknown.insert(format!("call {}, whose body is in language {language}", body.name));
+            }
+        }
+    }
+
     /// What quiet texts name, and what belongs to that, once.
     pub fn aside(&mut self, texts: &[String]) -> Vec<Key> {
         let mut words = Words::default();
@@ -98,7 +129,8 @@ impl Search {
         names::Places {
             all: relations(&all).collect(),
             relations: self.strong.iter().copied().collect(),
-            columns: self.named.iter().copied().collect(),
+            // Those of composite types, and of what functions return, are named without their relation.
+            columns: self.named.union(&self.strong).copied().collect(),
         }
     }
 
@@ -114,30 +146,6 @@ impl Search {
 
 fn relations(keys: &[Key]) -> impl Iterator<Item = u32> {
     keys.iter().filter(|(class, _)| *class == RELATIONS).map(|(_, oid)| *oid)
-}
-
-fn read_body(body: &code::Body, words: &mut Words, unknown: &mut BTreeSet<String>) {
-    match (body.language.as_str(), &body.extension) {
-        ("sql" | "plpgsql", _) => {
-            let mut own = Words::default();
-            own.read(&body.text);
-            unknown.extend(own.dynamic.iter().map(|what| dynamic(what, &body.name)));
-            words.all_columns |= own.all_columns;
-            words.names.append(&mut own.names);
-            words.operators.append(&mut own.operators);
-        }
-        ("internal", _) => {}
-        ("c", Some(extension)) => {
-            unknown.insert(format!("call code of extension {extension}, in language c"));
-        }
-        ("c", None) => {
-            unknown.insert(format!("call {}, whose body is in language c", body.name));
-        }
-        (language, _) => {
-            words.read_foreign(&body.text);
-            unknown.insert(format!("call {}, whose body is in language {language}", body.name));
-        }
-    }
 }
 
 fn dynamic(what: &str, place: &str) -> String {

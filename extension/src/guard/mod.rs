@@ -11,6 +11,7 @@ pub mod enforcement;
 pub mod integrity;
 pub mod judge;
 pub mod layers;
+pub mod limits;
 pub mod outcome;
 pub mod passing;
 pub mod permits;

@@ -32,11 +32,14 @@ fn record_passing_as(tag: &str, actions: &[Action], at_once: bool) -> error::Res
     if permission::is_applying() {
         // The revision's own entry goes with its transaction, if that is rolled back.
         if at_once {
-            let revision = permission::covering(|coverage| match &coverage?.by {
-                By::Revision { revision, .. } => Some(revision.clone()),
+            let by = permission::covering(|coverage| match &coverage?.by {
+                By::Revision { revision, direction } => Some((revision.clone(), *direction)),
                 By::Permit { .. } => None,
             });
-            recorder::record(Kind::DdlExecuted, facts(tag, &lasting, Judgement::Record, "", revision.as_deref()));
+            let (revision, direction) = by.unzip();
+            let mut facts = facts(tag, &lasting, Judgement::Record, "", revision.as_deref());
+            facts["direction"] = direction.into();
+            recorder::record(Kind::DdlExecuted, facts);
         }
         return Ok(());
     }

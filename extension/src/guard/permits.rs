@@ -8,6 +8,7 @@ use crate::code::{self, Reached};
 use crate::error::{self, refusal};
 use crate::guard::break_glass;
 use crate::guard::classify::classify;
+use crate::guard::limits;
 use crate::guard::statement_text::recordable;
 use crate::ledger::{self, recorder};
 use crate::permission::{self, By, Coverage};
@@ -115,6 +116,7 @@ pub fn before_commit() -> error::Result<()> {
 pub fn over() {
     RESERVED.take();
     REACHED.take();
+    permission::limit_no_more();
 }
 
 fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> error::Result<()> {
@@ -123,7 +125,8 @@ fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> e
     let reached = Rc::new(reached);
     transaction::current();
     REACHED.with_borrow_mut(|all| all.push(reached.clone()));
-    permission::permit(Coverage { reached: Some(reached), ..coverage });
+    permission::permit(Coverage { reached: Some(reached.clone()), ..coverage });
+    limits::set(&reached)?;
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement)});
     if outlasts {
         recorder::record(Kind::PermitUsed, facts);

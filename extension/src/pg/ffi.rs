@@ -131,6 +131,7 @@ unsafe extern "C-unwind" {
         level: c_int,
         is_reload: bool,
     ) -> c_int;
+    pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
     pub fn standard_ProcessUtility(
         statement: *mut pg_sys::PlannedStmt,
         query: *const c_char,

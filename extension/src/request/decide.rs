@@ -10,7 +10,7 @@ use crate::guard::classify::classify_all;
 use crate::ledger::refusal::refused;
 use crate::pg::execute::statements::Statement;
 use crate::pg::failure::Failure;
-use crate::pg::session::identity::{database, session_oid};
+use crate::pg::session::identity::{current_oid, database, session_oid};
 use crate::pg::session::pinned::{Pinned, search_path};
 use crate::request::submit;
 use crate::settings::Settings;
@@ -250,7 +250,8 @@ fn covered(stored: &Stored, settings: &Settings) -> Result<([Manifest; 2], [Code
         for (sql, section) in texts {
             parsed.extend(submit::parse(sql, id, section)?);
         }
-        Ok(Manifest::new(classify_all(parsed.iter().map(|one| &one.command))?, search_path()))
+        let manifest = Manifest::new(classify_all(parsed.iter().map(|one| &one.command))?, search_path());
+        Ok(manifest.to_run_as(settings.migration_role().map(|_| current_oid())))
     };
     let pinned = Pinned::enter(&settings.pinned(), settings.migration_role()).map_err(Failure::from)?;
     let upgrade =

@@ -42,7 +42,7 @@ pub struct Given {
 pub const REVOKED: &str = "it was revoked";
 
 impl Given {
-    /// Whether it has been used for a direction, for which it counts once.
+    /// Whether it has been used for a direction, for which it counts once. What has been done in part goes on by it.
     pub fn is_used(&self, direction: Direction) -> bool {
         self.used_for.iter().any(|used| used == direction.as_str())
     }
@@ -114,7 +114,12 @@ macro_rules! select_given {
                  (EXTRACT(epoch FROM a.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, a.fingerprint, \
                  a.upgrade_manifest::pg_catalog.text, a.downgrade_manifest::pg_catalog.text, \
                  (EXTRACT(epoch FROM a.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
-                 a.upgrade_code::pg_catalog.text, a.downgrade_code::pg_catalog.text, a.used_for \
+                 a.upgrade_code::pg_catalog.text, a.downgrade_code::pg_catalog.text, \
+                 ARRAY(SELECT u.direction FROM pg_catalog.unnest(a.used_for) AS u (direction) \
+                     WHERE NOT EXISTS (SELECT FROM runbook.statement_progress AS p WHERE p.revision OPERATOR(pg_catalog.=) a.revision \
+                             AND p.direction OPERATOR(pg_catalog.=) u.direction) \
+                         AND NOT (u.direction OPERATOR(pg_catalog.=) 'upgrade' AND EXISTS (SELECT FROM runbook.backfill AS b \
+                             WHERE b.revision OPERATOR(pg_catalog.=) a.revision))) \
              FROM runbook.approval AS a JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) a.revision \
              WHERE a.revision OPERATOR(pg_catalog.=) ",
             $revisions,
@@ -133,7 +138,7 @@ pub fn given_for(ids: &[String]) -> Result<Vec<Given>> {
     }
 }
 
-/// Notes that a revision has been applied or reverted by its approvals.
+/// Notes that a revision, or a part of it, has been applied or reverted by its approvals.
 pub fn use_up(revision: &str, direction: Direction) -> Result<()> {
     execute(
         "UPDATE runbook.approval AS a SET used_for = pg_catalog.array_append(a.used_for, $2) \

@@ -180,7 +180,7 @@ const NAMED: &str = "SELECT DISTINCT f.classid, f.objid FROM ( \
          UNION ALL SELECT 3764, s.oid, s.tmplnamespace FROM pg_catalog.pg_ts_template AS s WHERE s.tmplname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[])) AS f \
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) f.home \
      WHERE (f.objid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid OR f.classid OPERATOR(pg_catalog.=) ANY ('{3600,3602}'::pg_catalog.oid[])) \
-         AND (NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') OR (n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() AND f.classid OPERATOR(pg_catalog.=) 1259)) AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) m.refobjid \
+         AND (NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_') OR n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) m.refobjid \
              AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE m.classid OPERATOR(pg_catalog.=) f.classid AND m.objid OPERATOR(pg_catalog.=) f.objid \
              AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.deptype OPERATOR(pg_catalog.=) 'e')";
 
@@ -206,6 +206,7 @@ const AROUND: &str = "SELECT DISTINCT f.classid, f.objid, f.weak FROM ( \
                  AND o.deptype OPERATOR(pg_catalog.=) 'e')) \
          UNION ALL SELECT 2618, w.oid, false FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) ANY ($3) \
          UNION ALL SELECT 3256, p.oid, false FROM pg_catalog.pg_policy AS p WHERE p.polrelid OPERATOR(pg_catalog.=) ANY ($3) \
+         UNION ALL SELECT 3381, e.oid, false FROM pg_catalog.pg_statistic_ext AS e WHERE e.stxrelid OPERATOR(pg_catalog.=) ANY ($3) \
          UNION ALL SELECT 1259, i.indexrelid, false FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) ANY ($3) \
          UNION ALL SELECT 1259, h.inhrelid, true FROM pg_catalog.pg_inherits AS h WHERE h.inhparent OPERATOR(pg_catalog.=) ANY ($3) \
          UNION ALL SELECT 1259, k.conrelid, true FROM pg_catalog.pg_constraint AS k WHERE k.confrelid OPERATOR(pg_catalog.=) ANY ($3) AND k.contype OPERATOR(pg_catalog.=) 'f' \

@@ -4,6 +4,7 @@ use crate::error::{Result, internal};
 use crate::pg::execute::append;
 use crate::spi::{self, read};
 use runbook_core::ledger::{Entry, Kind};
+use runbook_core::plan::Direction;
 
 /// Appends entries in the transaction at hand.
 pub fn append(entries: &[Entry]) -> Result<()> {
@@ -79,6 +80,23 @@ pub fn checkpoints() -> Result<Vec<(String, i64)>> {
         &[],
         |row| Ok((row.get(1)?, row.get(2)?)),
     )
+}
+
+/// Whether the ledger says that a revision has done something since then that no rollback takes back.
+pub fn has_outside(revision: &str, direction: Direction, since: i64) -> Result<bool> {
+    let found = read(
+        "SELECT true FROM (SELECT e.payload, e.recorded_at FROM runbook.entry AS e \
+                 WHERE runbook.ledger_terms(e.payload) OPERATOR(pg_catalog.@>) \
+                     ARRAY[pg_catalog.concat('revision:', $1), 'kind:ddl.executed'] \
+             UNION ALL SELECT u.payload, u.recorded_at FROM runbook.unsealed AS u \
+                 WHERE runbook.ledger_terms(u.payload) OPERATOR(pg_catalog.@>) \
+                     ARRAY[pg_catalog.concat('revision:', $1), 'kind:ddl.executed']) AS l \
+         WHERE (EXTRACT(epoch FROM l.recorded_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 OPERATOR(pg_catalog.>) $3 \
+             AND (l.payload::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'direction') OPERATOR(pg_catalog.=) $2 LIMIT 1",
+        &[revision.into(), direction.as_str().into(), since.into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(!found.is_empty())
 }
 
 /// Whether the ledger says that a permit has been used, whatever became of the transaction.

@@ -61,6 +61,12 @@ pub fn forget(revisions: &[String]) -> Result<()> {
     execute("DELETE FROM runbook.backfill AS b WHERE b.revision OPERATOR(pg_catalog.=) ANY ($1)", &[all()])
 }
 
+/// Whether a revision has been done in part.
+pub fn is_begun(revision: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM runbook.statement_progress AS p WHERE p.revision OPERATOR(pg_catalog.=) $1)";
+    Ok(read(sql, &[revision.into()], |row| row.get::<bool>(1))?.into_iter().any(|begun| begun))
+}
+
 /// Whether any revision has been done in part.
 pub fn any() -> Result<bool> {
     let rows =

@@ -5,6 +5,7 @@ use crate::apply::engine::backfill_plan::{Plan, only, plan, statement_text, tabl
 use crate::apply::engine::non_transactional::finish;
 use crate::apply::engine::statement::{FailureSite, micros, statement_entry, with_context};
 use crate::apply::engine::throttle::Throttle;
+use crate::apply::gate::bound_code::limit;
 use crate::apply::job::step::{Step, Stepped, moved, planned};
 use crate::apply::job::stop_request::{must_be_operator, stop_requested};
 use crate::error::refusal;
@@ -152,7 +153,9 @@ fn batch(
     let actions = classify_all([&statement.command])?;
     let by = run.refuse_if_needy(&stored, &actions, true)?;
     let watched = if by.is_empty() { None } else { run.watch(&by, [&statement])? };
+    run.use_up(&step.revision, &by)?;
     let scope = run.permit(&step.revision, actions.clone());
+    limit(watched.as_ref());
     let mut next = Progress { files: Some(files), shape: Some(plan.key.shape.clone()), ..progress.clone() };
     let Some((parameters, last)) = parameters(plan, progress)? else {
         // The header's condition may have called something.

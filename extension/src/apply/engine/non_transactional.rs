@@ -223,7 +223,8 @@ impl Piece<'_> {
         let Some(alone) = statement.top_level_only.clone() else {
             let mut entries = vec![];
             let part = Part { section: self.way(), statements: &[statement], first: self.at + 1 };
-            run.parts(&stored, &[part], self.site, &mut entries)?;
+            let ran = run.parts(&stored, &[part], self.site, &mut entries)?;
+            run.use_up(id, &ran.approved_by)?;
             drop(pinned);
             run.flush()?;
             store::ledger::append(&entries)?;
@@ -251,6 +252,8 @@ impl Piece<'_> {
         pin(&run.settings)?;
         job::set_parameter("lock_timeout", &timeout.to_string_lossy())?;
         pieces::note(id, self.way(), &self.progress(false, &found.before))?;
+        // The statement commits itself.
+        run.use_up(id, &approved_by)?;
         let sql = found.instead.unwrap_or_else(|| statement.sql.clone());
         let (leftovers, foreign, before) = (found.leftovers, found.foreign, found.before);
         Ok(Next::ApplyContext(Box::new(Prepared {

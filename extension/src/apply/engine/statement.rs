@@ -1,8 +1,9 @@
 //! The executor: a revision runs statement by statement as the migration role, in a pinned session.
 
 use crate::apply::context::ApplyContext;
+use crate::apply::gate::bound_code::limit;
 use crate::catalog::{objects, session as stored};
-use crate::error::refusal;
+use crate::error::{self, refusal};
 use crate::guard::classify::{classify, classify_all, classify_each};
 use crate::guard::judge::{self, When};
 use crate::guard::layers::object_access;
@@ -15,7 +16,7 @@ use crate::pg::session::identity::set_local;
 use crate::pg::session::pinned::{Pinned, has_pending_triggers, search_path};
 use crate::pg::workers::shared::is_preloaded;
 use crate::store::revisions::Stored;
-use crate::{ledger, permission};
+use crate::{ledger, permission, store};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::Action;
 use runbook_core::command::Command;
@@ -104,6 +105,11 @@ impl ApplyContext {
         }
     }
 
+    /// Notes that something was done by the approvals of a revision, if it was: they count once for each direction.
+    pub fn use_up(&self, id: &str, approved_by: &[String]) -> error::Result<()> {
+        if approved_by.is_empty() { Ok(()) } else { store::approvals::use_up(id, self.direction) }
+    }
+
     /// The entry about a revision that is applied or reverted now, with further `facts`.
     pub fn moved_entry(
         &self,
@@ -112,9 +118,7 @@ impl ApplyContext {
         approved_by: &[String],
         mut facts: Value,
     ) -> Result<Entry, Failure> {
-        if !approved_by.is_empty() {
-            crate::store::approvals::use_up(stored.revision.revision.as_str(), self.direction)?;
-        }
+        self.use_up(stored.revision.revision.as_str(), approved_by)?;
         let kind = if self.direction == Direction::Upgrade { Kind::RevisionApplied } else { Kind::RevisionReverted };
         facts["revision"] = stored.revision.revision.as_str().into();
         facts["digest"] = stored.digest.as_str().into();
@@ -142,6 +146,7 @@ impl ApplyContext {
         let lost = objects::losses(&actions)?;
         let watched = self.watch(&approved_by, all())?;
         let scope = self.permit(id, vec![]);
+        limit(watched.as_ref());
         self.lock_tables(all(), id)?;
         let mut declared = declared.into_iter();
         for part in parts {

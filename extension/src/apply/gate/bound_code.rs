@@ -23,6 +23,13 @@ pub struct Watched {
     relied: bool,
 }
 
+/// Lets nothing run, under the permission in force, that the approvals relied upon do not bind.
+pub fn limit(watched: Option<&Watched>) {
+    if let Some(watched) = watched.filter(|watched| watched.relied) {
+        permission::limit_to(&watched.before);
+    }
+}
+
 impl ApplyContext {
     /// Why an approval does not cover the code that a revision reaches now.
     pub fn code_objection(&self, stored: &Stored, given: &Given) -> error::Result<Option<String>> {

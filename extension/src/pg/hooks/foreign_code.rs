@@ -5,6 +5,7 @@
 //! PostgreSQL asks of each function, when it is looked up, whether it wants to know of its calls (fmgr.h): of functions that are built in
 //! it does not ask.
 
+use crate::pg::hooks::limit;
 use crate::pg::hooks::statement_at_hand::CHECKING;
 use crate::pg::session::extension_members::is_own;
 use crate::pg::session::identity::{is_own_sql, replace_own_sql};
@@ -49,6 +50,7 @@ fn is_foreign(function: pg_sys::Oid) -> bool {
 unsafe extern "C-unwind" fn needs(function: pg_sys::Oid) -> bool {
     // SAFETY: the argument is that of the hook; functions are looked up inside transactions, and is_own reads catalogs.
     unsafe {
+        limit::function(function);
         let wanted = PREVIOUS.get().and_then(|previous| previous.needs).is_some_and(|next| next(function));
         wanted || is_inside() && pg_sys::IsTransactionState() && pg_sys::panic::pgrx_extern_c_guard(|| is_foreign(function))
     }

@@ -4,6 +4,7 @@ pub mod chain;
 pub mod entry;
 pub mod events;
 pub mod foreign_code;
+pub mod limit;
 pub mod lock_wait_monitor;
 pub mod object_access;
 pub mod protect;
