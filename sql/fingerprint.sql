@@ -8,7 +8,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH home AS (
         SELECT n.oid, n.nspname, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace AS n
-        WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'runbook')
+        WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'runbook', 'runbook_internal')
     ), rel AS (
         SELECT c.*, h.nspname FROM pg_catalog.pg_class AS c JOIN home AS h ON h.oid = c.relnamespace
         WHERE c.relpersistence <> 't'

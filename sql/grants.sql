@@ -1,10 +1,10 @@
 -- Who may call and read what. Nothing is granted to PUBLIC but the two trigger functions of protected tables.
-REVOKE ALL ON SCHEMA runbook FROM PUBLIC;
+REVOKE ALL ON SCHEMA runbook, runbook_internal FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA runbook FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA runbook FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA runbook, runbook_internal FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA runbook FROM PUBLIC;
 
-GRANT USAGE ON SCHEMA runbook
+GRANT USAGE ON SCHEMA runbook, runbook_internal
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
 -- Everybody with a role sees revisions, plans and the guard's state.
@@ -13,8 +13,8 @@ GRANT SELECT ON runbook.revisions, runbook.approvals, runbook.permits, runbook.p
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 GRANT EXECUTE ON FUNCTION
     runbook.show(text), runbook.plan(text, text), runbook.heads(), runbook.current(), runbook.history(text),
-    runbook.branches(), runbook.require(text), runbook.guard_status(), runbook.jobs_in_force(bigint), runbook.policy_in_force(), runbook.permits_in_force(),
-    runbook.approval_void(text, text, text, text, oid, timestamptz, text, oid), runbook.fingerprint()
+    runbook.branches(), runbook.require(text), runbook.guard_status(), runbook_internal.jobs_in_force(bigint), runbook_internal.policy_in_force(), runbook_internal.permits_in_force(),
+    runbook_internal.approval_void(text, text, text, text, oid, timestamptz, text, oid), runbook.fingerprint()
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
 -- What changes the runbook looks at the login itself, and a refusal is an entry in the ledger. Whoever has any role may
@@ -32,12 +32,12 @@ GRANT EXECUTE ON FUNCTION
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
 -- Owners of protected tables make partitions, and PostgreSQL makes the triggers of those in their name.
-GRANT EXECUTE ON FUNCTION runbook.guard_rows(), runbook.guard_truncate() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION runbook_internal.guard_rows(), runbook_internal.guard_truncate() TO PUBLIC;
 
 -- The ledger may hold what others typed: auditors and admins read it.
 GRANT SELECT ON runbook.ledger, runbook.entry, runbook.unsealed, runbook.tile TO runbook_auditor, runbook_admin;
 GRANT EXECUTE ON FUNCTION
-    runbook.verify_ledger(), runbook.payload_or_null(text), runbook.ledger_terms(text), runbook.tree_head(),
+    runbook.verify_ledger(), runbook_internal.payload_or_null(text), runbook.ledger_terms(text), runbook.tree_head(),
     runbook.inclusion_proof(bigint, bigint), runbook.consistency_proof(bigint, bigint), runbook.tree_frontier(bigint)
     TO runbook_auditor, runbook_admin;
 
@@ -55,12 +55,12 @@ COMMENT ON FUNCTION runbook.branches() IS 'Lists the revisions that more than on
 COMMENT ON FUNCTION runbook.require(text) IS 'Returns true if the revision is applied, and raises an error otherwise. Applications call it when they start.';
 COMMENT ON FUNCTION runbook.stamp(text, boolean) IS 'Records where the database stands without running anything, and returns the new heads. With purge, the present heads are forgotten first.';
 COMMENT ON FUNCTION runbook.approve(text, text, text, interval, text) IS 'Approves a revision as the session''s login, and returns the approved digest. With a digest, approves only that content; with a fingerprint, only while the catalog is in that state.';
-COMMENT ON FUNCTION runbook.approval_void(text, text, text, text, oid, timestamptz, text, oid) IS 'Returns why a decision does not count, without regard to other decisions; NULL if it may count.';
+COMMENT ON FUNCTION runbook_internal.approval_void(text, text, text, text, oid, timestamptz, text, oid) IS 'Returns why a decision does not count, without regard to other decisions; NULL if it may count.';
 COMMENT ON FUNCTION runbook.inbox() IS 'Lists the revisions and permits that wait for the approval of the session''s login, what each one would do, and the call that approves it.';
 COMMENT ON FUNCTION runbook.request_permit(text, text, interval) IS 'Requests a permit to run one statement once, as the session''s login; returns the id of the permit.';
 COMMENT ON FUNCTION runbook.approve_permit(text, text) IS 'Approves a permit that another login requested; returns its statement.';
 COMMENT ON FUNCTION runbook.reject_permit(text, text) IS 'Rejects a permit for good; returns its statement.';
-COMMENT ON FUNCTION runbook.permits_in_force() IS 'Returns the rows of view permits.';
+COMMENT ON FUNCTION runbook_internal.permits_in_force() IS 'Returns the rows of view permits.';
 COMMENT ON FUNCTION runbook.break_glass(text, interval) IS 'Sets policy aside in this session, for a reason and for a limited time; returns the time at which this ends.';
 COMMENT ON FUNCTION runbook.close_break_glass() IS 'Puts policy back in force in this session; returns false if it was in force already.';
 COMMENT ON FUNCTION runbook.set_maintenance_window(text, text[], text, text, text, text) IS 'Sets a maintenance window. Actions of its classes run only while one of their windows is open.';
@@ -74,7 +74,7 @@ COMMENT ON FUNCTION runbook.unprotect_table(regclass) IS 'Removes the protection
 COMMENT ON FUNCTION runbook.guard_status() IS 'Lists the parts of the guard: whether each one is active and why, and what it covers.';
 COMMENT ON FUNCTION runbook.configure(text, text) IS 'Sets a setting, or puts it back to its default if the value is NULL; returns the old value.';
 COMMENT ON FUNCTION runbook.set_policy(text, text, integer, text, text) IS 'Sets the rule for a class of actions, or for a class on objects that match a pattern. Verdict "default" removes the rule.';
-COMMENT ON FUNCTION runbook.policy_in_force() IS 'Returns the rows of view policy.';
+COMMENT ON FUNCTION runbook_internal.policy_in_force() IS 'Returns the rows of view policy.';
 COMMENT ON FUNCTION runbook.tree_head() IS 'Returns the state of the ledger''s Merkle tree: origin, epoch, size and root; and how many entries wait to be sealed, and since when.';
 COMMENT ON FUNCTION runbook.inclusion_proof(bigint, bigint) IS 'Returns the hashes that prove that an entry is in the tree (RFC 6962), from the leaf upwards.';
 COMMENT ON FUNCTION runbook.consistency_proof(bigint, bigint) IS 'Returns the hashes that prove that the smaller tree is the beginning of the larger one (RFC 6962).';
@@ -88,4 +88,4 @@ COMMENT ON FUNCTION runbook.start_downgrade(text) IS 'Starts a job: a worker rev
 COMMENT ON FUNCTION runbook.cancel(bigint) IS 'Cancels a job: its current statement is rolled back, and applied revisions stay applied. Returns false if the job has ended already.';
 COMMENT ON FUNCTION runbook.pause(bigint) IS 'Stops a job before its next revision, statement or batch, so that it can be resumed. Returns false if the job has ended already.';
 COMMENT ON FUNCTION runbook.resume(bigint) IS 'Continues a job that is paused, interrupted, failed or cancelled. Returns false if the job has finished, or if a worker works on it.';
-COMMENT ON FUNCTION runbook.jobs_in_force(bigint) IS 'Returns the rows of view jobs, or only the row of the given job.';
+COMMENT ON FUNCTION runbook_internal.jobs_in_force(bigint) IS 'Returns the rows of view jobs, or only the row of the given job.';

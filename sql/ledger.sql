@@ -1,34 +1,34 @@
 -- The ledger is append-only for everybody, superusers and replication roles included, as far as triggers reach.
 
-CREATE FUNCTION runbook.refuse_change() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_refuse_change';
-COMMENT ON FUNCTION runbook.refuse_change() IS 'Keeps the ledger append-only.';
+CREATE FUNCTION runbook_internal.refuse_change() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'runbook_refuse_change';
+COMMENT ON FUNCTION runbook_internal.refuse_change() IS 'Keeps the ledger append-only.';
 
 -- Statement triggers of a child don't fire when its parent is changed; row triggers do. Rows leave runbook.unsealed when they are
 -- sealed, and runbook.entry when they are archived, by the extension's own hand alone.
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON runbook.unsealed
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.refuse_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook_internal.refuse_change();
 ALTER TABLE runbook.unsealed ENABLE ALWAYS TRIGGER append_only;
 COMMENT ON TRIGGER append_only ON runbook.unsealed IS 'Keeps the ledger append-only.';
 CREATE TRIGGER append_only_row BEFORE UPDATE OR DELETE ON runbook.unsealed
-    FOR EACH ROW EXECUTE FUNCTION runbook.refuse_change();
+    FOR EACH ROW EXECUTE FUNCTION runbook_internal.refuse_change();
 ALTER TABLE runbook.unsealed ENABLE ALWAYS TRIGGER append_only_row;
 COMMENT ON TRIGGER append_only_row ON runbook.unsealed IS 'Keeps the ledger append-only when it is reached through inheritance.';
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON runbook.entry
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.refuse_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook_internal.refuse_change();
 ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER append_only;
 COMMENT ON TRIGGER append_only ON runbook.entry IS 'Keeps the ledger append-only.';
 CREATE TRIGGER append_only_row BEFORE UPDATE OR DELETE ON runbook.entry
-    FOR EACH ROW EXECUTE FUNCTION runbook.refuse_change();
+    FOR EACH ROW EXECUTE FUNCTION runbook_internal.refuse_change();
 ALTER TABLE runbook.entry ENABLE ALWAYS TRIGGER append_only_row;
 COMMENT ON TRIGGER append_only_row ON runbook.entry IS 'Keeps the ledger append-only when it is reached through inheritance.';
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON runbook.tile
-    FOR EACH STATEMENT EXECUTE FUNCTION runbook.refuse_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION runbook_internal.refuse_change();
 ALTER TABLE runbook.tile ENABLE ALWAYS TRIGGER append_only;
 COMMENT ON TRIGGER append_only ON runbook.tile IS 'Keeps the ledger append-only.';
 CREATE TRIGGER append_only_row BEFORE UPDATE OR DELETE ON runbook.tile
-    FOR EACH ROW EXECUTE FUNCTION runbook.refuse_change();
+    FOR EACH ROW EXECUTE FUNCTION runbook_internal.refuse_change();
 ALTER TABLE runbook.tile ENABLE ALWAYS TRIGGER append_only_row;
 COMMENT ON TRIGGER append_only_row ON runbook.tile IS 'Keeps the ledger append-only when it is reached through inheritance.';
 
@@ -63,7 +63,7 @@ CREATE VIEW runbook.ledger AS
          ORDER BY u.recorded_at, u.entry_id)
     ) AS e
     -- OFFSET keeps the planner from reading the payload once for each column.
-    CROSS JOIN LATERAL (SELECT runbook.payload_or_null(e.payload) AS payload OFFSET 0) AS j;
+    CROSS JOIN LATERAL (SELECT runbook_internal.payload_or_null(e.payload) AS payload OFFSET 0) AS j;
 COMMENT ON VIEW runbook.ledger IS 'All entries of the ledger that are not archived. Sort them with ORDER BY position NULLS LAST. The columns from session_role to reason are read from payload, and are NULL if it has no such member.';
 COMMENT ON COLUMN runbook.ledger.position IS 'Number of the entry in the Merkle tree, from 0 without a gap; NULL until the entry is sealed';
 COMMENT ON COLUMN runbook.ledger.epoch IS 'Epoch of the ledger in which the entry was sealed, from 1; the current epoch if it is not sealed';

@@ -1,5 +1,5 @@
 CREATE VIEW runbook.policy AS
-    SELECT p.class, p.verdict, p.approvals, p.objects, p.approver_role, p.source FROM runbook.policy_in_force() AS p;
+    SELECT p.class, p.verdict, p.approvals, p.objects, p.approver_role, p.source FROM runbook_internal.policy_in_force() AS p;
 COMMENT ON VIEW runbook.policy IS 'Rules in force: one for each class of actions, mildest class first, each followed by the rules for patterns of objects.';
 COMMENT ON COLUMN runbook.policy.class IS 'Class of actions: additive, blocking, breaking, security, control or destructive';
 COMMENT ON COLUMN runbook.policy.verdict IS 'What the guard does: allow, record, require_approval or deny';

@@ -40,3 +40,7 @@ BEGIN
     END LOOP;
 END
 $roles$;
+
+-- What nobody need call: functions of triggers, and those behind views. A schema of this name that is there already is somebody else's.
+CREATE SCHEMA runbook_internal;
+COMMENT ON SCHEMA runbook_internal IS 'Functions of pg_runbook that nobody need call: those of its triggers, and those behind its views.';

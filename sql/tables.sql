@@ -51,13 +51,13 @@ CREATE TABLE runbook.applied_head (
 );
 COMMENT ON TABLE runbook.applied_head IS 'Where this database stands: applied revisions that no other applied revision builds upon.';
 
-CREATE TABLE runbook.state (
+CREATE TABLE runbook.graph_version (
     only_row boolean NOT NULL DEFAULT true,
     graph_token uuid NOT NULL,
-    CONSTRAINT state_pkey PRIMARY KEY (only_row),
-    CONSTRAINT state_has_one_row CHECK (only_row)
+    CONSTRAINT graph_version_pkey PRIMARY KEY (only_row),
+    CONSTRAINT graph_version_has_one_row CHECK (only_row)
 );
-COMMENT ON TABLE runbook.state IS 'Marks changes of the revision graph. Every transaction that changes it writes a new random token, so that sessions know when to read the graph again. The token of a change that was rolled back never returns.';
+COMMENT ON TABLE runbook.graph_version IS 'Marks changes of the revision graph. Every transaction that changes it writes a new random token, so that sessions know when to read the graph again. The token of a change that was rolled back never returns.';
 
 CREATE TABLE runbook.setting (
     key text NOT NULL,
@@ -144,7 +144,7 @@ CREATE TABLE runbook.code_change (
 CREATE INDEX code_change_made_at_idx ON runbook.code_change (made_at);
 COMMENT ON TABLE runbook.code_change IS 'Code as revisions found it and left it while approvals were open: its hash before and after, NULL where it did not exist. An approval also covers code that these changes lead to from the approved code.';
 
-CREATE TABLE runbook.made (
+CREATE TABLE runbook.object_change (
     classid runbook.object_number NOT NULL,
     objid runbook.object_number NOT NULL,
     objsubid integer NOT NULL,
@@ -155,10 +155,10 @@ CREATE TABLE runbook.made (
     tied boolean NOT NULL,
     approved boolean NOT NULL,
     made_at timestamptz NOT NULL,
-    CONSTRAINT made_direction_known CHECK (direction IN ('upgrade', 'downgrade'))
+    CONSTRAINT object_change_direction_known CHECK (direction IN ('upgrade', 'downgrade'))
 );
-CREATE INDEX made_object_idx ON runbook.made (objid, classid);
-COMMENT ON TABLE runbook.made IS 'Objects and columns that revisions created at "path", or brought there by a declared rename or move. An object that was missing when a revision was approved is covered only if it is listed here.';
+CREATE INDEX object_change_object_idx ON runbook.object_change (objid, classid);
+COMMENT ON TABLE runbook.object_change IS 'Objects and columns that revisions created at "path", or brought there by a declared rename or move. An object that was missing when a revision was approved is covered only if it is listed here.';
 
 CREATE TABLE runbook.permit (
     permit text NOT NULL,
@@ -292,15 +292,15 @@ CREATE TABLE runbook.statement_progress (
 COMMENT ON TABLE runbook.statement_progress IS 'Statements of revisions with "transaction: off" that have begun or are done, by the hash of their text. "before" holds the objects that a statement was to replace or remove.';
 
 -- Written without a statement, in the transaction that creates the index; hence no index of its own.
-CREATE TABLE runbook.built (
+CREATE TABLE runbook.built_relation (
     revision text NOT NULL,
     direction text NOT NULL,
     statement integer NOT NULL,
     object runbook.object_number NOT NULL
 );
 -- It has no key, and a publication of all tables must not keep us from deleting.
-ALTER TABLE runbook.built REPLICA IDENTITY FULL;
-COMMENT ON TABLE runbook.built IS 'Relations that statements of revisions with "transaction: off" have created. They show what an interrupted statement has left behind.';
+ALTER TABLE runbook.built_relation REPLICA IDENTITY FULL;
+COMMENT ON TABLE runbook.built_relation IS 'Relations that statements of revisions with "transaction: off" have created. They show what an interrupted statement has left behind.';
 
 CREATE TABLE runbook.backfill (
     revision text NOT NULL,
@@ -324,11 +324,11 @@ COMMENT ON TABLE runbook.backfill IS 'Progress of backfills: the last key whose 
 SELECT pg_catalog.pg_extension_config_dump('runbook.revision', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.branch_label', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.applied_head', '');
-SELECT pg_catalog.pg_extension_config_dump('runbook.state', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.graph_version', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.setting', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.policy_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.maintenance_window', '');
-SELECT pg_catalog.pg_extension_config_dump('runbook.made', '');
+SELECT pg_catalog.pg_extension_config_dump('runbook.object_change', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.code_change', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.permit', '');
 SELECT pg_catalog.pg_extension_config_dump('runbook.permit_decision', '');

@@ -27,7 +27,7 @@ CREATE VIEW runbook.approvals AS
     FROM runbook.approval AS a
     LEFT JOIN runbook.revision AS r ON r.revision = a.revision
     CROSS JOIN LATERAL (
-        SELECT runbook.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at,
+        SELECT runbook_internal.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at,
                                      a.approver, a.approver_oid) AS reason
     ) AS v
     ORDER BY a.decided_at, a.approval_id;
@@ -50,7 +50,7 @@ COMMENT ON COLUMN runbook.approvals.downgrade_code IS 'Code that the approval bi
 
 CREATE VIEW runbook.permits AS
     SELECT p.permit, p.status, p.requested_by, p.reason, p.statement, p.needs, p.expires_at, p.parameters
-    FROM runbook.permits_in_force() AS p;
+    FROM runbook_internal.permits_in_force() AS p;
 COMMENT ON VIEW runbook.permits IS 'Permits to run one statement once, with the status of each. Permits from other databases, for example in a dump, are left out.';
 COMMENT ON COLUMN runbook.permits.permit IS 'Id of the permit, 12 hex digits';
 COMMENT ON COLUMN runbook.permits.status IS 'requested, approved, used, rejected or expired';
@@ -80,7 +80,7 @@ COMMENT ON COLUMN runbook.settings.value IS 'Value of the setting, as text';
 CREATE VIEW runbook.jobs AS
     SELECT j.job, j.state, j.direction, j.target, j.revision, j.step, j.steps, j.statement, j.percent, j.eta, j.waiting_for, j.login,
         j.requested_at, j.started_at, j.finished_at, j.worker_pid, j.note, j.error
-    FROM runbook.jobs_in_force() AS j;
+    FROM runbook_internal.jobs_in_force() AS j;
 COMMENT ON VIEW runbook.jobs IS 'Upgrades and downgrades that a worker applies: the state of each, what it waits for, and its error. State "interrupted" means that its worker is gone and no other worker has taken it up yet.';
 COMMENT ON COLUMN runbook.jobs.job IS 'Number of the job';
 COMMENT ON COLUMN runbook.jobs.state IS 'queued, running, pausing, paused, cancelling, cancelled, interrupted, failed or finished';

@@ -98,8 +98,7 @@ fn revive(client: &mut Client, job: i64) -> Result<()> {
 }
 
 fn look(client: &mut Client, job: i64) -> Result<Row> {
-    let sql =
-        "SELECT state, revision, step, steps, percent, eta::text AS eta, waiting_for, note FROM runbook.jobs_in_force($1)";
+    let sql = "SELECT state, revision, step, steps, percent, eta::text AS eta, waiting_for, note FROM runbook_internal.jobs_in_force($1)";
     let found = rows(client, sql, &[&job])?.into_iter().next();
     found.ok_or_else(|| Error::new(Kind::Target, format!("job {job} does not exist"), "runbook jobs lists them"))
 }

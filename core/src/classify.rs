@@ -6,6 +6,7 @@ mod create;
 use crate::action::{Action, Class, drop_class};
 use crate::command::{Command, Name};
 use crate::identity::Identity;
+use crate::inventory::SCHEMA;
 use crate::vocabulary::object_kind::ObjectKind;
 use crate::vocabulary::verb::Verb;
 
@@ -89,7 +90,7 @@ fn run(class: Class, tag: &str) -> Vec<Action> {
 
 /// Weaker locks are everyday business, except where they keep the ledger from being written.
 fn locked(names: &[Name], exclusive: bool) -> Vec<Action> {
-    let counts = |name: &&Name| exclusive || name.schema.as_deref() == Some("runbook");
+    let counts = |name: &&Name| exclusive || name.schema.as_deref() == Some(SCHEMA);
     each(&Verb::Lock, Class::Blocking, &ObjectKind::Table, names.iter().filter(counts))
 }
 

@@ -11,6 +11,15 @@ use std::collections::{BTreeSet, HashMap};
 /// Index of a revision in its graph; ascending in order of insertion.
 pub type Node = usize;
 
+/// Which edges are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// *Versioned* ones.
+    Parents,
+    /// *All* of them.
+    All,
+}
+
 /// What the graph needs to know of a revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vertex {
@@ -147,19 +156,19 @@ impl Graph {
         &self.edges[node].down
     }
 
-    /// `start` and everything before it; through dependencies too if `dependencies`.
-    pub fn ancestors(&self, start: &[Node], dependencies: bool) -> NodeSet {
-        self.closure(start, |edges| if dependencies { &edges.down } else { &edges.parents })
+    /// `start` and everything before it.
+    pub fn ancestors(&self, start: &[Node], along: Along) -> NodeSet {
+        self.closure(start, |edges| if along == Along::All { &edges.down } else { &edges.parents })
     }
 
-    /// `start` and everything after it; through dependencies too if `dependencies`.
-    pub fn descendants(&self, start: &[Node], dependencies: bool) -> NodeSet {
-        self.closure(start, |edges| if dependencies { &edges.all_children } else { &edges.children })
+    /// `start` and everything after it.
+    pub fn descendants(&self, start: &[Node], along: Along) -> NodeSet {
+        self.closure(start, |edges| if along == Along::All { &edges.all_children } else { &edges.children })
     }
 
     /// Whether `node` is an ancestor or a descendant of one of `others`, or is among them.
-    pub fn shares_lineage(&self, node: Node, others: &[Node], dependencies: bool) -> bool {
-        let (up, down) = (self.descendants(&[node], dependencies), self.ancestors(&[node], dependencies));
+    pub fn shares_lineage(&self, node: Node, others: &[Node], along: Along) -> bool {
+        let (up, down) = (self.descendants(&[node], along), self.ancestors(&[node], along));
         others.iter().any(|&other| up.contains(other) || down.contains(other))
     }
 
@@ -195,7 +204,7 @@ impl Graph {
             if own.is_empty() {
                 continue;
             }
-            for below in self.descendants(&[node], false).iter() {
+            for below in self.descendants(&[node], Along::Parents).iter() {
                 labels[below].extend(own.iter().cloned());
             }
             let mut parent = node;
@@ -228,7 +237,7 @@ impl Graph {
             let mut down = self.edges[node].parents.clone();
             if !self.edges[node].dependencies.is_empty() {
                 let mut own = self.edges[node].dependencies.clone();
-                for ancestor in self.ancestors(&[node], false).iter().filter(|&ancestor| ancestor != node) {
+                for ancestor in self.ancestors(&[node], Along::Parents).iter().filter(|&ancestor| ancestor != node) {
                     own.retain(|dependency| !self.edges[ancestor].dependencies.contains(dependency));
                 }
                 own.retain(|dependency| !down.contains(dependency));
@@ -239,13 +248,13 @@ impl Graph {
     }
 
     fn refuse_cycles(&self) -> Result<()> {
-        for dependencies in [false, true] {
-            let mut waiting: Vec<usize> = self.nodes().map(|node| self.before(node, dependencies).len()).collect();
+        for along in [Along::Parents, Along::All] {
+            let mut waiting: Vec<usize> = self.nodes().map(|node| self.before(node, along).len()).collect();
             let mut ready: Vec<Node> = self.nodes().filter(|&node| waiting[node] == 0).collect();
             let mut settled = 0;
             while let Some(node) = ready.pop() {
                 settled += 1;
-                let after = if dependencies { &self.edges[node].all_children } else { &self.edges[node].children };
+                let after = if along == Along::All { &self.edges[node].all_children } else { &self.edges[node].children };
                 for &next in after {
                     waiting[next] -= 1;
                     if waiting[next] == 0 {
@@ -257,17 +266,17 @@ impl Graph {
                 let mut revisions: Vec<String> =
                     self.nodes().filter(|&node| waiting[node] > 0).map(|node| self.id(node).to_owned()).collect();
                 revisions.sort();
-                let relation = if dependencies { "dependency cycle" } else { "cycle" };
+                let relation = if along == Along::All { "dependency cycle" } else { "cycle" };
                 return Err(Error::Cycle { revisions, relation });
             }
         }
         Ok(())
     }
 
-    fn before(&self, node: Node, dependencies: bool) -> Vec<Node> {
+    fn before(&self, node: Node, along: Along) -> Vec<Node> {
         let edges = &self.edges[node];
         let mut before = edges.parents.clone();
-        if dependencies {
+        if along == Along::All {
             before.extend(edges.dependencies.iter().filter(|dependency| !edges.parents.contains(dependency)));
         }
         before

@@ -4,6 +4,12 @@
 pub const ROLES: [&str; 6] =
     ["runbook_admin", "runbook_approver", "runbook_auditor", "runbook_author", "runbook_break_glass", "runbook_operator"];
 
+/// The schema of what people call and read: API, views, and the tables behind them.
+pub const SCHEMA: &str = "runbook";
+
+/// Our schemas; in the second one are functions that nobody need call: of triggers, and those behind views.
+pub const SCHEMAS: [&str; 2] = [SCHEMA, "runbook_internal"];
+
 /// Our event triggers, and the functions that they call.
 pub const EVENT_TRIGGERS: [(&str, &str); 4] = [
     ("a_runbook_command_start", "guard_command_start"),
@@ -19,19 +25,19 @@ pub const TABLES: [&str; 21] = [
     "approval",
     "backfill",
     "branch_label",
-    "built",
+    "built_relation",
     "code_change",
     "entry",
+    "graph_version",
     "job",
     "job_step",
-    "made",
     "maintenance_window",
+    "object_change",
     "permit",
     "permit_decision",
     "policy_rule",
     "revision",
     "setting",
-    "state",
     "statement_progress",
     "tile",
     "unsealed",

@@ -1,7 +1,7 @@
 //! Which revisions run, in which order, and where the database then stands.
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Node};
+use crate::graph::{Along, Graph, Node};
 use crate::target::{Place, Resolver};
 use crate::vocabulary::words;
 
@@ -32,7 +32,7 @@ fn upgrade(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>> {
     let targets = resolver.upgrade_target(target)?;
     // One target overlaps with nothing.
     for &one in targets.iter().filter(|_| targets.len() > 1) {
-        let before = graph.ancestors(&[one], true);
+        let before = graph.ancestors(&[one], Along::All);
         let inside: Vec<Node> = targets.iter().copied().filter(|&other| other != one && before.contains(other)).collect();
         if !inside.is_empty() {
             return Err(Error::Overlap { revision: graph.id(one).to_owned(), other: graph.ids(&inside) });
@@ -56,14 +56,14 @@ fn downgrade(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>>
         Place::At(_) => roots.len(),
     };
     if let Some(label) = label.as_deref().filter(|_| counted > 1) {
-        let line = graph.ancestors(&[resolver.branch(label)?], false);
+        let line = graph.ancestors(&[resolver.branch(label)?], Along::Parents);
         roots.retain(|&root| line.contains(root));
         if roots.is_empty() {
             return Err(refused());
         }
     }
     let applied = resolver.applied();
-    let doomed = graph.descendants(&roots, true).retain(|node| applied.contains(node));
+    let doomed = graph.descendants(&roots, Along::All).retain(|node| applied.contains(node));
     if doomed.is_empty() && matches!(place, Place::At(node) if !current.contains(&node)) {
         return Err(refused());
     }
@@ -85,9 +85,9 @@ pub fn heads_after(graph: &Graph, heads: &[Node], step: Node, direction: Directi
         Direction::Downgrade => {
             let mut after: Vec<Node> = heads.iter().copied().filter(|&head| head != step).collect();
             let below = graph.down(step);
-            let mut covered = graph.ancestors(&after, true);
+            let mut covered = graph.ancestors(&after, Along::All);
             for &one in below {
-                for node in graph.ancestors(graph.down(one), true).iter() {
+                for node in graph.ancestors(graph.down(one), Along::All).iter() {
                     covered.insert(node);
                 }
             }
@@ -103,11 +103,11 @@ pub fn heads_after(graph: &Graph, heads: &[Node], step: Node, direction: Directi
 /// Those of target resolution.
 pub fn stamp(graph: &Graph, current: &[Node], target: &str) -> Result<Vec<Node>> {
     let resolver = Resolver::new(graph, current);
-    let related = resolver.on_lineage(current, target, true)?;
+    let related = resolver.on_lineage(current, target, Along::All)?;
     let destinations = resolver.many(target)?;
     let mut after: Vec<Node> = current.iter().copied().filter(|head| !related.contains(head)).collect();
     after.extend(destinations);
-    let covered = |node: Node| after.iter().any(|&other| other != node && graph.ancestors(&[other], true).contains(node));
+    let covered = |node: Node| after.iter().any(|&other| other != node && graph.ancestors(&[other], Along::All).contains(node));
     let mut heads: Vec<Node> = after.iter().copied().filter(|&node| !covered(node)).collect();
     heads.sort_unstable();
     heads.dedup();
@@ -133,7 +133,7 @@ pub fn history(graph: &Graph, current: &[Node], range: &str) -> Result<Vec<Node>
         }
     };
     let (lower, upper) = (side(lower, "base")?, side(upper, "heads")?);
-    let reachable = graph.ancestors(&upper, true);
+    let reachable = graph.ancestors(&upper, Along::All);
     if let Some(&outside) = lower.iter().find(|&&node| !reachable.contains(node)) {
         return Err(Error::NotOnTheWay {
             target: graph.id(outside).to_owned(),
@@ -141,7 +141,7 @@ pub fn history(graph: &Graph, current: &[Node], range: &str) -> Result<Vec<Node>
             current: graph.ids(current),
         });
     }
-    let line = graph.descendants(&lower, false);
+    let line = graph.descendants(&lower, Along::Parents);
     let mut order = graph.topological(&reachable.retain(|node| lower.is_empty() || line.contains(node)));
     order.reverse();
     Ok(order)

@@ -6,7 +6,7 @@
 //! and takes whichever row comes first.
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Node, NodeSet};
+use crate::graph::{Along, Graph, Node, NodeSet};
 
 /// Where a walk can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl<'a> Resolver<'a> {
                 let heads = match label {
                     None if symbol == "heads" => self.graph.real_heads().to_vec(),
                     None => self.graph.heads().to_vec(),
-                    Some(label) => self.on_lineage(self.graph.heads(), label, false)?,
+                    Some(label) => self.on_lineage(self.graph.heads(), label, Along::Parents)?,
                 };
                 if symbol == "head" && heads.len() > 1 {
                     return Err(Error::MultipleHeads { target: name.to_owned(), heads: self.graph.ids(&heads) });
@@ -156,7 +156,7 @@ impl<'a> Resolver<'a> {
     ///
     /// # Errors
     /// As [`Resolver::many`].
-    pub fn on_lineage(&self, targets: &[Node], name: &str, dependencies: bool) -> Result<Vec<Node>> {
+    pub fn on_lineage(&self, targets: &[Node], name: &str, along: Along) -> Result<Vec<Node>> {
         if targets.is_empty() {
             return Ok(vec![]);
         }
@@ -169,7 +169,7 @@ impl<'a> Resolver<'a> {
             "head" | "heads" | "base" => shares.extend(self.many(name)?),
             _ => shares.push(self.named(symbol, None)?),
         }
-        let shares_any = |node: &Node| shares.is_empty() || self.graph.shares_lineage(*node, &shares, dependencies);
+        let shares_any = |node: &Node| shares.is_empty() || self.graph.shares_lineage(*node, &shares, along);
         Ok(targets.iter().copied().filter(shares_any).collect())
     }
 
@@ -183,7 +183,7 @@ impl<'a> Resolver<'a> {
 
     /// Everything that is applied.
     pub fn applied(&self) -> NodeSet {
-        self.graph.ancestors(self.current, true)
+        self.graph.ancestors(self.current, Along::All)
     }
 
     fn named(&self, symbol: &str, label: Option<&str>) -> Result<Node> {
@@ -200,7 +200,7 @@ impl<'a> Resolver<'a> {
     /// `node`, if it is on the branch `label`.
     fn member(&self, node: Node, label: Option<&str>) -> Result<Node> {
         match label {
-            Some(label) if !self.graph.shares_lineage(node, &[self.branch(label)?], false) => {
+            Some(label) if !self.graph.shares_lineage(node, &[self.branch(label)?], Along::Parents) => {
                 Err(Error::NotOnBranch { revision: self.graph.id(node).to_owned(), branch: label.to_owned() })
             }
             _ => Ok(node),
@@ -213,7 +213,7 @@ impl<'a> Resolver<'a> {
         let mut found: Vec<(&str, Node)> = self.graph.names().filter(|(name, _)| starts(name)).collect();
         if let Some(label) = label {
             let nodes: Vec<Node> = found.iter().map(|(_, node)| *node).collect();
-            let kept = self.on_lineage(&nodes, label, false)?;
+            let kept = self.on_lineage(&nodes, label, Along::Parents)?;
             found.retain(|(_, node)| kept.contains(node));
         }
         found.sort_unstable();
@@ -243,10 +243,10 @@ impl<'a> Resolver<'a> {
     fn upgrade_start(&self, target: &str, label: Option<&str>) -> Result<Option<Node>> {
         let mut starts = self.current.to_vec();
         if let Some(label) = label {
-            starts = self.on_lineage(&starts, label, false)?;
+            starts = self.on_lineage(&starts, label, Along::Parents)?;
             if starts.is_empty() {
                 let applied: Vec<Node> = self.applied().iter().collect();
-                let active = self.on_lineage(&applied, label, false)?;
+                let active = self.on_lineage(&applied, label, Along::Parents)?;
                 let has_active_child = |node: &Node| active.iter().any(|&other| self.graph.down(other).contains(node));
                 starts = active.iter().copied().filter(|node| !has_active_child(node)).collect();
             }
@@ -270,14 +270,14 @@ impl<'a> Resolver<'a> {
                 _ => Err(ambiguous(self.current)),
             };
         };
-        let mut symbols = self.on_lineage(self.current, branch, false)?;
+        let mut symbols = self.on_lineage(self.current, branch, Along::Parents)?;
         if symbols.is_empty() {
             let applied = self.applied();
             let tips: Vec<Node> = applied
                 .iter()
                 .filter(|&node| !self.graph.children(node).iter().any(|&child| applied.contains(child)))
                 .collect();
-            symbols = self.on_lineage(&tips, branch, false)?;
+            symbols = self.on_lineage(&tips, branch, Along::Parents)?;
         }
         match symbols[..] {
             [only] => Ok(self.graph.id(only).to_owned()),
@@ -316,7 +316,7 @@ impl<'a> Resolver<'a> {
 
     fn climb(&self, nodes: &[Node], label: Option<&str>) -> Result<Vec<Place>> {
         let nodes = match label {
-            Some(label) => self.on_lineage(nodes, label, false)?,
+            Some(label) => self.on_lineage(nodes, label, Along::Parents)?,
             None => nodes.to_vec(),
         };
         Ok(nodes.into_iter().map(Place::At).collect())

@@ -16,23 +16,23 @@ WHERE NOT EXISTS (SELECT FROM pg_description AS d
                   WHERE d.classoid = p.classid AND d.objoid = p.objid AND d.objsubid = p.objsubid AND d.description <> '')
 ORDER BY 1;
 
--- What is in schema "runbook" belongs to the extension, and the other way round; event triggers have no schema.
+-- What is in the schemas "runbook" and "runbook_internal" belongs to the extension, and the other way round; event triggers have no schema.
 WITH member AS (
     SELECT d.classid, d.objid FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'pg_runbook'
 ), inside (classid, objid) AS (
     -- Indexes, row types and array types belong to the objects that they came with.
     SELECT 'pg_class'::regclass, c.oid FROM pg_class AS c
-    WHERE c.relnamespace = 'runbook'::regnamespace AND c.relkind NOT IN ('i', 'I')
+    WHERE c.relnamespace IN ('runbook'::regnamespace, 'runbook_internal'::regnamespace) AND c.relkind NOT IN ('i', 'I')
     UNION ALL
-    SELECT 'pg_proc'::regclass, p.oid FROM pg_proc AS p WHERE p.pronamespace = 'runbook'::regnamespace
+    SELECT 'pg_proc'::regclass, p.oid FROM pg_proc AS p WHERE p.pronamespace IN ('runbook'::regnamespace, 'runbook_internal'::regnamespace)
     UNION ALL
     SELECT 'pg_type'::regclass, t.oid FROM pg_type AS t
-    WHERE t.typnamespace = 'runbook'::regnamespace
+    WHERE t.typnamespace IN ('runbook'::regnamespace, 'runbook_internal'::regnamespace)
         AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'i')
     UNION
     SELECT d.classid::regclass, d.objid FROM pg_depend AS d
-    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'runbook'::regnamespace
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid IN ('runbook'::regnamespace, 'runbook_internal'::regnamespace)
 )
 SELECT 'not a member' AS difference, pg_describe_object(i.classid, i.objid, 0) AS object FROM inside AS i
 WHERE NOT EXISTS (SELECT FROM member AS m WHERE m.classid = i.classid AND m.objid = i.objid)

@@ -21,10 +21,16 @@ fn lists_in_the_code_are_what_the_database_has() {
     assert_eq!(names("SELECT rolname::text FROM pg_roles WHERE rolname ~ '^runbook_' ORDER BY rolname COLLATE \"C\""), ROLES);
     let triggers =
         names("SELECT concat(evtname, ' ', evtfoid::regproc) FROM pg_event_trigger WHERE evtname ~ '^a_runbook' ORDER BY 1");
-    let mut known: Vec<String> = EVENT_TRIGGERS.iter().map(|(name, function)| format!("{name} runbook.{function}")).collect();
+    let mut known: Vec<String> =
+        EVENT_TRIGGERS.iter().map(|(name, function)| format!("{name} runbook_internal.{function}")).collect();
     known.sort();
     assert_eq!(triggers, known);
     let functions = names("SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'runbook'::regnamespace");
+    // What nobody may call is not among what people see with \\df runbook.*
+    let uncallable = "SELECT p.oid::regprocedure::text FROM pg_proc AS p WHERE p.pronamespace = 'runbook'::regnamespace \
+         AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) AS a JOIN pg_roles AS r ON r.oid = a.grantee AND NOT r.rolsuper \
+             WHERE a.privilege_type = 'EXECUTE')";
+    assert_eq!(names(uncallable), Vec::<String>::new());
     for one in changing::ALL {
         assert!(functions.iter().any(|name| name == one.name), "there is no function runbook.{}", one.name);
     }

@@ -118,7 +118,10 @@ fn each_statement_runs_by_itself_and_once() {
     assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
     assert!(statements.iter().all(|one| one["current_role"] == "app_owner"));
     let left: i64 = admin
-        .query_one("SELECT (SELECT count(*) FROM runbook.statement_progress) + (SELECT count(*) FROM runbook.built)", &[])
+        .query_one(
+            "SELECT (SELECT count(*) FROM runbook.statement_progress) + (SELECT count(*) FROM runbook.built_relation)",
+            &[],
+        )
         .unwrap()
         .get(0);
     assert_eq!((left, invalid_indexes(&mut admin)), (0, vec![]));

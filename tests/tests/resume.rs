@@ -227,7 +227,7 @@ fn index_builds(preloaded: bool, blows: u64, rows: u64) {
             &[own]
         };
         assert_eq!(indexes, expected, "run {run}");
-        let left = "SELECT (SELECT count(*) FROM runbook.statement_progress) + (SELECT count(*) FROM runbook.built)";
+        let left = "SELECT (SELECT count(*) FROM runbook.statement_progress) + (SELECT count(*) FROM runbook.built_relation)";
         assert_eq!(admin.query_one(left, &[]).unwrap().get::<_, i64>(0), 0, "run {run}");
         // Every statement is in the ledger once for each run.
         let statements = if up { 5 } else { 3 };

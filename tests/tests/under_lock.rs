@@ -292,7 +292,7 @@ fn rules_that_change_twice_are_read_twice() {
                 "GRANT runbook_auditor TO dba; CREATE TABLE plain (x int, y int); ALTER TABLE plain OWNER TO app_owner",
             )
             .unwrap();
-        let sql = "SELECT verdict FROM runbook.policy_in_force() WHERE class = 'destructive' AND objects IS NULL";
+        let sql = "SELECT verdict FROM runbook_internal.policy_in_force() WHERE class = 'destructive' AND objects IS NULL";
         dba.batch_execute("SET ROLE app_owner; CREATE TABLE warm (); RESET ROLE; BEGIN; SELECT 1").unwrap();
         for verdict in ["allow", "deny", "allow", "require_approval", "allow", "deny"] {
             let _: String = dba.query_one(sql, &[]).unwrap().get(0);

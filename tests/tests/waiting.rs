@@ -449,8 +449,14 @@ fn a_guard_is_activated_on_a_whole_extension_only() {
     }
     for (harm, repair) in [
         ("ALTER TABLE runbook.unsealed SET UNLOGGED", "ALTER TABLE runbook.unsealed SET LOGGED"),
-        ("ALTER FUNCTION runbook.guard_rows() SECURITY DEFINER", "ALTER FUNCTION runbook.guard_rows() SECURITY INVOKER"),
-        ("ALTER FUNCTION runbook.guard_rows() SET runbook.mode = 'off'", "ALTER FUNCTION runbook.guard_rows() RESET ALL"),
+        (
+            "ALTER FUNCTION runbook_internal.guard_rows() SECURITY DEFINER",
+            "ALTER FUNCTION runbook_internal.guard_rows() SECURITY INVOKER",
+        ),
+        (
+            "ALTER FUNCTION runbook_internal.guard_rows() SET runbook.mode = 'off'",
+            "ALTER FUNCTION runbook_internal.guard_rows() RESET ALL",
+        ),
         ("ALTER EVENT TRIGGER a_runbook_sql_drop DISABLE", "ALTER EVENT TRIGGER a_runbook_sql_drop ENABLE ALWAYS"),
     ] {
         admin.batch_execute(harm).unwrap();
@@ -468,7 +474,7 @@ fn a_guard_is_activated_on_a_whole_extension_only() {
     assert!(refused.as_db_error().unwrap().detail().unwrap().contains("view runbook.settings"), "{refused:?}");
     admin
         .batch_execute(
-            "CREATE OR REPLACE FUNCTION runbook.guard_own_table() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE OR REPLACE FUNCTION runbook_internal.guard_own_table() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
         )
         .unwrap();
     let refused = admin.batch_execute("SELECT runbook.activate()").unwrap_err();

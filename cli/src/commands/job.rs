@@ -43,7 +43,7 @@ pub fn watch(client: &mut Client, context: &Context, job: i64, verb: &str) -> Re
 
 /// Says how to come back to a job, if there is anything to come back to.
 pub fn detached(client: &mut Client, context: &Context, job: i64) -> Result<()> {
-    let found = rows(client, "SELECT state FROM runbook.jobs_in_force($1) WHERE steps = 0", &[&job])?;
+    let found = rows(client, "SELECT state FROM runbook_internal.jobs_in_force($1) WHERE steps = 0", &[&job])?;
     if !found.is_empty() {
         return output::message(context.format(), "job", json!(job), "nothing to do");
     }
@@ -59,7 +59,7 @@ pub fn wait(args: &Job, context: &Context) -> Result<()> {
 }
 
 fn direction(client: &mut Client, job: i64) -> Result<String> {
-    let found = rows(client, "SELECT direction FROM runbook.jobs_in_force($1)", &[&job])?;
+    let found = rows(client, "SELECT direction FROM runbook_internal.jobs_in_force($1)", &[&job])?;
     Ok(found.first().map_or_else(String::new, |row| output::text(row.get("direction"))))
 }
 

@@ -31,9 +31,9 @@ fn stamp(
     target: Option<&str>,
     purge: default!(Option<bool>, false),
 ) -> Result<Vec<String>, ErrorReport> {
-    enter(fcinfo, &changing::STAMP)?;
-    let target = given(target, "stamp", "target")?;
-    let purge = given(purge, "stamp", "purge")?;
+    let call = enter(fcinfo, &changing::STAMP)?;
+    let target = call.given(target, "target")?;
+    let purge = call.given(purge, "purge")?;
     Ok(stamp::stamp(target, purge)?)
 }
 

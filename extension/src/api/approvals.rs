@@ -1,7 +1,7 @@
 //! `approve`, `reject`, `revoke`, `inbox`, and the function behind view `approvals`.
 
 use crate::approval::tally as counted;
-use crate::guard::caller::{enter, given, must_be_the_login};
+use crate::guard::caller::{enter, must_be_the_login};
 use crate::request::decide;
 use crate::request::inbox::{self, Waiting};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
@@ -21,8 +21,8 @@ fn approve(
     valid_for: default!(Option<Interval>, "NULL"),
     fingerprint: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
-    enter(fcinfo, &changing::APPROVE)?;
-    let revision = given(revision, "approve", "revision")?;
+    let call = enter(fcinfo, &changing::APPROVE)?;
+    let revision = call.given(revision, "revision")?;
     decide::approve(revision, comment, digest, valid_for, fingerprint)
 }
 
@@ -34,8 +34,8 @@ fn reject(
     revision: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
-    enter(fcinfo, &changing::REJECT)?;
-    let revision = given(revision, "reject", "revision")?;
+    let call = enter(fcinfo, &changing::REJECT)?;
+    let revision = call.given(revision, "revision")?;
     decide::reject(revision, comment)
 }
 
@@ -47,13 +47,13 @@ fn revoke(
     revision: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
 ) -> Result<bool, ErrorReport> {
-    enter(fcinfo, &changing::REVOKE)?;
-    let revision = given(revision, "revoke", "revision")?;
+    let call = enter(fcinfo, &changing::REVOKE)?;
+    let revision = call.given(revision, "revision")?;
     decide::revoke(revision, comment)
 }
 
 /// Why a decision does not count, apart from who else decided; NULL if it may.
-#[pg_extern(volatile)]
+#[pg_extern(volatile, schema = "runbook_internal")]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::too_many_arguments, reason = "they are the columns of a row")]
 fn approval_void(

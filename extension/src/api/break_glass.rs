@@ -2,7 +2,7 @@
 
 use crate::error::refusal;
 use crate::guard::break_glass;
-use crate::guard::caller::{enter, given, limited};
+use crate::guard::caller::{enter, limited_reason};
 use crate::guard::enforcement::Enforcement;
 use crate::ledger::refusal::refused;
 use crate::pg::session::identity::session_role;
@@ -21,14 +21,10 @@ fn break_glass(
     reason: Option<&str>,
     valid_for: default!(Option<Interval>, "'15 minutes'"),
 ) -> Result<String, ErrorReport> {
-    enter(fcinfo, &changing::BREAK_GLASS)?;
-    let reason = given(reason, "break_glass", "reason")?;
-    let valid_for = given(valid_for, "break_glass", "valid_for")?;
-    limited("reason", reason)?;
-    if reason.trim().is_empty() {
-        let hint = "SELECT runbook.break_glass('what is on fire', '15 minutes');";
-        return Err(refusal("22023", "breaking the glass needs a reason", None, Some(hint.to_owned())));
-    }
+    let call = enter(fcinfo, &changing::BREAK_GLASS)?;
+    let reason = call.given(reason, "reason")?;
+    let valid_for = call.given(valid_for, "valid_for")?;
+    limited_reason(reason, "breaking the glass", "SELECT runbook.break_glass('what is on fire', '15 minutes');")?;
     if Enforcement::current()? == Enforcement::Off {
         let detail = "Nothing is enforced in this database, so there is no policy to set aside.".to_owned();
         return Err(refusal("55000", "the guard is not active here", Some(detail), None));

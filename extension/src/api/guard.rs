@@ -2,7 +2,7 @@
 
 use crate::catalog::cluster::prepared_transactions;
 use crate::error::refusal;
-use crate::guard::caller::{enter, given, limited};
+use crate::guard::caller::{enter, limited_reason};
 use crate::guard::integrity::{attachments, cluster, wholeness};
 use crate::guard::{control, status};
 use crate::ledger;
@@ -51,13 +51,9 @@ fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn deactivate(fcinfo: pg_sys::FunctionCallInfo, reason: Option<&str>) -> Result<bool, ErrorReport> {
-    enter(fcinfo, &changing::DEACTIVATE)?;
-    let reason = given(reason, "deactivate", "reason")?;
-    limited("reason", reason)?;
-    if reason.trim().is_empty() {
-        let hint = "SELECT runbook.deactivate('why, and until when');";
-        return Err(refusal("22023", "deactivating needs a reason", None, Some(hint.to_owned())));
-    }
+    let call = enter(fcinfo, &changing::DEACTIVATE)?;
+    let reason = call.given(reason, "reason")?;
+    limited_reason(reason, "deactivating", "SELECT runbook.deactivate('why, and until when');")?;
     if !settings::is_active()? {
         return Ok(false);
     }

@@ -2,7 +2,7 @@
 
 use crate::apply::job::queue;
 use crate::error::refusal;
-use crate::guard::caller::{enter, given};
+use crate::guard::caller::enter;
 use crate::pg::execute::procedure;
 use crate::pg::failure::Failure;
 use crate::store;
@@ -19,8 +19,8 @@ use std::time::Duration;
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(Option<&str>, "'head'")) -> Result<i64, ErrorReport> {
-    enter(fcinfo, &changing::START_UPGRADE)?;
-    let target = given(target, "start_upgrade", "target")?;
+    let call = enter(fcinfo, &changing::START_UPGRADE)?;
+    let target = call.given(target, "target")?;
     Ok(queue::start(Direction::Upgrade, target)?)
 }
 
@@ -28,8 +28,8 @@ fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(Option<&str>
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn start_downgrade(fcinfo: pg_sys::FunctionCallInfo, target: Option<&str>) -> Result<i64, ErrorReport> {
-    enter(fcinfo, &changing::START_DOWNGRADE)?;
-    let target = given(target, "start_downgrade", "target")?;
+    let call = enter(fcinfo, &changing::START_DOWNGRADE)?;
+    let target = call.given(target, "target")?;
     Ok(queue::start(Direction::Downgrade, target)?)
 }
 
@@ -50,8 +50,8 @@ pub fn wait(job: i64, may_end_transactions: bool) -> Result<(), Failure> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
-    enter(fcinfo, &changing::CANCEL)?;
-    let job = given(job, "cancel", "job")?;
+    let call = enter(fcinfo, &changing::CANCEL)?;
+    let job = call.given(job, "job")?;
     queue::cancel(job)
 }
 
@@ -59,8 +59,8 @@ fn cancel(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, Er
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
-    enter(fcinfo, &changing::PAUSE)?;
-    let job = given(job, "pause", "job")?;
+    let call = enter(fcinfo, &changing::PAUSE)?;
+    let job = call.given(job, "job")?;
     queue::pause(job)
 }
 
@@ -68,8 +68,8 @@ fn pause(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, Err
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn resume(fcinfo: pg_sys::FunctionCallInfo, job: Option<i64>) -> Result<bool, ErrorReport> {
-    enter(fcinfo, &changing::RESUME)?;
-    let job = given(job, "resume", "job")?;
+    let call = enter(fcinfo, &changing::RESUME)?;
+    let job = call.given(job, "job")?;
     queue::resume(job)
 }
 
@@ -80,7 +80,7 @@ fn shown(error: JsonB) -> JsonB {
 }
 
 /// The rows of view `jobs`, or one of them.
-#[pg_extern(security_definer)]
+#[pg_extern(security_definer, schema = "runbook_internal")]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
 fn jobs_in_force(

@@ -2,7 +2,7 @@
 //! `record_checkpoint`, `archive_ledger`.
 
 use crate::error::refusal;
-use crate::guard::caller::{enter, given, limited};
+use crate::guard::caller::{enter, given, limited, limited_reason};
 use crate::guard::control;
 use crate::ledger::tree::{self, Stored};
 use crate::ledger::{archive, epoch, seal, verify};
@@ -135,13 +135,9 @@ fn open_epoch(
     reason: Option<&str>,
     position: default!(Option<i64>, "NULL"),
 ) -> Result<String, ErrorReport> {
-    enter(fcinfo, &changing::OPEN_EPOCH)?;
-    let reason = given(reason, "open_epoch", "reason")?;
-    limited("reason", reason)?;
-    if reason.trim().is_empty() {
-        let hint = "SELECT runbook.open_epoch('restored from the backup of …, because …');";
-        return Err(refusal("22023", "opening an epoch needs a reason", None, Some(hint.to_owned())));
-    }
+    let call = enter(fcinfo, &changing::OPEN_EPOCH)?;
+    let reason = call.given(reason, "reason")?;
+    limited_reason(reason, "opening an epoch", "SELECT runbook.open_epoch('restored from the backup of …, because …');")?;
     control::decide(&changing::OPEN_EPOCH, None, "open an epoch of the ledger")?;
     epoch::open(reason, position)
 }
@@ -150,8 +146,8 @@ fn open_epoch(
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn record_checkpoint(fcinfo: pg_sys::FunctionCallInfo, note: Option<&str>) -> Result<(), ErrorReport> {
-    enter(fcinfo, &changing::RECORD_CHECKPOINT)?;
-    let note = given(note, "record_checkpoint", "note")?;
+    let call = enter(fcinfo, &changing::RECORD_CHECKPOINT)?;
+    let note = call.given(note, "note")?;
     limited("note", note)?;
     epoch::record_checkpoint(note)
 }
@@ -166,15 +162,11 @@ fn archive_ledger(
     root: Option<&[u8]>,
     reason: Option<&str>,
 ) -> Result<i64, ErrorReport> {
-    enter(fcinfo, &changing::ARCHIVE_LEDGER)?;
-    let before = given(before, "archive_ledger", "before")?;
-    let root = given(root, "archive_ledger", "root")?;
-    let reason = given(reason, "archive_ledger", "reason")?;
-    limited("reason", reason)?;
-    if reason.trim().is_empty() {
-        let hint = "runbook audit archive --before POSITION --out FILE --checkpoint NOTE -m REASON";
-        return Err(refusal("22023", "archiving needs a reason", None, Some(hint.to_owned())));
-    }
+    let call = enter(fcinfo, &changing::ARCHIVE_LEDGER)?;
+    let before = call.given(before, "before")?;
+    let root = call.given(root, "root")?;
+    let reason = call.given(reason, "reason")?;
+    limited_reason(reason, "archiving", "runbook audit archive --before POSITION --out FILE --checkpoint NOTE -m REASON")?;
     control::decide(&changing::ARCHIVE_LEDGER, None, "archive a part of the ledger")?;
     archive::archive(before, root, reason)
 }
@@ -189,9 +181,9 @@ fn ledger_terms(payload: &str) -> Vec<String> {
 
 /// A payload as jsonb; NULL if it is not JSON. Queries of many entries run it in parallel, so that it must not catch an error.
 #[pg_extern(
-    sql = "CREATE FUNCTION runbook.payload_or_null(payload text) RETURNS jsonb LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    sql = "CREATE FUNCTION runbook_internal.payload_or_null(payload text) RETURNS jsonb LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.payload_or_null(text) IS 'A payload as jsonb; NULL if it is not JSON.';"
+COMMENT ON FUNCTION runbook_internal.payload_or_null(text) IS 'A payload as jsonb; NULL if it is not JSON.';"
 )]
 fn payload_or_null(payload: &str) -> Option<JsonB> {
     runbook_core::ledger::readable(payload).map(JsonB)

@@ -1,6 +1,6 @@
 //! `request_permit`, `approve_permit`, `reject_permit`, and the function behind view `permits`.
 
-use crate::guard::caller::{enter, given};
+use crate::guard::caller::enter;
 use crate::request::permit::{self, Line};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -16,10 +16,10 @@ fn request_permit(
     reason: Option<&str>,
     valid_for: default!(Option<Interval>, "'1 hour'"),
 ) -> Result<String, ErrorReport> {
-    enter(fcinfo, &changing::REQUEST_PERMIT)?;
-    let statement = given(statement, "request_permit", "statement")?;
-    let reason = given(reason, "request_permit", "reason")?;
-    let valid_for = given(valid_for, "request_permit", "valid_for")?;
+    let call = enter(fcinfo, &changing::REQUEST_PERMIT)?;
+    let statement = call.given(statement, "statement")?;
+    let reason = call.given(reason, "reason")?;
+    let valid_for = call.given(valid_for, "valid_for")?;
     permit::request(statement, reason, valid_for)
 }
 
@@ -31,8 +31,8 @@ fn approve_permit(
     permit: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
-    enter(fcinfo, &changing::APPROVE_PERMIT)?;
-    let permit = given(permit, "approve_permit", "permit")?;
+    let call = enter(fcinfo, &changing::APPROVE_PERMIT)?;
+    let permit = call.given(permit, "permit")?;
     permit::approve(permit, comment)
 }
 
@@ -44,13 +44,13 @@ fn reject_permit(
     permit: Option<&str>,
     comment: default!(Option<&str>, "NULL"),
 ) -> Result<String, ErrorReport> {
-    enter(fcinfo, &changing::REJECT_PERMIT)?;
-    let permit = given(permit, "reject_permit", "permit")?;
+    let call = enter(fcinfo, &changing::REJECT_PERMIT)?;
+    let permit = call.given(permit, "permit")?;
     permit::reject(permit, comment)
 }
 
 /// The rows of view `permits`.
-#[pg_extern(security_definer)]
+#[pg_extern(security_definer, schema = "runbook_internal")]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
 fn permits_in_force() -> Result<

@@ -2,7 +2,7 @@
 
 use crate::catalog::relations;
 use crate::error::refusal;
-use crate::guard::caller::{enter, given};
+use crate::guard::caller::enter;
 use crate::guard::control;
 use crate::guard::integrity::cluster;
 use crate::store::settings as stored;
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn configure(fcinfo: pg_sys::FunctionCallInfo, key: Option<&str>, value: Option<&str>) -> Result<Option<String>, ErrorReport> {
-    enter(fcinfo, &changing::CONFIGURE)?;
-    let key = given(key, "configure", "key")?;
+    let call = enter(fcinfo, &changing::CONFIGURE)?;
+    let key = call.given(key, "key")?;
     let rules = |policy: &Policy| -> Value {
         Class::ALL.iter().map(|class| (class.as_str().to_owned(), describe(&policy.class_rule(*class)))).collect()
     };
@@ -56,10 +56,10 @@ fn set_policy(
     objects: default!(Option<&str>, "NULL"),
     approver_role: default!(Option<&str>, "NULL"),
 ) -> Result<(), ErrorReport> {
-    enter(fcinfo, &changing::SET_POLICY)?;
-    let class = given(class, "set_policy", "class")?;
-    let verdict = given(verdict, "set_policy", "verdict")?;
-    let approvals = given(approvals, "set_policy", "approvals")?;
+    let call = enter(fcinfo, &changing::SET_POLICY)?;
+    let class = call.given(class, "class")?;
+    let verdict = call.given(verdict, "verdict")?;
+    let approvals = call.given(approvals, "approvals")?;
     let parsed_class = Class::parse(class).ok_or_else(|| {
         let all = Class::ALL.iter().map(|class| class.as_str()).collect();
         unknown("action class", class, all)
@@ -118,7 +118,7 @@ fn describe(rule: &Rule) -> Value {
 }
 
 /// The rules in force: one for each class, then those for patterns of objects.
-#[pg_extern(security_definer)]
+#[pg_extern(security_definer, schema = "runbook_internal")]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
 fn policy_in_force() -> Result<

@@ -1,6 +1,6 @@
 //! `protect_table`, `unprotect_table`.
 
-use crate::guard::caller::{enter, given};
+use crate::guard::caller::enter;
 use crate::guard::layers::table_triggers;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -16,8 +16,8 @@ fn protect_table(
     table: Option<pg_sys::Oid>,
     max_rows: Option<i64>,
 ) -> Result<(), ErrorReport> {
-    enter(fcinfo, &changing::PROTECT_TABLE)?;
-    let table = given(table, "protect_table", "table")?;
+    let call = enter(fcinfo, &changing::PROTECT_TABLE)?;
+    let table = call.given(table, "table")?;
     table_triggers::protect(table.to_u32(), max_rows)
 }
 
@@ -25,7 +25,7 @@ fn protect_table(
 #[pg_extern(sql = "CREATE FUNCTION runbook.unprotect_table(\"table\" regclass) RETURNS boolean LANGUAGE c
 SET search_path = pg_catalog, runbook, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';")]
 fn unprotect_table(fcinfo: pg_sys::FunctionCallInfo, table: Option<pg_sys::Oid>) -> Result<bool, ErrorReport> {
-    enter(fcinfo, &changing::UNPROTECT_TABLE)?;
-    let table = given(table, "unprotect_table", "table")?;
+    let call = enter(fcinfo, &changing::UNPROTECT_TABLE)?;
+    let table = call.given(table, "table")?;
     table_triggers::unprotect(table.to_u32())
 }

@@ -27,15 +27,15 @@ fn set_maintenance_window(
     closes: Option<&str>,
     time_zone: Option<&str>,
 ) -> Result<(), ErrorReport> {
-    enter(fcinfo, &changing::SET_MAINTENANCE_WINDOW)?;
-    let name = given(name, "set_maintenance_window", "name")?;
-    let classes = given(classes, "set_maintenance_window", "classes")?;
+    let call = enter(fcinfo, &changing::SET_MAINTENANCE_WINDOW)?;
+    let name = call.given(name, "name")?;
+    let classes = call.given(classes, "classes")?;
     let classes = classes.into_iter().map(|class| given(class, "set_maintenance_window", "a class"));
     let classes: Vec<String> = classes.collect::<Result<_, _>>()?;
-    let days = given(days, "set_maintenance_window", "days")?;
-    let opens = given(opens, "set_maintenance_window", "opens")?;
-    let closes = given(closes, "set_maintenance_window", "closes")?;
-    let time_zone = given(time_zone, "set_maintenance_window", "time_zone")?;
+    let days = call.given(days, "days")?;
+    let opens = call.given(opens, "opens")?;
+    let closes = call.given(closes, "closes")?;
+    let time_zone = call.given(time_zone, "time_zone")?;
     let wrong = |what: &str, value: &str, hint: &str| {
         Err(refusal("22023", format!("invalid {what} for a maintenance window: \"{value}\""), None, Some(hint.to_owned())))
     };
@@ -87,8 +87,8 @@ fn time(text: &str) -> Option<chrono::NaiveTime> {
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn drop_maintenance_window(fcinfo: pg_sys::FunctionCallInfo, name: Option<&str>) -> Result<bool, ErrorReport> {
-    enter(fcinfo, &changing::DROP_MAINTENANCE_WINDOW)?;
-    let name = given(name, "drop_maintenance_window", "name")?;
+    let call = enter(fcinfo, &changing::DROP_MAINTENANCE_WINDOW)?;
+    let name = call.given(name, "name")?;
     let Some(old) = settings::window(name)? else { return Ok(false) };
     control::decide(&changing::DROP_MAINTENANCE_WINDOW, None, "remove a maintenance window")?;
     settings::drop_window(name)?;

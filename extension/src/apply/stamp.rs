@@ -11,6 +11,7 @@ use crate::pg::session::pinned::{Pinned, relation_exists};
 use crate::settings::Settings;
 use crate::store::{pieces, revisions};
 use pgrx::spi::quote_literal;
+use runbook_core::graph::Along;
 use runbook_core::ledger::Kind;
 use runbook_core::plan::{Direction, stamp as stamped};
 use serde_json::json;
@@ -30,8 +31,8 @@ pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
     let gone: Vec<String> = old.iter().filter(|id| !new.contains(id)).cloned().collect();
     let come: Vec<String> = new.iter().filter(|id| !old.contains(id)).cloned().collect();
     revisions::move_heads(&gone, &come)?;
-    let before = graph.ancestors(&nodes(&graph, &old).unwrap_or_default(), true);
-    let after = graph.ancestors(&heads, true);
+    let before = graph.ancestors(&nodes(&graph, &old).unwrap_or_default(), Along::All);
+    let after = graph.ancestors(&heads, Along::All);
     let changed: Vec<_> = graph.nodes().filter(|node| before.contains(*node) != after.contains(*node)).collect();
     pieces::forget(&graph.ids(&changed))?;
     for node in graph.nodes() {

@@ -144,7 +144,7 @@ impl Logins {
     }
 }
 
-/// Why a stored decision does not count, apart from who else decided; `None` if it may. Behind `runbook.approval_void`.
+/// Why a stored decision does not count, apart from who else decided; `None` if it may. Behind `runbook_internal.approval_void`.
 #[allow(clippy::too_many_arguments, reason = "they are the columns of a row")]
 pub fn void(
     recorded: Option<&str>,

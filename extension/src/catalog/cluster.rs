@@ -19,12 +19,12 @@ pub struct Guarded {
 
 /// Marks this database.
 pub fn mark(value: &str) -> Result<()> {
-    execute("SELECT runbook.mark_guarded($1)", &[value.into()])
+    execute("SELECT runbook_internal.mark_guarded($1)", &[value.into()])
 }
 
 /// Takes this database's mark away.
 pub fn unmark() -> Result<()> {
-    execute("SELECT runbook.mark_guarded(NULL)", &[])
+    execute("SELECT runbook_internal.mark_guarded(NULL)", &[])
 }
 
 /// Name of this database.

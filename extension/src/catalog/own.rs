@@ -17,7 +17,7 @@ pub fn bodies() -> Result<Vec<(String, String)>> {
         "SELECT p.proname::pg_catalog.text, p.prosrc FROM pg_catalog.pg_proc AS p \
          JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
-         WHERE n.nspname OPERATOR(pg_catalog.=) 'runbook' AND l.lanname OPERATOR(pg_catalog.<>) 'c'",
+         WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{runbook,runbook_internal}'::pg_catalog.name[]) AND l.lanname OPERATOR(pg_catalog.<>) 'c'",
         &[],
         |row| Ok((row.get(1)?, row.get(2)?)),
     )
@@ -107,12 +107,12 @@ const STRANGERS: &str = "WITH extension AS ( \
      UNION ALL SELECT pg_catalog.format('runbook.%I has another owner than the extension', r.relname) \
      FROM relation AS r JOIN extension AS x ON r.relowner OPERATOR(pg_catalog.<>) x.extowner \
      UNION ALL SELECT pg_catalog.format('runbook.%I does not belong to pg_runbook', c.relname) FROM pg_catalog.pg_class AS c \
-     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace AND n.nspname OPERATOR(pg_catalog.=) 'runbook' \
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace AND n.nspname OPERATOR(pg_catalog.=) ANY ('{runbook,runbook_internal}'::pg_catalog.name[]) \
      WHERE c.relkind OPERATOR(pg_catalog.<>) ALL ('{i,I,t,c}'::pg_catalog.\"char\"[]) \
          AND NOT EXISTS (SELECT FROM relation AS r WHERE r.oid OPERATOR(pg_catalog.=) c.oid) \
      UNION ALL SELECT pg_catalog.format('function %s does not belong to pg_runbook', p.oid::pg_catalog.regprocedure) \
      FROM pg_catalog.pg_proc AS p \
-     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace AND n.nspname OPERATOR(pg_catalog.=) 'runbook' \
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace AND n.nspname OPERATOR(pg_catalog.=) ANY ('{runbook,runbook_internal}'::pg_catalog.name[]) \
      WHERE NOT EXISTS (SELECT FROM member AS m WHERE m.classid OPERATOR(pg_catalog.=) 1255 AND m.objid OPERATOR(pg_catalog.=) p.oid) \
      UNION ALL SELECT pg_catalog.format('function %s has a changed body', p.oid::pg_catalog.regprocedure) \
      FROM pg_catalog.pg_proc AS p JOIN member AS m ON m.classid OPERATOR(pg_catalog.=) 1255 AND m.objid OPERATOR(pg_catalog.=) p.oid \

@@ -190,7 +190,7 @@ pub fn always_event_triggers() -> Vec<(String, String)> {
         "SELECT pg_catalog.string_agg(pg_catalog.concat(t.evtname, ' ', p.proname), ',') FROM pg_catalog.pg_event_trigger AS t \
          JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.evtfoid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
-         WHERE t.evtenabled OPERATOR(pg_catalog.=) 'A' AND n.nspname OPERATOR(pg_catalog.=) 'runbook' AND t.evttags IS NULL \
+         WHERE t.evtenabled OPERATOR(pg_catalog.=) 'A' AND n.nspname OPERATOR(pg_catalog.=) 'runbook_internal' AND t.evttags IS NULL \
              AND pg_catalog.concat('a_runbook_', pg_catalog.replace(t.evtevent::pg_catalog.text, 'ddl_', '')) \
                  OPERATOR(pg_catalog.=) t.evtname::pg_catalog.text",
     );

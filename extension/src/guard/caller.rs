@@ -26,17 +26,31 @@ pub fn given<T>(value: Option<T>, function: &str, argument: &str) -> Result<T, E
     value.ok_or_else(|| refusal("22004", format!("runbook.{function}: {argument} can't be NULL"), None, None))
 }
 
+/// A call that was let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Call(&'static str);
+
+impl Call {
+    /// An argument that must not be NULL.
+    ///
+    /// # Errors
+    /// 22004.
+    pub fn given<T>(self, value: Option<T>, argument: &str) -> Result<T, ErrorReport> {
+        given(value, self.0, argument)
+    }
+}
+
 /// The way into a function that changes the runbook: only the login itself gets in, by a call that stands in its own text.
 ///
 /// # Errors
 /// Those of [`must_be_the_login`] and [`must_be_asked_for`].
-pub fn enter(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> Result<(), ErrorReport> {
+pub fn enter(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> Result<Call, ErrorReport> {
     must_be_the_login(function.name, function.roles)?;
     must_be_asked_for(fcinfo, function)?;
     if function.changes_rules() {
         lock::wait_for_rules();
     }
-    Ok(())
+    Ok(Call(function.name))
 }
 
 /// Refuses a call that the login did not make itself. `roles` are those of which the login itself must be a member of one.
@@ -131,4 +145,16 @@ pub fn limited(what: &str, text: &str) -> Result<(), ErrorReport> {
     }
     let message = format!("the {what} has {} bytes, more than the limit of {LIMIT}", text.len());
     Err(refusal("54000", message, None, Some("Shorten it, or put long texts into a revision.".to_owned())))
+}
+
+/// A reason that somebody gives for `what`, such as `opening an epoch`; `example` shows how.
+///
+/// # Errors
+/// 54000 where it is too long; 22023 where it says nothing.
+pub fn limited_reason(reason: &str, what: &str, example: &str) -> Result<(), ErrorReport> {
+    limited("reason", reason)?;
+    if reason.trim().is_empty() {
+        return Err(refusal("22023", format!("{what} needs a reason"), None, Some(example.to_owned())));
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::approval::tally::{describe_missing, tally_permit};
 use crate::catalog::logins::{self, this_login};
 use crate::error::{internal, refusal};
-use crate::guard::caller::limited;
+use crate::guard::caller::{limited, limited_reason};
 use crate::guard::classify::classify_all;
 use crate::guard::judge::allow_call;
 use crate::guard::statement_text::recordable;
@@ -37,11 +37,7 @@ use serde_json::json;
 /// 55000 where none is needed; 42501 where policy denies.
 pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<String, ErrorReport> {
     limited("statement", statement)?;
-    limited("reason", reason)?;
-    if reason.trim().is_empty() {
-        let hint = "SELECT runbook.request_permit('STATEMENT', 'why, for those who approve');";
-        return Err(refusal("22023", "a permit needs a reason", None, Some(hint.to_owned())));
-    }
+    limited_reason(reason, "a permit", "SELECT runbook.request_permit('STATEMENT', 'why, for those who approve');")?;
     let settings = Settings::load()?;
     let (_, expires, sane) = clock::deadline(valid_for, settings.permit_max())?;
     if !sane {

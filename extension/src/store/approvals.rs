@@ -109,7 +109,7 @@ macro_rules! select_given {
     ($revisions:literal) => {
         concat!(
             "SELECT a.revision, a.decision OPERATOR(pg_catalog.=) 'approved', a.approver, a.approver_oid, a.identities, \
-                 runbook.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at, \
+                 runbook_internal.approval_void(a.void_reason, a.digest, r.digest, a.system_identifier, a.database_oid, a.expires_at, \
                                        a.approver, a.approver_oid), \
                  (EXTRACT(epoch FROM a.decided_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, a.fingerprint, \
                  a.upgrade_manifest::pg_catalog.text, a.downgrade_manifest::pg_catalog.text, \

@@ -41,7 +41,7 @@ pub fn made_by_revisions(objects: &[Address]) -> Result<Vec<Made>> {
     read(
         "SELECT m.classid, m.objid, m.objsubid, m.revision, m.direction, m.path, m.approved, m.created, m.tied, \
              (EXTRACT(epoch FROM m.made_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
-         FROM runbook.made AS m WHERE m.objid OPERATOR(pg_catalog.=) ANY ($1) \
+         FROM runbook.object_change AS m WHERE m.objid OPERATOR(pg_catalog.=) ANY ($1) \
          ORDER BY m.made_at USING OPERATOR(pg_catalog.<)",
         &[objects.iter().map(|one| Oid::from(one.object)).collect::<Vec<_>>().into()],
         |row| {
@@ -157,5 +157,5 @@ pub fn remember_made(made: &[Made]) -> Result<()> {
             append::moment(clock::micros()),
         ]
     };
-    spi::append(c"made", &mut made.iter().map(row).collect::<Vec<_>>())
+    spi::append(c"object_change", &mut made.iter().map(row).collect::<Vec<_>>())
 }

@@ -57,7 +57,7 @@ pub fn note(revision: &str, direction: &str, one: &Progress) -> Result<()> {
 pub fn forget(revisions: &[String]) -> Result<()> {
     let all = || revisions.to_vec().into();
     execute("DELETE FROM runbook.statement_progress AS p WHERE p.revision OPERATOR(pg_catalog.=) ANY ($1)", &[all()])?;
-    execute("DELETE FROM runbook.built AS b WHERE b.revision OPERATOR(pg_catalog.=) ANY ($1)", &[all()])?;
+    execute("DELETE FROM runbook.built_relation AS b WHERE b.revision OPERATOR(pg_catalog.=) ANY ($1)", &[all()])?;
     execute("DELETE FROM runbook.backfill AS b WHERE b.revision OPERATOR(pg_catalog.=) ANY ($1)", &[all()])
 }
 
@@ -94,7 +94,7 @@ pub struct Index {
 pub fn built(revision: &str, direction: &str, statement: i32) -> Result<Vec<Index>> {
     read(
         "SELECT i.indexrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), i.indisvalid AND i.indisready AND i.indislive, c.relowner \
-         FROM runbook.built AS b JOIN pg_catalog.pg_index AS i ON i.indexrelid OPERATOR(pg_catalog.=) b.object \
+         FROM runbook.built_relation AS b JOIN pg_catalog.pg_index AS i ON i.indexrelid OPERATOR(pg_catalog.=) b.object \
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          WHERE b.revision OPERATOR(pg_catalog.=) $1 AND b.direction OPERATOR(pg_catalog.=) $2 \
@@ -137,7 +137,7 @@ pub fn invalid_indexes(table: u32) -> Result<Vec<Index>> {
 /// Whether a statement of some revision has built this relation.
 pub fn is_built_by_us(oid: u32) -> Result<bool> {
     let rows = read(
-        "SELECT true FROM runbook.built AS b WHERE b.object OPERATOR(pg_catalog.=) $1 LIMIT 1",
+        "SELECT true FROM runbook.built_relation AS b WHERE b.object OPERATOR(pg_catalog.=) $1 LIMIT 1",
         &[Oid::from(oid).into()],
         |row| row.get::<bool>(1),
     )?;

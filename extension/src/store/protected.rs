@@ -20,7 +20,7 @@ pub fn limit(table: u32) -> Result<Option<Option<i64>>> {
     let rows = read(
         "SELECT pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), E'\\\\000', 1)::pg_catalog.int8 \
          FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) $1 \
-             AND t.tgfoid OPERATOR(pg_catalog.=) 'runbook.guard_rows()'::pg_catalog.regprocedure::pg_catalog.oid",
+             AND t.tgfoid OPERATOR(pg_catalog.=) 'runbook_internal.guard_rows()'::pg_catalog.regprocedure::pg_catalog.oid",
         &[Oid::from(table).into()],
         |row| row.maybe::<i64>(1),
     )?;
@@ -72,7 +72,7 @@ pub fn unprotect(members: &[Member]) -> Result<()> {
     let triggers = read(
         "SELECT t.oid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY ($1) \
              AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND t.tgfoid OPERATOR(pg_catalog.=) ANY (ARRAY[ \
-                 'runbook.guard_rows()'::pg_catalog.regprocedure, 'runbook.guard_truncate()'::pg_catalog.regprocedure]::pg_catalog.oid[])",
+                 'runbook_internal.guard_rows()'::pg_catalog.regprocedure, 'runbook_internal.guard_truncate()'::pg_catalog.regprocedure]::pg_catalog.oid[])",
         &[tables.into()],
         |row| Ok(row.get::<Oid>(1)?.to_u32()),
     )?;

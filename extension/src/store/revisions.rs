@@ -59,7 +59,7 @@ thread_local! {
 
 /// The graph of all revisions. Read again only when it has changed.
 pub fn graph() -> Result<Rc<Graph>> {
-    let token = read("SELECT s.graph_token::pg_catalog.text FROM runbook.state AS s", &[], |row| row.get::<String>(1))?;
+    let token = read("SELECT s.graph_token::pg_catalog.text FROM runbook.graph_version AS s", &[], |row| row.get::<String>(1))?;
     let token = token.into_iter().next().unwrap_or_default();
     let known = GRAPH.with_borrow(|cached| cached.as_ref().filter(|(at, _)| *at == token).map(|(_, graph)| graph.clone()));
     if let Some(graph) = known {
@@ -151,12 +151,13 @@ pub fn named(name: &str) -> Result<Option<String>> {
 /// which every one of them would have to walk.
 pub fn bump_graph() -> Result<i64> {
     let transaction = transaction_id();
-    let token = read("SELECT s.graph_token::pg_catalog.text FROM runbook.state AS s", &[], |row| row.get::<String>(1))?.pop();
+    let token =
+        read("SELECT s.graph_token::pg_catalog.text FROM runbook.graph_version AS s", &[], |row| row.get::<String>(1))?.pop();
     if token.is_none()
         || BUMPED.with_borrow(|bumped| bumped.as_ref() != token.as_ref().map(|token| (transaction, token.clone())).as_ref())
     {
         let token = write(
-            "INSERT INTO runbook.state AS s (only_row, graph_token) VALUES (true, pg_catalog.gen_random_uuid()) \
+            "INSERT INTO runbook.graph_version AS s (only_row, graph_token) VALUES (true, pg_catalog.gen_random_uuid()) \
              ON CONFLICT (only_row) DO UPDATE SET graph_token = excluded.graph_token RETURNING s.graph_token::pg_catalog.text",
             &[],
             |row| row.get::<String>(1),
@@ -183,7 +184,7 @@ pub fn heads() -> Result<Vec<String>> {
 pub fn has_moved_on() -> Result<bool> {
     const SQL: &str = "SELECT pg_catalog.concat( \
          (SELECT pg_catalog.string_agg(h.revision, ' ' ORDER BY h.revision USING OPERATOR(pg_catalog.<)) FROM runbook.applied_head AS h), \
-         ' ', (SELECT s.graph_token FROM runbook.state AS s))";
+         ' ', (SELECT s.graph_token FROM runbook.graph_version AS s))";
     if !transaction::keeps_its_snapshot() {
         return Ok(false);
     }

@@ -12,6 +12,7 @@ use crate::pg::hooks::lock_wait_monitor;
 use crate::store::jobs::{self, Job};
 use crate::store::revisions::{self, Stored};
 use crate::store::{self, pieces};
+use runbook_core::graph::Along;
 use runbook_core::ledger::Entry;
 use runbook_core::plan::{Direction, heads_after};
 use std::cell::Cell;
@@ -45,7 +46,7 @@ pub fn remaining(job: &Job) -> error::Result<Vec<Step>> {
     HAD_PIECES.set(pieces::any()?);
     let graph = revisions::graph()?;
     let mut heads = nodes(&graph, &revisions::heads()?)?;
-    let mut applied = graph.ancestors(&heads, true);
+    let mut applied = graph.ancestors(&heads, Along::All);
     let up = job.direction == Direction::Upgrade;
     let mut steps = vec![];
     for (at, (id, digest)) in job.revisions.iter().zip(&job.digests).enumerate() {

@@ -18,7 +18,7 @@ use crate::store::settings;
 use runbook_core::action::{Action, Class};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
-use runbook_core::inventory::{EVENT_TRIGGERS, ROLES};
+use runbook_core::inventory::{EVENT_TRIGGERS, ROLES, SCHEMAS};
 use runbook_core::ledger::Kind;
 use runbook_core::vocabulary::judgement::Judgement;
 use runbook_core::vocabulary::object_kind::ObjectKind;
@@ -157,7 +157,7 @@ fn is_damage(action: &Action) -> bool {
         (Database, [name]) if cluster::sets_the_mark(verb) => this_database() == *name,
         (EventTrigger, [name]) => *verb != Verb::Create && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
         // A function of somebody else's among ours would be taken for one of them.
-        _ if *verb == Verb::Move && action.to.as_deref() == Some("runbook") => true,
+        _ if *verb == Verb::Move && action.to.as_deref().is_some_and(|to| SCHEMAS.contains(&to)) => true,
         // Triggers of protected tables; the extension makes them itself.
         (Trigger, [.., name]) if name.starts_with(OWN_TRIGGERS) => true,
         (Trigger, _) if action.to.as_ref().is_some_and(|to| to.starts_with(OWN_TRIGGERS)) => true,
@@ -172,8 +172,9 @@ const OWN_TRIGGERS: &str = "a_runbook_";
 
 fn is_own(action: &Action, path: &[&str]) -> bool {
     match (&action.object.kind, path) {
-        (ObjectKind::Schema | ObjectKind::EveryInSchema(_), ["runbook"]) | (ObjectKind::Extension, ["pg_runbook"]) => true,
-        (_, ["runbook", _, ..]) if action.object.qualified => true,
+        (ObjectKind::Schema | ObjectKind::EveryInSchema(_), [schema]) if SCHEMAS.contains(schema) => true,
+        (ObjectKind::Extension, ["pg_runbook"]) => true,
+        (_, [schema, _, ..]) if action.object.qualified && SCHEMAS.contains(schema) => true,
         _ => matches!(action.identity, Identity::Is(found) if extension_members::is_own(found)),
     }
 }

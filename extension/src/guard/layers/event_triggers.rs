@@ -36,8 +36,8 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 #[pg_extern(
-    sql = "CREATE FUNCTION runbook.guard_command_start() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_command_start() IS 'Refuses what policy does not allow, before any lock and again under it.';"
+    sql = "CREATE FUNCTION runbook_internal.guard_command_start() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook_internal.guard_command_start() IS 'Refuses what policy does not allow, before any lock and again under it.';"
 )]
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
@@ -147,8 +147,8 @@ fn judge(event: &Event, reading: &Reading, actions: &[Action], when: When) -> Re
 }
 
 #[pg_extern(
-    sql = "CREATE FUNCTION runbook.guard_sql_drop() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_sql_drop() IS 'Checks what was really dropped, cascades included.';"
+    sql = "CREATE FUNCTION runbook_internal.guard_sql_drop() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook_internal.guard_sql_drop() IS 'Checks what was really dropped, cascades included.';"
 )]
 fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
@@ -172,8 +172,8 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
 }
 
 #[pg_extern(
-    sql = "CREATE FUNCTION runbook.guard_table_rewrite() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_table_rewrite() IS 'Checks tables that are about to be rewritten.';"
+    sql = "CREATE FUNCTION runbook_internal.guard_table_rewrite() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook_internal.guard_table_rewrite() IS 'Checks tables that are about to be rewritten.';"
 )]
 fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
@@ -211,8 +211,8 @@ fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
 }
 
 #[pg_extern(
-    sql = "CREATE FUNCTION runbook.guard_command_end() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION runbook.guard_command_end() IS 'Asks again, under the lock, what a covered statement has touched; records DDL outside revisions.';"
+    sql = "CREATE FUNCTION runbook_internal.guard_command_end() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION runbook_internal.guard_command_end() IS 'Asks again, under the lock, what a covered statement has touched; records DDL outside revisions.';"
 )]
 fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;

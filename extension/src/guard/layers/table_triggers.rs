@@ -15,6 +15,7 @@ use runbook_core::action::{Action, Class, quote};
 use runbook_core::changing;
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity};
+use runbook_core::inventory::SCHEMAS;
 use runbook_core::ledger::Kind;
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
@@ -98,7 +99,7 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
         let hint = "Protect the table that holds the rows.".to_owned();
         return Err(refusal("42809", format!("{full} is not an ordinary table"), None, Some(hint)));
     }
-    if path.first().is_some_and(|schema| schema == "runbook" || schema.starts_with("pg_")) {
+    if path.first().is_some_and(|schema| SCHEMAS.contains(&schema.as_str()) || schema.starts_with("pg_")) {
         let detail = "System catalogs and the runbook's own tables are guarded by the preloaded library.".to_owned();
         return Err(refusal("42809", format!("{full} can't be protected"), Some(detail), None));
     }

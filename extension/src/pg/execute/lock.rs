@@ -1,6 +1,6 @@
 //! Locks: those that keep two migrators apart, two sealers, two workers; and locks of tables, taken before they are needed.
 //!
-//! Each of the first is a heavyweight lock on a sub-object of `runbook.state` that nothing else locks: unlike an advisory lock or a lock on
+//! Each of the first is a heavyweight lock on a sub-object of `runbook.graph_version` that nothing else locks: unlike an advisory lock or a lock on
 //! the extension, no SQL can take it from outside.
 
 use crate::pg::ffi;
@@ -22,7 +22,7 @@ fn state_table() -> pg_sys::Oid {
     // SAFETY: the names are NUL-terminated; missing_ok.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"runbook".as_ptr(), true);
-        pg_sys::get_relname_relid(c"state".as_ptr(), schema)
+        pg_sys::get_relname_relid(c"graph_version".as_ptr(), schema)
     }
 }
 
@@ -63,7 +63,7 @@ pub fn others_wait() -> bool {
     }
 }
 
-/// The lock on a sub-object of `runbook.state`, of the kind that advisory locks are: one of the other kind that a session holds goes with the
+/// The lock on a sub-object of `runbook.graph_version`, of the kind that advisory locks are: one of the other kind that a session holds goes with the
 /// first transaction that is aborted, and outlasts a process that ends outside of one. No SQL can take it, since advisory locks have tags of
 /// another type; but `pg_advisory_unlock_all` gives it up, so it is not all that keeps workers apart (`store::jobs::other_worker`).
 fn tag(sub_object: u16) -> pg_sys::LOCKTAG {

@@ -167,7 +167,7 @@ unsafe extern "C-unwind" fn on_access(
                         pg_sys::Datum::from(place.statement),
                         pg_sys::Datum::from(created),
                     ];
-                    append::rows(c"built", &mut [row]);
+                    append::rows(c"built_relation", &mut [row]);
                 });
             });
         }

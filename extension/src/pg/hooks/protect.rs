@@ -19,10 +19,10 @@ pub fn create(table: u32, guard: Guard) {
     let text = match guard {
         Guard::Rows(limit, tree) => format!(
             "CREATE TRIGGER a_runbook_rows BEFORE DELETE OR UPDATE ON runbook.entry FOR EACH ROW \
-             EXECUTE FUNCTION runbook.guard_rows('{limit}', '{tree}')"
+             EXECUTE FUNCTION runbook_internal.guard_rows('{limit}', '{tree}')"
         ),
         Guard::Truncate => "CREATE TRIGGER a_runbook_truncate BEFORE TRUNCATE ON runbook.entry FOR EACH STATEMENT \
-             EXECUTE FUNCTION runbook.guard_truncate()"
+             EXECUTE FUNCTION runbook_internal.guard_truncate()"
             .to_owned(),
     };
     let text = CString::new(text).unwrap_or_default();

@@ -1,12 +1,13 @@
 //! Calls of ours that weaken the guard, as far as their text tells what they do.
 
-use crate::pg::parse::names::{OUR_SCHEMA, relation_numbered, relation_written};
+use crate::pg::parse::names::{relation_numbered, relation_written};
 use crate::pg::parse::nodes::{NodePtr, items, name_of, strings, tag};
 use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag};
 use runbook_core::changing::{self, Weakens};
 use runbook_core::command::{Command, Name};
 use runbook_core::identity::Identity;
+use runbook_core::inventory::SCHEMA;
 
 /// What a SELECT does if that is nothing but to call, with constants, a function of ours that weakens the guard.
 pub fn control_call(statement: &pg_sys::SelectStmt) -> Option<Command> {
@@ -36,7 +37,7 @@ pub fn control_call(statement: &pg_sys::SelectStmt) -> Option<Command> {
     // SAFETY: the tag says so.
     let call = unsafe { &*call.cast::<pg_sys::FuncCall>() };
     let name = name_of(strings(call.funcname));
-    let function = changing::weakening(&name.name).filter(|_| name.schema.as_deref() == Some(OUR_SCHEMA))?;
+    let function = changing::weakening(&name.name).filter(|_| name.schema.as_deref() == Some(SCHEMA))?;
     let constant = items(call.args).into_iter().all(is_constant);
     let plain = call.agg_filter.is_null() && call.over.is_null() && call.agg_order.is_null();
     if !constant || !plain {

@@ -2,19 +2,20 @@
 
 use crate::pg::parse::alter_table::with_outside;
 use crate::pg::parse::constraints::with_references;
-use crate::pg::parse::names::{OUR_SCHEMA, new_relation, relation};
+use crate::pg::parse::names::{new_relation, relation};
 use crate::pg::parse::nodes::{NodePtr, cast, field, items, name_of, string, strings, tag};
 use crate::pg::parse::type_change::has_on;
 use pgrx::pg_sys::{self, NodeTag};
 use runbook_core::command::{Command, Name, RuleEffect};
 use runbook_core::identity::Identity;
+use runbook_core::inventory::SCHEMAS;
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
 use std::ffi::c_int;
 
 /// What a statement puts into a schema, of which only that it is ours matters.
 fn into_our_schema(schema: String, name: &str) -> Name {
-    if schema == OUR_SCHEMA { Name { schema: Some(schema), ..Name::bare(name) } } else { Name::default() }
+    if SCHEMAS.contains(&schema.as_str()) { Name { schema: Some(schema), ..Name::bare(name) } } else { Name::default() }
 }
 
 /// Statements that create something, with the name where it is cheap to have.
@@ -125,7 +126,7 @@ fn extension(statement: &pg_sys::CreateExtensionStmt) -> Name {
     let name = field(statement.extname);
     let mut options = items(statement.options).into_iter().filter_map(cast::<pg_sys::DefElem>);
     match options.find(|option| field(option.defname) == "schema").map(|option| string(option.arg)) {
-        Some(schema) if schema == OUR_SCHEMA => into_our_schema(schema, &name),
+        Some(schema) if SCHEMAS.contains(&schema.as_str()) => into_our_schema(schema, &name),
         _ => Name::bare(name),
     }
 }

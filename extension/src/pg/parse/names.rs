@@ -303,6 +303,3 @@ pub fn either(variable: *mut pg_sys::RangeVar, kind: ObjectType::Type, node: Nod
 pub fn kind_of(variable: *mut pg_sys::RangeVar, name: &Name, word: ObjectKind) -> ObjectKind {
     if variable.is_null() { word } else { relation_kind(name, word) }
 }
-
-/// The schema of the extension.
-pub const OUR_SCHEMA: &str = "runbook";

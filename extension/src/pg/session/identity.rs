@@ -248,30 +248,26 @@ fn pin_search_path() -> Option<i32> {
             return None;
         }
         let nest_level = pg_sys::NewGUCNestLevel();
-        pg_sys::set_config_option(
-            c"search_path".as_ptr(),
-            OWN_SEARCH_PATH.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
+        set(c"search_path", OWN_SEARCH_PATH, pg_sys::GucAction::GUC_ACTION_SAVE);
         Some(nest_level)
     }
 }
 
 /// Sets a parameter that anybody may set, for the transaction at hand.
 pub fn set_local(name: &CStr, value: &CStr) {
-    // SAFETY: both strings are NUL-terminated; a parameter of PostgreSQL's own that takes the value.
+    set(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL);
+}
+
+/// Sets a parameter that anybody may set.
+fn set(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
+    // SAFETY: both strings are NUL-terminated; a parameter that takes the value.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),
             value.as_ptr(),
             pg_sys::GucContext::PGC_USERSET,
             pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            action,
             true,
             0,
             false,
@@ -282,19 +278,7 @@ pub fn set_local(name: &CStr, value: &CStr) {
 /// Marks this session as one in which the glass is broken. The mark goes with the transaction, if that rolls back.
 pub fn mark_glass(id: &str) {
     let value = CString::new(id).unwrap_or_default();
-    // SAFETY: both strings are NUL-terminated; the parameter is ours and takes any text.
-    unsafe {
-        pg_sys::set_config_option(
-            c"runbook.glass".as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SET,
-            true,
-            0,
-            false,
-        );
-    }
+    set(c"runbook.glass", &value, pg_sys::GucAction::GUC_ACTION_SET);
 }
 
 /// Whether the transaction is read-only, so that nothing can be written in it.
