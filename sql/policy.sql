@@ -1,3 +1,5 @@
+ALTER FUNCTION runbook.policy_in_force() SET SCHEMA runbook_internal;
+
 CREATE VIEW runbook.policy AS
     SELECT p.class, p.verdict, p.approvals, p.objects, p.approver_role, p.source FROM runbook_internal.policy_in_force() AS p;
 COMMENT ON VIEW runbook.policy IS 'Rules in force: one for each class of actions, mildest class first, each followed by the rules for patterns of objects.';

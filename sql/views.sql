@@ -1,3 +1,8 @@
+-- What stands behind views. The library declares it in the extension's schema.
+ALTER FUNCTION runbook.approval_void(text, text, text, text, oid, timestamptz, text, oid) SET SCHEMA runbook_internal;
+ALTER FUNCTION runbook.permits_in_force() SET SCHEMA runbook_internal;
+ALTER FUNCTION runbook.jobs_in_force(bigint) SET SCHEMA runbook_internal;
+
 CREATE VIEW runbook.revisions AS
     SELECT r.revision, r.parents, r.phase, r.message, r.author, r.status, r.digest, r.submitted_at, r.applied_at,
         r.depends_on, r.branch_labels, r.submitted_by, r.reverted_at, r.upgrade_actions, r.downgrade_actions

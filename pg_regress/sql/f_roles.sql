@@ -33,7 +33,7 @@ SELECT runbook.configure('lock_timeout', '2s');
 SELECT * FROM runbook.settings;
 -- Nothing is granted to PUBLIC, everything has a comment.
 SELECT p.oid::regprocedure AS open_to_public FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
-    WHERE p.pronamespace = 'runbook'::regnamespace AND a.grantee = 0;
+    WHERE p.pronamespace IN ('runbook'::regnamespace, 'runbook_internal'::regnamespace) AND a.grantee = 0;
 SELECT c.oid::regclass AS open_to_public FROM pg_class AS c, aclexplode(c.relacl) AS a
     WHERE c.relnamespace = 'runbook'::regnamespace AND a.grantee = 0;
 SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment FROM pg_depend AS d

@@ -102,7 +102,7 @@ SELECT runbook.upgrade('e001');
 SELECT ok, bad FROM runbook.verify_ledger();
 \c - postgres
 SELECT count(*) AS open_to_public FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
-    WHERE p.pronamespace = 'runbook'::regnamespace AND a.grantee = 0;
+    WHERE p.pronamespace IN ('runbook'::regnamespace, 'runbook_internal'::regnamespace) AND a.grantee = 0;
 SET client_min_messages = error;
 SELECT runbook.break_glass('the end of the tests') IS NOT NULL AS broken;
 SELECT runbook.deactivate('end of the tests');

@@ -200,7 +200,8 @@ fn definer_results(client: &mut Client) -> Vec<(String, String)> {
         "consistency_proof(1)",
     ];
     let answer = |call: &str, client: &mut Client| {
-        let sql = format!("SELECT pg_catalog.string_agg(r::pg_catalog.text, ';') FROM runbook.{call} AS r");
+        let schema = if call.contains("_in_force") { "runbook_internal" } else { "runbook" };
+        let sql = format!("SELECT pg_catalog.string_agg(r::pg_catalog.text, ';') FROM {schema}.{call} AS r");
         let text: Option<String> = client.query_one(&sql, &[]).unwrap_or_else(|error| panic!("{call}: {error:?}")).get(0);
         text.unwrap_or_default()
     };

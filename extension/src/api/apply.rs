@@ -4,7 +4,7 @@ use crate::apply::{stamp, transactional, way};
 use crate::error::{from_core, refusal};
 use crate::guard::caller::{enter, given};
 use crate::pg::failure::Failure;
-use crate::store::revisions;
+use crate::store::graph;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::changing;
@@ -42,8 +42,8 @@ fn stamp(
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn require(revision: Option<&str>) -> Result<bool, ErrorReport> {
     let revision = given(revision, "require", "revision")?;
-    let graph = revisions::graph()?;
-    let heads = way::nodes(&graph, &revisions::heads()?)?;
+    let graph = graph::graph()?;
+    let heads = way::nodes(&graph, &graph::heads()?)?;
     let resolver = Resolver::new(&graph, &heads);
     let wanted = resolver.many(revision).map_err(from_core)?;
     let applied = resolver.applied();

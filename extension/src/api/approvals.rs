@@ -53,7 +53,7 @@ fn revoke(
 }
 
 /// Why a decision does not count, apart from who else decided; NULL if it may.
-#[pg_extern(volatile, schema = "runbook_internal")]
+#[pg_extern(volatile)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::too_many_arguments, reason = "they are the columns of a row")]
 fn approval_void(

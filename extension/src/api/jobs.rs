@@ -80,7 +80,7 @@ fn shown(error: JsonB) -> JsonB {
 }
 
 /// The rows of view `jobs`, or one of them.
-#[pg_extern(security_definer, schema = "runbook_internal")]
+#[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
 fn jobs_in_force(

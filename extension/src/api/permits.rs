@@ -50,7 +50,7 @@ fn reject_permit(
 }
 
 /// The rows of view `permits`.
-#[pg_extern(security_definer, schema = "runbook_internal")]
+#[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
 fn permits_in_force() -> Result<

@@ -118,7 +118,7 @@ fn describe(rule: &Rule) -> Value {
 }
 
 /// The rules in force: one for each class, then those for patterns of objects.
-#[pg_extern(security_definer, schema = "runbook_internal")]
+#[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
 fn policy_in_force() -> Result<

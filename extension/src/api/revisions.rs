@@ -9,6 +9,7 @@ use crate::guard::enforcement::Enforcement;
 use crate::pg::failure::Failure;
 use crate::request::submit;
 use crate::settings::Settings;
+use crate::store::graph;
 use crate::store::revisions::{self, Summary};
 use crate::store::settings;
 use pgrx::JsonB;
@@ -30,8 +31,8 @@ pub fn submit(fcinfo: pg_sys::FunctionCallInfo, json: Value) -> Result<String, F
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 fn show(revision: &str) -> Result<JsonB, ErrorReport> {
-    let graph = revisions::graph()?;
-    let heads = way::nodes(&graph, &revisions::heads()?)?;
+    let graph = graph::graph()?;
+    let heads = way::nodes(&graph, &graph::heads()?)?;
     let node = Resolver::new(&graph, &heads).one(revision).map_err(from_core)?;
     let node = node.ok_or_else(|| refusal("42704", "base is not a revision", None, None))?;
     let stored = revisions::load(&[graph.id(node).to_owned()])?.pop().ok_or_else(|| internal("a revision has no row"))?;
@@ -78,7 +79,7 @@ fn plan(
             Some("The directions are upgrade and downgrade.".into()),
         )
     })?;
-    let found = way::way(&revisions::heads()?, target, way)?;
+    let found = way::way(&graph::heads()?, target, way)?;
     let ids = found.graph.ids(&found.steps);
     let policy = (Enforcement::current()? == Enforcement::Enforce).then(settings::policy).transpose()?;
     let approvals = Approvals::of(&ids)?;
@@ -111,7 +112,7 @@ fn heads() -> Result<
     >,
     ErrorReport,
 > {
-    let graph = revisions::graph()?;
+    let graph = graph::graph()?;
     let rows = revisions::summaries(&graph.ids(graph.heads()))?;
     let row =
         |one: Summary| (one.revision, one.parents, one.branch_labels, one.phase, one.status.as_str().to_owned(), one.message);
@@ -134,8 +135,8 @@ fn current() -> Result<
     >,
     ErrorReport,
 > {
-    let graph = revisions::graph()?;
-    let rows = revisions::summaries(&revisions::heads()?)?;
+    let graph = graph::graph()?;
+    let rows = revisions::summaries(&graph::heads()?)?;
     let row = move |one: Summary| {
         let is_head = graph.find(&one.revision).is_some_and(|node| graph.heads().contains(&node));
         (one.revision, is_head, one.message, one.applied_at)
@@ -167,8 +168,8 @@ fn history(
     >,
     ErrorReport,
 > {
-    let graph = revisions::graph()?;
-    let current = way::nodes(&graph, &revisions::heads()?)?;
+    let graph = graph::graph()?;
+    let current = way::nodes(&graph, &graph::heads()?)?;
     let nodes = plan::history(&graph, &current, range).map_err(from_core)?;
     let rows = revisions::summaries(&graph.ids(&nodes))?;
     let row = |(one, node): (Summary, usize)| {
@@ -197,7 +198,7 @@ fn history(
 fn branches()
 -> Result<TableIterator<'static, (name!(revision, String), name!(children, Vec<String>), name!(message, String))>, ErrorReport>
 {
-    let graph = revisions::graph()?;
+    let graph = graph::graph()?;
     let points: Vec<usize> = graph.nodes().filter(|&node| graph.children(node).len() > 1).collect();
     let rows = revisions::summaries(&graph.ids(&points))?;
     let row = |(one, node): (Summary, usize)| (one.revision, graph.ids(graph.children(node)), one.message);

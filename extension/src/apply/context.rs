@@ -21,6 +21,7 @@ use crate::pg::session::pinned::{Pinned, search_path};
 use crate::settings::Settings;
 use crate::spi;
 use crate::store::approvals::{self, Given};
+use crate::store::graph;
 use crate::store::ledger::has_outside as ledger_has_outside;
 use crate::store::object_history::{self, Lasting, Made};
 use crate::store::pieces;
@@ -289,7 +290,7 @@ impl ApplyContext {
 
     /// Replaces heads, in our own table and in Alembic's.
     pub fn move_heads(&self, gone: &[String], come: &[String]) -> Result<(), Failure> {
-        revisions::move_heads(gone, come)?;
+        graph::move_heads(gone, come)?;
         self.alembic_version(gone, come)
     }
 

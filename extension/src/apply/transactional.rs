@@ -12,6 +12,7 @@ use crate::pg::failure::Failure;
 use crate::pg::hooks::lock_wait_monitor::Watch;
 use crate::pg::session::identity::{in_transaction_block, transaction_has_id};
 use crate::settings::Settings;
+use crate::store::graph;
 use crate::store::revisions::{self, Stored};
 use crate::store::{self, pieces};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -49,12 +50,12 @@ pub fn migrate(direction: Direction, target: &str) -> Result<Vec<String>, Failur
     let settings = Settings::load()?;
     locks::take(settings.migrator_wait())?;
     // The heads come first: reading them takes a snapshot of its own, newer than that of a caller who has waited.
-    let applied = revisions::heads()?;
+    let applied = graph::heads()?;
     let Way { graph, heads, steps } = way(&applied, target, direction)?;
     if steps.is_empty() {
         return Ok(vec![]);
     }
-    if revisions::has_moved_on()? {
+    if graph::has_moved_on()? {
         return Err(behind(direction, target).into());
     }
     let ids = graph.ids(&steps);

@@ -1,7 +1,7 @@
 //! The way from where the database stands to a target.
 
 use crate::error::{self, from_core, internal};
-use crate::store::revisions;
+use crate::store::graph;
 use runbook_core::graph::{Graph, Node};
 use runbook_core::plan::Direction;
 use std::rc::Rc;
@@ -26,14 +26,14 @@ pub struct Way {
 /// The way from `applied` (ids of the heads) to `target`.
 pub fn way(applied: &[String], target: &str, direction: Direction) -> error::Result<Way> {
     if direction == Direction::Upgrade
-        && let Some(frontier) = revisions::frontier(target)?
+        && let Some(frontier) = graph::frontier(target)?
     {
         let known = nodes(&frontier.graph, &frontier.applied)?;
         let heads = nodes(&frontier.graph, applied)?;
         let steps = steps(&frontier.graph, &known, target, direction)?;
         return Ok(Way { graph: Rc::new(frontier.graph), heads, steps });
     }
-    let graph = revisions::graph()?;
+    let graph = graph::graph()?;
     let heads = nodes(&graph, applied)?;
     let steps = steps(&graph, &heads, target, direction)?;
     Ok(Way { graph, heads, steps })

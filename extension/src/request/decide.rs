@@ -16,6 +16,7 @@ use crate::request::submit;
 use crate::settings::Settings;
 use crate::spi::clock;
 use crate::store::approvals::{self, Decision, Given};
+use crate::store::graph;
 use crate::store::revisions::{self, Stored};
 use crate::store::settings;
 use crate::{code, ledger};
@@ -92,7 +93,7 @@ pub fn approve(
 
 /// Refuses to approve what the caller's transaction may not show: it sees what was there when it began.
 fn refuse_old_sight(id: &str) -> Result<(), ErrorReport> {
-    if !revisions::has_moved_on()? {
+    if !graph::has_moved_on()? {
         return Ok(());
     }
     let message = "could not serialize access: revisions were submitted or applied since this transaction began";
@@ -164,8 +165,8 @@ fn find(function: &str, name: &str) -> Result<Stored, ErrorReport> {
     if let Some(stored) = revisions::load(&[name.to_owned()])?.pop() {
         return Ok(stored);
     }
-    let graph = revisions::graph()?;
-    let heads = way::nodes(&graph, &revisions::heads()?)?;
+    let graph = graph::graph()?;
+    let heads = way::nodes(&graph, &graph::heads()?)?;
     let node = Resolver::new(&graph, &heads).one(name).map_err(from_core)?;
     let id = match node.map(|node| graph.id(node)) {
         Some(id) if id.starts_with(name) => id.to_owned(),

@@ -12,6 +12,7 @@ use crate::pg::session::identity::{session_oid, session_role};
 use crate::pg::session::pinned::Pinned;
 use crate::settings::Settings;
 use crate::store::approvals;
+use crate::store::graph;
 use crate::store::revisions::{self, Stored};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::{Action, Class};
@@ -50,7 +51,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     let downgrade_actions = actions(&downgrade)?;
     drop(pinned);
 
-    let ordinal = revisions::bump_graph()?;
+    let ordinal = graph::bump_graph()?;
     let digest = revision.digest().as_str().to_owned();
     let known = revisions::load(std::slice::from_ref(&id))?.pop();
     if let Some(known) = &known {
@@ -213,7 +214,7 @@ fn check_graph(revision: &Revision, again: bool) -> Result<(), ErrorReport> {
         labels: revision.branch_labels.clone(),
     };
     if again {
-        let mut vertices = revisions::vertices()?;
+        let mut vertices = graph::vertices()?;
         vertices.retain(|other| other.id != id);
         vertices.push(vertex);
         return Graph::new(vertices).map(|_| ()).map_err(from_core);

@@ -3,6 +3,7 @@
 pub mod approvals;
 pub mod backfills;
 pub mod code;
+pub mod graph;
 pub mod job_lines;
 pub mod jobs;
 pub mod ledger;

@@ -5,11 +5,12 @@ use crate::apply::engine::backfill_plan::{Plan, only, plan, statement_text, tabl
 use crate::apply::engine::non_transactional::finish;
 use crate::apply::engine::statement::{FailureSite, micros, statement_entry, with_context};
 use crate::apply::engine::throttle::Throttle;
-use crate::apply::gate::bound_code::limit;
+use crate::apply::gate::bound_code::{Watched, limit};
 use crate::apply::job::step::{Step, Stepped, moved, planned};
 use crate::apply::job::stop_request::{must_be_operator, stop_requested};
 use crate::error::refusal;
 use crate::guard::classify::classify_all;
+use crate::permission;
 use crate::pg::clock;
 use crate::pg::execute::job::{self, Commit, transaction};
 use crate::pg::execute::lock;
@@ -22,6 +23,7 @@ use crate::store::backfills::{self, Progress, Table};
 use crate::store::jobs::Job;
 use crate::store::revisions::Stored;
 use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::action::Action;
 use runbook_core::backfill::{self, Backfill, Cut, Pace};
 use runbook_core::report::Report;
 use serde_json::json;
@@ -151,11 +153,7 @@ fn batch(
     let place =
         format!("revision {} (upgrade), statement 1, line {}, batch {}", step.revision, statement.line, progress.batches + 1);
     let actions = classify_all([&statement.command])?;
-    let by = run.refuse_if_needy(&stored, &actions, true)?;
-    let watched = if by.is_empty() { None } else { run.watch(&by, [&statement])? };
-    run.use_up(&step.revision, &by)?;
-    let scope = run.permit(&step.revision, actions.clone());
-    limit(watched.as_ref());
+    let (by, watched, scope) = allowed(&run, &stored, &statement, &actions)?;
     let mut next = Progress { files: Some(files), shape: Some(plan.key.shape.clone()), ..progress.clone() };
     let Some((parameters, last)) = parameters(plan, progress)? else {
         // The header's condition may have called something.
@@ -186,6 +184,22 @@ fn batch(
     backfills::advance(&step.revision, &next, start.elapsed())?;
     moved(job)?;
     Ok(Batch::Done(next))
+}
+
+/// Permission for a batch: whose approvals count, and the code under it.
+fn allowed(
+    run: &ApplyContext,
+    stored: &Stored,
+    statement: &Statement,
+    actions: &[Action],
+) -> Result<(Vec<String>, Option<Watched>, permission::Scope), Failure> {
+    let id = stored.revision.revision.as_str();
+    let by = run.refuse_if_needy(stored, actions, true)?;
+    let watched = if by.is_empty() { None } else { run.watch(&by, [statement])? };
+    run.use_up(id, &by)?;
+    let scope = run.permit(id, actions.to_vec());
+    limit(watched.as_ref());
+    Ok((by, watched, scope))
 }
 
 /// Locks the table, and looks at it then: what is read before others have let go of it may be what they have replaced.

@@ -227,10 +227,7 @@ impl Piece<'_> {
             run.use_up(id, &ran.approved_by)?;
             drop(pinned);
             run.flush()?;
-            store::ledger::append(&entries)?;
-            pieces::note(id, self.way(), &self.progress(true, &[]))?;
-            moved(self.job)?;
-            return Ok(Next::Done);
+            return self.done(&entries, &[]);
         };
         let place = format!("revision {id} ({}), statement {}, line {}", self.way(), self.at + 1, statement.line);
         refuse_switch(&statement, &place)?;
@@ -244,10 +241,7 @@ impl Piece<'_> {
         drop(pinned);
         if already {
             let entry = statement_entry(&statement, id, self.way(), self.at + 1, start)?;
-            store::ledger::append(&[entry])?;
-            pieces::note(id, self.way(), &self.progress(true, &found.before))?;
-            moved(self.job)?;
-            return Ok(Next::Done);
+            return self.done(&[entry], &found.before);
         }
         pin(&run.settings)?;
         job::set_parameter("lock_timeout", &timeout.to_string_lossy())?;
@@ -269,6 +263,14 @@ impl Piece<'_> {
             foreign,
             _scope: scope,
         })))
+    }
+
+    /// Notes that the statement is done; `before` are objects that it was to replace or remove.
+    fn done(&self, entries: &[Entry], before: &[u32]) -> Result<Next, Failure> {
+        store::ledger::append(entries)?;
+        pieces::note(&self.step.revision, self.way(), &self.progress(true, before))?;
+        moved(self.job)?;
+        Ok(Next::Done)
     }
 
     /// What is there of a statement's objects, and what of it an interrupted attempt has left.

@@ -11,7 +11,7 @@ use crate::pg::failure::Failure;
 use crate::pg::session::identity::{self, database, session_oid, session_role};
 use crate::settings::Settings;
 use crate::store::jobs::{self, Job, New};
-use crate::store::{self, job_lines, revisions};
+use crate::store::{self, graph, job_lines, revisions};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
 use runbook_core::plan::Direction;
@@ -30,7 +30,7 @@ const IDLE_STARTS: i32 = 10;
 /// Those of the target; 42501 where an approval is missing: what would stop a later step is said before the first.
 pub fn start(direction: Direction, target: &str) -> Result<i64, Failure> {
     let settings = Settings::load()?;
-    let Way { graph, steps, .. } = way(&revisions::heads()?, target, direction)?;
+    let Way { graph, steps, .. } = way(&graph::heads()?, target, direction)?;
     let ids = graph.ids(&steps);
     let run = ApplyContext::new(direction, settings, &ids)?;
     let stored = revisions::load(&ids)?;

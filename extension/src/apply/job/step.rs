@@ -9,6 +9,7 @@ use crate::error::{self, internal, refusal};
 use crate::pg::execute::lock;
 use crate::pg::failure::Failure;
 use crate::pg::hooks::lock_wait_monitor;
+use crate::store::graph;
 use crate::store::jobs::{self, Job};
 use crate::store::revisions::{self, Stored};
 use crate::store::{self, pieces};
@@ -44,8 +45,8 @@ pub enum Stepped {
 /// What of the job's plan is still to be done, in order.
 pub fn remaining(job: &Job) -> error::Result<Vec<Step>> {
     HAD_PIECES.set(pieces::any()?);
-    let graph = revisions::graph()?;
-    let mut heads = nodes(&graph, &revisions::heads()?)?;
+    let graph = graph::graph()?;
+    let mut heads = nodes(&graph, &graph::heads()?)?;
     let mut applied = graph.ancestors(&heads, Along::All);
     let up = job.direction == Direction::Upgrade;
     let mut steps = vec![];
@@ -123,7 +124,7 @@ pub fn done(job: &Job, step: &Step, run: &ApplyContext, started: i64, entries: &
     if !marked {
         return Err(transactional::resubmitted(&step.revision).into());
     }
-    revisions::move_heads(&others(gone), &others(come))?;
+    graph::move_heads(&others(gone), &others(come))?;
     run.alembic_version(&step.gone, &step.come)?;
     moved(job)?;
     let seen = lock_wait_monitor::take();
