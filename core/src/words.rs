@@ -15,9 +15,15 @@ const LONGEST_NAME: usize = 63;
 /// Strings in strings are read this deep.
 const DEPTH: usize = 8;
 
-/// A run of operator characters may be cut at either end, so that every part of it may be an operator; of longer ones than this, every part
-/// from their start or their end is taken.
-const LONGEST_RUN: usize = 64;
+/// Bytes of an operator; PostgreSQL refuses longer ones (NAMEDATALEN).
+const LONGEST_OPERATOR: usize = 63;
+
+/// More names, or operators, than this are not told apart.
+const MOST: usize = 100_000;
+
+/// More of a text, in bytes, or of a run of operator characters, is not read.
+const LONGEST_TEXT: usize = 4 << 20;
+const LONGEST_RUN: usize = 1024;
 
 /// What texts may mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +41,7 @@ pub struct Words {
 impl Words {
     /// Reads a text of SQL or PL/pgSQL.
     pub fn read(&mut self, sql: &str) {
+        let sql = self.readable(sql);
         self.scan(sql, 0);
         // Where a string ends depends on how a backslash is read: by an E before it or before what it continues in the next line, by a
         // parameter of the session or of a function. What seems to be a string or a comment may be code then.
@@ -55,7 +62,9 @@ impl Words {
             let is_operator = |c: char| crate::statement::OPERATOR.contains(c);
             text.split(|c| !is_operator(c)).filter(|run| !run.is_empty()).for_each(|run| self.operator(run));
             for (at, _) in text.match_indices('"') {
-                let rest = &text[at..];
+                // A name that is longer is cut off; each of its characters may be two in quotes.
+                let end = (at..=text.len().min(at + 3 * LONGEST_NAME)).rev().find(|end| text.is_char_boundary(*end));
+                let rest = &text[at..end.unwrap_or(text.len())];
                 self.name(unquoted(&rest[..token_length(rest, '"')], '"'));
             }
         }
@@ -64,17 +73,35 @@ impl Words {
         }
     }
 
-    /// Takes a name, as PostgreSQL shortens it, too.
-    fn name(&mut self, name: String) {
+    /// Takes a name as PostgreSQL shortens it.
+    fn name(&mut self, mut name: String) {
         if name.len() > LONGEST_NAME {
-            let end = (0..=LONGEST_NAME).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default();
-            self.names.insert(name[..end].to_owned());
+            name.truncate((0..=LONGEST_NAME).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default());
         }
-        self.names.insert(name);
+        if self.names.len() < MOST {
+            self.names.insert(name);
+        } else {
+            self.too_many();
+        }
+    }
+
+    /// As much of a text as is read.
+    fn readable<'a>(&mut self, text: &'a str) -> &'a str {
+        if text.len() <= LONGEST_TEXT {
+            return text;
+        }
+        self.too_many();
+        let end = (0..=LONGEST_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        &text[..end]
+    }
+
+    fn too_many(&mut self) {
+        self.dynamic.insert("more names and operators than can be told".to_owned());
     }
 
     /// Reads a text of a language whose tokens are not those of SQL: every word in it may be a name.
     pub fn read_foreign(&mut self, text: &str) {
+        let text = self.readable(text);
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_' || !c.is_ascii()));
         for word in words.filter(|word| !word.is_empty()) {
             self.name(word.to_owned());
@@ -196,9 +223,17 @@ impl Words {
 
     /// PostgreSQL may read a run of operator characters as several operators (`a<-b`), so all its parts count.
     fn operator(&mut self, run: &str) {
+        let whole = run;
+        let run = &run[..run.len().min(LONGEST_RUN)];
+        if run.len() < whole.len() {
+            self.too_many();
+        }
         for start in 0..run.len() {
-            for end in start + 1..=run.len() {
-                if run.len() <= LONGEST_RUN || start == 0 || end == run.len() {
+            for end in start + 1..=run.len().min(start + LONGEST_OPERATOR) {
+                if self.operators.len() == MOST {
+                    return self.too_many();
+                }
+                if !self.operators.contains(&run[start..end]) {
                     self.operators.insert(run[start..end].to_owned());
                 }
             }

@@ -12,10 +12,11 @@ use crate::pg::execute::statements::{self, Statement};
 use crate::pg::execute::subtransaction;
 use crate::pg::failure::Failure;
 use crate::pg::parse::catalogs;
-use crate::store::code;
+use crate::store::{code, graph};
 use runbook_core::Revision;
 use runbook_core::code::{Bound, Code, Key, NAMES};
 use runbook_core::command::{Change, Command};
+use runbook_core::graph::Along;
 use runbook_core::plan::Direction;
 use runbook_core::words::Words;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,17 +178,34 @@ pub fn lines(texts: impl FnOnce() -> Result<Texts, Failure>) -> Vec<String> {
     subtransaction::attempt(texts).map_or_else(Vec::new, |texts| reach(texts, &[]).code.lines())
 }
 
-/// Why an approval of `approved`, given at `decided_at`, does not cover what is reached now.
+/// Why an approval of `approved`, given at `decided_at`, does not cover what is reached now. What other revisions have done since counts
+/// where the approval is for `revision`, which comes after or before them, and whoever gave it could know them.
 ///
 /// # Errors
 /// Those of reading what revisions have done since.
-pub fn objection(approved: &Code, now: &Reached, decided_at: i64) -> error::Result<Option<String>> {
+pub fn objection(approved: &Code, now: &Reached, decided_at: i64, revision: Option<&str>) -> error::Result<Option<String>> {
     if approved.is(&now.code) {
         return Ok(None);
     }
     let lost =
         standing(&approved.missing_from(&now.code)).into_iter().map(|(key, now)| (key, now.map(|(hash, _)| hash))).collect();
-    Ok(approved.objection(&now.code, &code::changes_since(decided_at)?, &lost))
+    let since = revision.map(|revision| changes_on_lineage(revision, decided_at)).transpose()?.unwrap_or_default();
+    Ok(approved.objection(&now.code, &since, &lost))
+}
+
+/// What the revision itself, its ancestors and its descendants have done to code since a moment, as far as they were submitted by then.
+fn changes_on_lineage(revision: &str, moment: i64) -> error::Result<Vec<runbook_core::code::Change>> {
+    let changes = code::changes_since(moment)?;
+    if changes.iter().all(|(by, _)| by == revision) {
+        return Ok(changes.into_iter().map(|(_, change)| change).collect());
+    }
+    let graph = graph::graph()?;
+    let node = graph.find(revision);
+    let is_near = |by: &str| {
+        by == revision
+            || matches!((node, graph.find(by)), (Some(own), Some(by)) if graph.shares_lineage(own, &[by], Along::All))
+    };
+    Ok(changes.into_iter().filter(|(by, _)| is_near(by)).map(|(_, change)| change).collect())
 }
 
 /// Of objects that are not reached any more: code that is gone, and what names meant, with hash and transaction if it is there.

@@ -217,3 +217,39 @@ fn what_is_reached_by_dependencies_runs() {
         assert_eq!(rows(&mut admin), 40);
     }
 }
+
+/// An additive revision needs nobody: what it makes may not be what an approval of another one has let through.
+#[test]
+fn a_revision_that_the_approver_did_not_know_does_not_change_what_is_bound() {
+    let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
+    let overload = "CREATE FUNCTION is_old(int) RETURNS bool LANGUAGE sql AS 'SELECT true'";
+    for (name, submitted_before, parents) in
+        [("later", false, &[] as &[&str]), ("aside", true, &[]), ("sibling", false, &["r1"])]
+    {
+        let mut admin = scene(&server, name);
+        let case = format!("submitted before: {submitted_before}, parents: {parents:?}");
+        admin
+            .batch_execute(
+                "SET ROLE app_owner; \
+                 CREATE FUNCTION is_old(bigint) RETURNS bool LANGUAGE sql AS 'SELECT $1 <= 2'; RESET ROLE",
+            )
+            .unwrap();
+        let mut alice = server.connect(name, "alice");
+        submit(&mut alice, &revision("r1", &[], "CREATE TABLE r (id int)", "DROP TABLE r")).unwrap();
+        let deletes = "DELETE FROM gold WHERE is_old(id)";
+        let child = revision("r2", &["r1"], deletes, "");
+        let added = revision("a9", parents, overload, "");
+        let mut app = server.connect(name, "app");
+        if submitted_before {
+            submit(&mut alice, &added).unwrap();
+        }
+        submit(&mut alice, &child).unwrap();
+        server.connect(name, "bob").batch_execute("SELECT runbook.approve('r2')").unwrap();
+        if !submitted_before {
+            submit(&mut alice, &added).unwrap();
+        }
+        app.batch_execute("SELECT runbook.upgrade('a9')").expect(&case);
+        assert_eq!(sqlstate(app.batch_execute("SELECT runbook.upgrade('r2')")), "42501", "{case}");
+        assert_eq!(rows(&mut admin), 100, "{case}");
+    }
+}

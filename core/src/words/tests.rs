@@ -138,3 +138,15 @@ fn every_part_of_a_long_operator_counts() {
     let long = format!("{}<", "<".repeat(40));
     assert!(read(&format!("SELECT a {long}-20")).operators.contains(&long));
 }
+
+#[test]
+fn texts_made_to_be_long_are_read_in_no_more_room_than_they_take() {
+    for text in ["+".repeat(100_000), "\"".repeat(100_000) + "\\", "<=>~!@#%^&|".repeat(10_000), "a\"\\".repeat(30_000)] {
+        let words = read(&text);
+        let room: usize = words.names.iter().chain(&words.operators).map(String::len).sum();
+        assert!(room <= 3 * text.len(), "{room} bytes of names in {} bytes of text", text.len());
+    }
+    assert!(!read(&"+".repeat(300_000)).dynamic.is_empty());
+    let many: String = (0..150_000).map(|at| format!("n{at} ")).collect();
+    assert!(!read(&many).dynamic.is_empty());
+}

@@ -253,7 +253,7 @@ fn obstacle(permit: &Permit, query: &str, actions: &[Action], policy: &Policy) -
         if one.decided_at > began {
             return Ok(Some("it was given after the statement had begun".to_owned()));
         }
-        if let Some(why) = code::objection(&one.code()?, &now, one.decided_at)? {
+        if let Some(why) = code::objection(&one.code()?, &now, one.decided_at, None)? {
             return Ok(Some(why));
         }
         let name = now.written_since(&one.versions()?);

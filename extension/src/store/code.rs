@@ -128,23 +128,26 @@ pub fn open_texts(revision: &str) -> Result<Vec<String>> {
     .map(|texts| texts.into_iter().flatten().collect())
 }
 
-/// What revisions did to code after a moment, in that order.
-pub fn changes_since(moment: i64) -> Result<Vec<Change>> {
+/// What revisions that had been submitted by a moment did to code after it, in that order, each with the revision.
+pub fn changes_since(moment: i64) -> Result<Vec<(String, Change)>> {
     // What this transaction has written counts.
     read(
-        "SELECT c.classid, c.objid, c.before, c.after, c.changed_at FROM ( \
+        "SELECT c.classid, c.objid, c.before, c.after, c.changed_at, c.revision FROM ( \
              SELECT c.*, (EXTRACT(epoch FROM c.made_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS changed_at \
              FROM runbook.code_change AS c WHERE c.made_at OPERATOR(pg_catalog.>=) \
                  pg_catalog.to_timestamp($1::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000 OPERATOR(pg_catalog.-) 1)) AS c \
+         JOIN runbook.revision AS r ON r.revision OPERATOR(pg_catalog.=) c.revision \
+             AND (EXTRACT(epoch FROM r.submitted_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 OPERATOR(pg_catalog.<=) $1 \
          WHERE c.changed_at OPERATOR(pg_catalog.>) $1 ORDER BY c.made_at USING OPERATOR(pg_catalog.<)",
         &[moment.into()],
         |row| {
-            Ok(Change {
+            let change = Change {
                 key: (row.get::<Oid>(1)?.to_u32(), row.get::<Oid>(2)?.to_u32()),
                 before: row.maybe(3)?,
                 after: row.maybe(4)?,
                 at: row.get(5)?,
-            })
+            };
+            Ok((row.get(6)?, change))
         },
     )
 }

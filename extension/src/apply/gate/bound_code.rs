@@ -43,7 +43,7 @@ impl ApplyContext {
                 now
             }
         };
-        code::objection(&given.code(self.direction)?, &now, given.decided_at)
+        code::objection(&given.code(self.direction)?, &now, given.decided_at, Some(stored.revision.revision.as_str()))
     }
 
     /// What must be known of code before these statements run, under the approvals of `approved_by`.
