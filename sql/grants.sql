@@ -22,7 +22,7 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     runbook.submit(jsonb), runbook.upgrade(text), runbook.downgrade(text), runbook.stamp(text, boolean),
     runbook.start_upgrade(text), runbook.start_downgrade(text), runbook.cancel(bigint), runbook.pause(bigint), runbook.resume(bigint),
-    runbook.approve(text, text, text, interval, text), runbook.reject(text, text), runbook.revoke(text, text), runbook.inbox(),
+    runbook.approve(text, text, text, interval, text), runbook.reject(text, text), runbook.revoke(text, text), runbook.withdraw(text, text), runbook.inbox(),
     runbook.request_permit(text, text, interval), runbook.approve_permit(text, text), runbook.reject_permit(text, text),
     runbook.break_glass(text, interval), runbook.close_break_glass(),
     runbook.activate(), runbook.deactivate(text), runbook.protect_table(regclass, bigint), runbook.unprotect_table(regclass), runbook.configure(text, text),

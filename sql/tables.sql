@@ -29,11 +29,11 @@ CREATE TABLE runbook.revision (
     reverted_at timestamptz,
     CONSTRAINT revision_pkey PRIMARY KEY (revision),
     CONSTRAINT revision_phase_known CHECK (phase IN ('expand', 'migrate', 'contract')),
-    CONSTRAINT revision_status_known CHECK (status IN ('pending', 'approved', 'rejected', 'applied', 'reverted'))
+    CONSTRAINT revision_status_known CHECK (status IN ('pending', 'approved', 'rejected', 'applied', 'reverted', 'withdrawn'))
 ) WITH (fillfactor = 70);
 CREATE INDEX revision_ordinal_idx ON runbook.revision (ordinal);
 -- What an upgrade has to look at, however many revisions are applied.
-CREATE INDEX revision_open_idx ON runbook.revision (ordinal) WHERE status <> 'applied';
+CREATE INDEX revision_open_idx ON runbook.revision (ordinal) WHERE status NOT IN ('applied', 'withdrawn');
 CREATE INDEX revision_dependent_idx ON runbook.revision (ordinal) WHERE depends_on <> '{}';
 COMMENT ON TABLE runbook.revision IS 'Submitted revisions. "source" is the whole revision as canonical JSON. The digest covers all of it that changes what the revision means: not message, author and irreversible_reason.';
 
@@ -139,10 +139,11 @@ CREATE TABLE runbook.code_change (
     revision text NOT NULL,
     direction text NOT NULL,
     made_at timestamptz NOT NULL,
+    reached text,
     CONSTRAINT code_change_direction_known CHECK (direction IN ('upgrade', 'downgrade'))
 );
 CREATE INDEX code_change_made_at_idx ON runbook.code_change (made_at);
-COMMENT ON TABLE runbook.code_change IS 'Code as revisions found it and left it while approvals were open: its hash before and after, NULL where it did not exist. An approval also covers code that these changes lead to from the approved code.';
+COMMENT ON TABLE runbook.code_change IS 'Code as revisions found it and left it while approvals were open: its hash before and after, NULL where it did not exist. An approval also covers code that these changes lead to from the approved code. "reached" is the code that the revision itself could run, in the first row of a run: what an approver could not know makes no change that he covers.';
 
 CREATE TABLE runbook.object_change (
     classid runbook.object_number NOT NULL,
@@ -253,6 +254,7 @@ CREATE TABLE runbook.job (
     application text NOT NULL,
     system_identifier text NOT NULL,
     database_oid runbook.object_number NOT NULL,
+    timeline integer NOT NULL,
     requested_at timestamptz NOT NULL,
     started_at timestamptz,
     finished_at timestamptz,
@@ -263,10 +265,10 @@ CREATE TABLE runbook.job (
     error jsonb,
     CONSTRAINT job_pkey PRIMARY KEY (job),
     CONSTRAINT job_direction_known CHECK (direction IN ('upgrade', 'downgrade')),
-    CONSTRAINT job_state_known CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'cancelling', 'finished', 'failed', 'cancelled'))
+    CONSTRAINT job_state_known CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'cancelling', 'finished', 'failed', 'cancelled', 'interrupted'))
 );
 CREATE INDEX job_open_idx ON runbook.job (job) WHERE state IN ('queued', 'running', 'pausing', 'cancelling');
-COMMENT ON TABLE runbook.job IS 'Upgrades and downgrades that a worker applies. "role" is the role that was in force when the job was requested or last resumed; "idle_starts" counts the last workers that made no progress.';
+COMMENT ON TABLE runbook.job IS 'Upgrades and downgrades that a worker applies. "role" is the role that was in force when the job was requested or last resumed; "idle_starts" counts the last workers that made no progress; "timeline" is that of the server when it was requested or last resumed.';
 
 CREATE TABLE runbook.job_step (
     job bigint NOT NULL,
@@ -287,9 +289,10 @@ CREATE TABLE runbook.statement_progress (
     done boolean NOT NULL,
     before oid[] NOT NULL,
     started_at timestamptz NOT NULL,
+    statements integer NOT NULL,
     CONSTRAINT statement_progress_pkey PRIMARY KEY (revision, direction, statement)
 );
-COMMENT ON TABLE runbook.statement_progress IS 'Statements of revisions with "transaction: off" that have begun or are done, by the hash of their text. "before" holds the objects that a statement was to replace or remove.';
+COMMENT ON TABLE runbook.statement_progress IS 'Statements of revisions with "transaction: off" that have begun or are done, by the hash of their text. "before" holds the objects that a statement was to replace or remove, "statements" how many the section has.';
 
 -- Written without a statement, in the transaction that creates the index; hence no index of its own.
 CREATE TABLE runbook.built_relation (

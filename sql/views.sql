@@ -5,7 +5,11 @@ ALTER FUNCTION runbook.jobs_in_force(bigint) SET SCHEMA runbook_internal;
 
 CREATE VIEW runbook.revisions AS
     SELECT r.revision, r.parents, r.phase, r.message, r.author, r.status, r.digest, r.submitted_at, r.applied_at,
-        r.depends_on, r.branch_labels, r.submitted_by, r.reverted_at, r.upgrade_actions, r.downgrade_actions
+        r.depends_on, r.branch_labels, r.submitted_by, r.reverted_at, r.upgrade_actions, r.downgrade_actions,
+        COALESCE((SELECT pg_catalog.format('%s of %s statements of its %s are done', pg_catalog.count(*), pg_catalog.max(p.statements), p.direction)
+            FROM runbook.statement_progress AS p WHERE p.revision OPERATOR(pg_catalog.=) r.revision AND p.done GROUP BY p.direction LIMIT 1),
+        (SELECT pg_catalog.format('%s rows of its backfill are done', b.rows_done) FROM runbook.backfill AS b
+            WHERE b.revision OPERATOR(pg_catalog.=) r.revision AND b.batches OPERATOR(pg_catalog.>) 0)) AS progress
     FROM runbook.revision AS r
     ORDER BY r.ordinal;
 COMMENT ON VIEW runbook.revisions IS 'All submitted revisions, in the order in which they were first submitted.';
@@ -14,7 +18,7 @@ COMMENT ON COLUMN runbook.revisions.parents IS 'Ids of the revisions that it fol
 COMMENT ON COLUMN runbook.revisions.phase IS 'Phase of the rollout: expand, migrate or contract; as declared, or derived from the actions';
 COMMENT ON COLUMN runbook.revisions.message IS 'Text for people, usually one line; empty if none was given';
 COMMENT ON COLUMN runbook.revisions.author IS 'Author for people: as declared, or else the login that submitted the revision';
-COMMENT ON COLUMN runbook.revisions.status IS 'pending, approved, rejected, applied or reverted; runbook.plan() tells which approvals are missing';
+COMMENT ON COLUMN runbook.revisions.status IS 'pending, approved, rejected, applied, reverted or withdrawn; runbook.plan() tells which approvals are missing';
 COMMENT ON COLUMN runbook.revisions.digest IS 'SHA-256 over everything that changes the meaning of the revision, in hex';
 COMMENT ON COLUMN runbook.revisions.submitted_at IS 'Time at which the present content was submitted';
 COMMENT ON COLUMN runbook.revisions.applied_at IS 'Time at which it was applied, or stamped as applied; NULL while it is not applied';
@@ -23,6 +27,7 @@ COMMENT ON COLUMN runbook.revisions.branch_labels IS 'Names for the branch that 
 COMMENT ON COLUMN runbook.revisions.submitted_by IS 'Login that submitted the present content, by its name at that time';
 COMMENT ON COLUMN runbook.revisions.reverted_at IS 'Time at which it was last reverted, or stamped as not applied; NULL if never, or while it is applied';
 COMMENT ON COLUMN runbook.revisions.upgrade_actions IS 'Actions of its upgrade and verify sections: JSON array of objects with verb, class and object';
+COMMENT ON COLUMN runbook.revisions.progress IS 'How much of it is done, in words, where it is applied or reverted in part; else NULL';
 COMMENT ON COLUMN runbook.revisions.downgrade_actions IS 'Actions of its downgrade section, in the same form; an empty array if there are none';
 
 CREATE VIEW runbook.approvals AS

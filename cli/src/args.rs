@@ -80,6 +80,8 @@ pub enum Command {
     Edit(One),
     /// Submit revision files to the database, parents first
     Submit(Submit),
+    /// Take back a revision that is not applied
+    Withdraw(Withdraw),
     /// Show what waits for your approval, and the command that approves it
     Inbox,
     /// Approve a revision that another login submitted
@@ -247,8 +249,18 @@ pub struct Show {
 /// `submit`.
 #[derive(Debug, ClapArgs)]
 pub struct Submit {
-    /// Revision files; without any, all files of the directory
+    /// Revision files, or directories of them; without any, all files of the project
     pub files: Vec<PathBuf>,
+}
+
+/// `withdraw`.
+#[derive(Debug, ClapArgs)]
+pub struct Withdraw {
+    /// Revision: its id, or the beginning of its id
+    pub revision: String,
+    /// Reason, kept in the ledger
+    #[arg(long, short = 'm', alias = "message")]
+    pub reason: String,
 }
 
 /// `current`.

@@ -4,7 +4,7 @@ use crate::args::{Format, Global};
 use crate::config::Config;
 use crate::connect;
 use crate::error::{Error, Kind, Result};
-use crate::output::Row;
+use crate::output::{self, Line, Row};
 use postgres::Client;
 use postgres::types::ToSql;
 use postgres_openssl::MakeTlsConnector;
@@ -49,8 +49,7 @@ impl Context {
         self.config.revisions()
     }
 
-    /// The connection string in force: --url, then --env or the default environment; nothing leaves it to PG*.
-    /// DATABASE_URL counts as --url unless an environment was named.
+    /// The connection string in force: that of --env, else --url or DATABASE_URL, else the default environment; nothing leaves it to PG*.
     pub fn url(&self) -> Result<Option<String>> {
         let environment_first = self.global.env.is_some() || self.global.url.is_none();
         if environment_first && let Some(url) = self.config.url(self.global.env.as_deref())? {
@@ -85,6 +84,16 @@ pub fn unreadable(error: serde_json::Error) -> Error {
         format!("the server's answer can't be read: {error}"),
         "Check that pg_runbook is installed there and is unchanged.",
     )
+}
+
+/// Says on stderr which revisions are applied or reverted in part.
+pub fn tell_of_parts(client: &mut Client) -> Result<()> {
+    let parts = rows(client, "SELECT v.revision, v.progress FROM runbook.revisions AS v WHERE v.progress IS NOT NULL", &[])?;
+    for part in &parts {
+        let (id, progress) = (output::text(part.get("revision")), output::text(part.get("progress")));
+        output::diagnostic(&Line::new(format!("revision {id} is done in part: {progress}")));
+    }
+    Ok(())
 }
 
 /// Runs a query and returns its rows with their column names.

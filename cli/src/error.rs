@@ -1,6 +1,7 @@
 //! Errors: a kind that decides the exit code, and a text that names the next step.
 
 use crate::output::{self, Line, Style};
+use crate::place;
 use runbook_core::error::Kind as CoreKind;
 use runbook_core::visible::visible_line;
 use std::error::Error as _;
@@ -59,6 +60,31 @@ impl Error {
         &self.message
     }
 
+    /// Whether the server is out of reach, or has ended the connection.
+    pub fn is_connection(&self) -> bool {
+        self.kind == Kind::Connection
+    }
+
+    /// The failure to connect: where to, and what to do if that was not meant.
+    pub fn unreachable(mut self) -> Self {
+        if let Some(place) = place::last() {
+            self.message = format!("can't connect to {place}: {}", self.message);
+        }
+        if !self.rest.iter().any(|(label, _)| *label == "hint") {
+            let hint = "If another server is meant, name it with --url, DATABASE_URL, PGHOST and PGPORT, or an environment of runbook.toml.";
+            self.rest.push(("hint", hint.to_owned()));
+        }
+        self
+    }
+
+    /// The same failure with another message and hint.
+    pub fn told(mut self, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        self.message = message.into();
+        self.rest.retain(|(label, _)| *label != "hint");
+        self.rest.push(("hint", hint.into()));
+        self
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
@@ -98,8 +124,7 @@ impl Error {
     pub fn from_server(error: &postgres::Error, running: bool) -> Self {
         let Some(db) = error.as_db_error() else {
             let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-            let hint = "Name the server with --url, DATABASE_URL, PGHOST or an environment of runbook.toml.";
-            return Self::new(Kind::Connection, cause, hint);
+            return Self::new(Kind::Connection, cause, "");
         };
         let code = db.code().code();
         let from_revision = db.where_().is_some_and(|context| context.contains("revision "));
@@ -107,6 +132,8 @@ impl Error {
             // Somebody else's lock, whosever statement waited for it; and somebody's wish, or a limit of time.
             "55P03" => Kind::Timeout,
             "57014" if HAS_CANCELLED.load(Ordering::Relaxed) || db.message().starts_with("job ") => Kind::Failed,
+            // A limit of the login's on its own statement, and no lock's.
+            "57014" if db.message().contains("statement timeout") => Kind::Failed,
             "57014" => Kind::Timeout,
             _ if running && from_revision => Kind::Sql,
             "42501" => Kind::Refused,
@@ -114,7 +141,7 @@ impl Error {
             "XX001" => Kind::Check,
             "42P08" | "42704" => Kind::Target,
             "22007" | "22023" | "42601" | "42710" | "42P17" | "54000" => Kind::Input,
-            _ if code.starts_with("08") || code.starts_with("28") || code.starts_with("3D") => Kind::Connection,
+            _ if ["08", "28", "3D", "57P"].iter().any(|class| code.starts_with(class)) => Kind::Connection,
             _ => Kind::Failed,
         };
         let mut rest = Vec::new();
@@ -134,14 +161,61 @@ impl Error {
         if !names.is_empty() {
             rest.push(("object", names.join(", ")));
         }
-        if code == "22007" && db.hint().is_none() {
-            rest.push(("hint", "Write times as PostgreSQL writes intervals: '30 minutes', '2 hours', '7 days'.".to_owned()));
-        }
-        if code == "3F000" || code == "42883" {
-            rest.push(("hint", "Install the extension in this database: CREATE EXTENSION pg_runbook;".to_owned()));
+        if db.hint().is_none()
+            && let Some(hint) = advice(code, db.message())
+        {
+            rest.push(("hint", hint));
         }
         Self { kind, message: format!("{} (SQLSTATE {code})", db.message()), rest, broken_pipe: false }
     }
+}
+
+/// What helps against an error to which the server has no hint.
+fn advice(code: &str, message: &str) -> Option<String> {
+    let database =
+        || place::last().map_or_else(|| "this database".to_owned(), |place| format!("database \"{}\"", place.database));
+    Some(match code {
+        "22007" => "Write times as PostgreSQL writes intervals: '30 minutes', '2 hours', '7 days'.".to_owned(),
+        "3F000" | "42883" => format!(
+            "Install the extension in {}: CREATE EXTENSION pg_runbook; or name another database with PGDATABASE or --url.",
+            database()
+        ),
+        "3D000" => "psql -l lists the databases of the server; name one with PGDATABASE or --url.".to_owned(),
+        _ if code.starts_with("28") => "Name the login with PGUSER or --url, and its password with PGPASSWORD.".to_owned(),
+        "42501" => privilege(message)?,
+        "57014" if message.contains("statement timeout") => {
+            "The limit is the login's or the client's: PGOPTIONS='-c statement_timeout=0' takes it away.".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// What helps where PostgreSQL itself refuses an object of ours.
+fn privilege(message: &str) -> Option<String> {
+    let role = match message.strip_prefix("permission denied for ")?.split_once(' ')? {
+        ("schema", "runbook" | "runbook_internal") => "one of its roles, such as runbook_operator".to_owned(),
+        ("view" | "table" | "function" | "procedure", name) => format!("role {}", role_for(name)?),
+        _ => return None,
+    };
+    let login = place::last().map_or_else(|| "LOGIN".to_owned(), |place| place.login);
+    let grant = role.rsplit(' ').next().unwrap_or_default();
+    Some(format!(
+        "This part of the runbook needs {role}: GRANT {grant} TO {login}; If the login has it, it acts as another role, or does not \
+         inherit: ALTER ROLE {login} RESET role; ALTER ROLE {login} INHERIT;"
+    ))
+}
+
+/// The role that has a view or function which only some have.
+fn role_for(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "ledger" | "verify_ledger" | "tree_head" | "inclusion_proof" | "consistency_proof" | "epochs" | "tiles" => {
+            "runbook_auditor"
+        }
+        "revisions" | "jobs" | "job_steps" | "approvals" | "permits" | "policy" | "settings" | "protected_tables" => {
+            "runbook_author"
+        }
+        _ => return None,
+    })
 }
 
 /// The line of `query` that holds `position` (characters, from 1), with a caret under it, as psql draws it.

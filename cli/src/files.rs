@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::{Revision, RevisionId, file, revision};
 use rustix::fs::OFlags;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,19 +22,40 @@ pub struct Files {
 
 /// Reads every `*.sql` of the directory.
 pub fn load(context: &Context) -> Result<Files> {
-    let revisions: Result<Vec<_>> = list(context)?.into_iter().map(|path| Ok((read(&path)?, path))).collect();
+    let revisions: Result<Vec<_>> = list(&context.revisions())?.into_iter().map(|path| Ok((read(&path)?, path))).collect();
     arrange(revisions?)
 }
 
 /// The ids of the revisions in the directory, in the order of their files. A file that cannot be read is left out.
 pub fn ids(context: &Context) -> Result<Vec<RevisionId>> {
-    Ok(list(context)?.iter().filter_map(|path| Some(read(path).ok()?.revision)).collect())
+    Ok(list(&context.revisions())?.iter().filter_map(|path| Some(read(path).ok()?.revision)).collect())
 }
 
-/// The paths of every `*.sql` of the directory, sorted.
-fn list(context: &Context) -> Result<Vec<PathBuf>> {
-    let directory = context.revisions();
-    let entries = fs::read_dir(&directory).map_err(|error| {
+/// Reads the named files, and every `*.sql` of named directories. Parents that are not among them are on the server.
+pub fn named(paths: &[PathBuf]) -> Result<Files> {
+    let mut all = vec![];
+    for path in paths {
+        if path.is_dir() { all.extend(list(path)?) } else { all.push(path.clone()) }
+    }
+    let revisions: Result<Vec<_>> = all.into_iter().map(|path| Ok((read(&path)?, path))).collect();
+    let revisions = revisions?;
+    refuse_duplicates(&revisions)?;
+    let ids: HashSet<String> = revisions.iter().map(|(one, _)| one.revision.as_str().to_owned()).collect();
+    let labels = revisions.iter().flat_map(|(one, _)| one.branch_labels.iter().cloned());
+    let here: HashSet<String> = ids.iter().cloned().chain(labels).collect();
+    let inside = |(one, _): &(Revision, PathBuf)| {
+        let mut vertex = vertex(one);
+        vertex.parents.retain(|parent| ids.contains(parent));
+        vertex.depends_on.retain(|name| here.contains(name));
+        vertex
+    };
+    let graph = Graph::new(revisions.iter().map(inside).collect())?;
+    Ok(Files { revisions, graph })
+}
+
+/// The paths of every `*.sql` of a directory, sorted.
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory).map_err(|error| {
         let hint = "Run \"runbook init\", or name the directory in runbook.toml.";
         Error::new(Kind::Input, format!("{}: {error}", directory.display()), hint)
     })?;
@@ -78,15 +99,20 @@ fn unreadable(name: &str, error: &std::io::Error) -> Error {
 
 /// Builds the graph of revisions that were read.
 pub fn arrange(revisions: Vec<(Revision, PathBuf)>) -> Result<Files> {
+    refuse_duplicates(&revisions)?;
+    let graph = Graph::new(revisions.iter().map(|(one, _)| vertex(one)).collect())?;
+    Ok(Files { revisions, graph })
+}
+
+fn refuse_duplicates(revisions: &[(Revision, PathBuf)]) -> Result<()> {
     let mut seen: HashMap<&str, &Path> = HashMap::new();
-    for (one, path) in &revisions {
+    for (one, path) in revisions {
         if let Some(first) = seen.insert(one.revision.as_str(), path) {
             let (first, second) = (first.display().to_string(), path.display().to_string());
             return Err(runbook_core::Error::Duplicate { id: one.revision.to_string(), first, second }.into());
         }
     }
-    let graph = Graph::new(revisions.iter().map(|(one, _)| vertex(one)).collect())?;
-    Ok(Files { revisions, graph })
+    Ok(())
 }
 
 fn vertex(revision: &Revision) -> Vertex {

@@ -35,11 +35,55 @@ pub enum End {
 }
 
 /// Follows a job to its end; `verb` begins the line of each revision.
+///
+/// A connection that is lost is made again; the job goes on meanwhile.
 pub fn follow(client: &mut Client, context: &Context, job: i64, verb: &str) -> Result<End> {
     interrupt::install();
     let mut view = View::new(context, verb);
-    let started = Instant::now();
     let mut done = vec![];
+    loop {
+        match watch(client, &mut view, job, &mut done) {
+            Err(error) if error.is_connection() => {
+                view.clear();
+                *client = reconnect(context, job, error)?;
+            }
+            Err(error) => return Err(error),
+            Ok(Watched::Failed(error)) => return Err(error),
+            Ok(Watched::Finished) => return Ok(End::Finished(done)),
+            Ok(Watched::Detached) => return Ok(End::Detached),
+        }
+    }
+}
+
+/// How long a lost connection is tried again.
+const RECONNECT: Duration = Duration::from_secs(10);
+
+fn reconnect(context: &Context, job: i64, lost: Error) -> Result<Client> {
+    output::diagnostic(&Line::new(format!("the connection was lost ({}); job {job} continues on the server", lost.message())));
+    let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        match context.connect() {
+            Ok(client) => return Ok(client),
+            Err(error) if !error.is_connection() || started.elapsed() > RECONNECT => {
+                let message = format!("job {job} continues on the server, which can't be reached: {}", error.message());
+                return Err(error.told(message, format!("To follow it: runbook wait {job}")));
+            }
+            Err(_) => std::thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+enum Watched {
+    Finished,
+    Detached,
+    /// The job has failed, and its error is what was told; the connection is there still.
+    Failed(Error),
+}
+
+/// Follows a job as long as the connection lasts; what is done goes to `done`.
+fn watch(client: &mut Client, view: &mut View, job: i64, done: &mut Vec<Done>) -> Result<Watched> {
+    let started = Instant::now();
     let (mut pause, mut revived) = (FIRST_PAUSE, started);
     // It is only sooner with it.
     let _ = client.batch_execute("LISTEN runbook_jobs");
@@ -54,16 +98,26 @@ pub fn follow(client: &mut Client, context: &Context, job: i64, verb: &str) -> R
         match JobState::parse(&output::text(state.get("state"))) {
             Some(JobState::Finished) => {
                 view.clear();
-                return Ok(End::Finished(done));
+                return Ok(Watched::Finished);
             }
             Some(JobState::Failed | JobState::Cancelled | JobState::Paused) => {
                 view.clear();
                 // The server's own error has every field.
                 let ended = client.batch_execute(&format!("CALL runbook.wait({job})"));
                 return match ended {
-                    Err(error) => Err(Error::from_server(&error, true)),
-                    Ok(()) => Ok(End::Finished(done)),
+                    Err(error) if client.is_closed() => Err(Error::from_server(&error, false)),
+                    Err(error) => Ok(Watched::Failed(Error::from_server(&error, true))),
+                    Ok(()) => Ok(Watched::Finished),
                 };
+            }
+            Some(JobState::Interrupted) if output::text(state.get("note")).starts_with("the server was recovered") => {
+                view.clear();
+                let message = format!("job {job} is interrupted: {}", output::text(state.get("note")));
+                return Ok(Watched::Failed(Error::new(
+                    Kind::Failed,
+                    message,
+                    format!("If it shall go on: runbook resume {job}"),
+                )));
             }
             Some(JobState::Interrupted | JobState::Queued) if started.elapsed() > GRACE && revived.elapsed() > GRACE => {
                 revived = Instant::now();
@@ -77,13 +131,13 @@ pub fn follow(client: &mut Client, context: &Context, job: i64, verb: &str) -> R
                 Wish::GoOn => {}
                 Wish::Detach => {
                     view.clear();
-                    return Ok(End::Detached);
+                    return Ok(Watched::Detached);
                 }
                 Wish::Cancel => drop(client.query_one("SELECT runbook.cancel($1)", &[&job])?),
             }
         }
         // Whatever it says, the job itself is looked at.
-        client.notifications().timeout_iter(pause).next()?;
+        client.notifications().timeout_iter(pause).next().map_err(|error| Error::from_server(&error, false))?;
         pause = (pause * 3 / 2).min(if started.elapsed() < Duration::from_secs(5) { LONGEST_PAUSE / 2 } else { LONGEST_PAUSE });
     }
 }

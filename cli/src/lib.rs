@@ -18,6 +18,7 @@ mod interrupt;
 mod key;
 mod line;
 mod output;
+mod place;
 mod trust;
 
 use args::Args;

@@ -82,6 +82,7 @@ changing! {
     SUBMIT: "submit" by &["runbook_author"];
     UNPROTECT_TABLE: "unprotect_table" by ADMIN, weakens Table;
     UPGRADE: "upgrade" by OPERATOR;
+    WITHDRAW: "withdraw" by &["runbook_author", "runbook_operator"];
 }
 
 /// Those that a client may also call in a DO block of its own, as scripts do.

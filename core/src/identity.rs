@@ -101,6 +101,12 @@ impl Events {
         self.places.insert(object, path);
     }
 
+    /// Forgets objects that are not there any more: a rollback has taken them back.
+    pub fn retain(&mut self, keep: impl Fn(&Address) -> bool) {
+        self.made.retain(&keep);
+        self.places.retain(|object, _| keep(object));
+    }
+
     /// Takes note that an object has a new name or lies in a new schema: where it is now, schema first.
     pub fn rename(&mut self, object: Address, path: Vec<String>) {
         self.places.insert(object, path);

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
 
 pub mod action;
+pub mod advice;
 
 pub mod approval;
 pub mod audit;
@@ -36,7 +37,9 @@ pub mod report;
 pub mod revision;
 pub mod statement;
 pub mod target;
+pub mod temporary;
 pub mod terms;
+pub mod timeline;
 pub mod top_level_only;
 pub mod visible;
 pub mod vocabulary;

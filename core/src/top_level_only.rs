@@ -46,6 +46,8 @@ pub enum TopLevelOnly {
     },
     /// VACUUM, REINDEX DATABASE, ALTER SYSTEM, … : doing it again does no harm.
     Repeatable,
+    /// CALL or DO of what ends transactions: how far an interrupted one has come is not known.
+    Commits,
 }
 
 impl TopLevelOnly {

@@ -5,7 +5,9 @@
 //! runs can't be known from it; [`Words::dynamic`] says so.
 
 mod escapes;
+mod lists;
 
+use self::lists::Lists;
 use crate::statement::{skip_blank, token_length};
 use std::collections::BTreeSet;
 
@@ -25,6 +27,9 @@ const MOST: usize = 100_000;
 const LONGEST_TEXT: usize = 4 << 20;
 const LONGEST_RUN: usize = 1024;
 
+/// More parts of runs of operator characters than this are not looked at.
+const MOST_PARTS: usize = 2_000_000;
+
 /// What texts may mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
@@ -36,6 +41,8 @@ pub struct Words {
     pub dynamic: BTreeSet<String>,
     /// Whether all columns of a relation may be meant without being named: `*`, `INSERT INTO t SELECT`, `TABLE t`.
     pub all_columns: bool,
+    /// Parts of runs of operator characters that were looked at.
+    parts: usize,
 }
 
 impl Words {
@@ -47,6 +54,10 @@ impl Words {
         // parameter of the session or of a function. What seems to be a string or a comment may be code then.
         if sql.contains('\\') {
             self.read_anything(sql);
+            // Names may go on in the next line.
+            if sql.split(['\n', '\r']).skip(1).any(|line| line.trim_start().starts_with('\'')) {
+                self.dynamic.insert(ESCAPES.to_owned());
+            }
         }
     }
 
@@ -65,7 +76,7 @@ impl Words {
                 // A name that is longer is cut off; each of its characters may be two in quotes.
                 let end = (at..=text.len().min(at + 3 * LONGEST_NAME)).rev().find(|end| text.is_char_boundary(*end));
                 let rest = &text[at..end.unwrap_or(text.len())];
-                self.name(unquoted(&rest[..token_length(rest, '"')], '"'));
+                self.identifier(unquoted(&rest[..token_length(rest, '"')], '"'));
             }
         }
         if text.to_ascii_lowercase().contains("u&") {
@@ -112,6 +123,8 @@ impl Words {
     fn scan(&mut self, text: &str, depth: usize) {
         let mut rest = text;
         let mut executes = false;
+        // Strings up to here, counted from the end, have been joined.
+        let mut joined_to = usize::MAX;
         let mut lists = Lists::default();
         loop {
             rest = skip_blank(rest);
@@ -120,8 +133,7 @@ impl Words {
             rest = after;
             let word = is_word(first) && !token.contains(['\'', '"']);
             let folded = if word { token.to_ascii_lowercase() } else { String::new() };
-            // EXECUTE FUNCTION belongs to CREATE TRIGGER, EXECUTE ON to GRANT.
-            if executes && !["function", "procedure", "on"].contains(&folded.as_str()) {
+            if executes && !runs_no_text(&folded, rest) {
                 self.dynamic.insert("EXECUTE".to_owned());
             }
             executes = folded == "execute";
@@ -129,9 +141,15 @@ impl Words {
             if word {
                 self.word(folded);
             } else if first == '"' {
-                self.name(unquoted(token, '"'));
+                self.identifier(unquoted(token, '"'));
             } else if let Some(quote) = token.find(['\'', '"']).filter(|_| first != '$') {
                 self.prefixed(token, quote, escape_after(rest), depth);
+                if let Some((whole, left)) =
+                    Some(rest).filter(|rest| rest.len() < joined_to).and_then(|rest| joined(&token[quote..], rest))
+                {
+                    joined_to = left;
+                    self.prefixed(&format!("{}{whole}", &token[..quote]), quote, None, depth);
+                }
             } else if first == '$' {
                 self.dollar(token, depth);
             } else if first.is_ascii_digit() || (first == '.' && token.len() > 1) {
@@ -163,6 +181,11 @@ impl Words {
             _ => &[],
         };
         self.operators.extend(operators.iter().map(|&operator| operator.to_owned()));
+        self.identifier(word);
+    }
+
+    /// A name that may be called.
+    fn identifier(&mut self, word: String) {
         let runs_text = [
             "query_to_xml",
             "query_to_xmlschema",
@@ -183,13 +206,13 @@ impl Words {
     }
 
     /// `'…'`, `E'…'`, `U&"…"` and their like, whose quote is at `at`; `escape` is what stands before numbers in the latter.
-    fn prefixed(&mut self, token: &str, at: usize, escape: char, depth: usize) {
+    fn prefixed(&mut self, token: &str, at: usize, escape: Option<char>, depth: usize) {
         let quote = if token[at..].starts_with('"') { '"' } else { '\'' };
         let inner = unquoted(&token[at..], quote);
         let meant = match token[..at].to_ascii_lowercase().as_str() {
             "b" | "x" => return,
             "e" => escapes::of_string(&inner),
-            "u&" => escapes::of_unicode(&inner, escape),
+            "u&" => escape.and_then(|escape| escapes::of_unicode(&inner, escape)),
             _ => Some(inner.clone()),
         };
         let meant = meant.unwrap_or_else(|| {
@@ -197,7 +220,7 @@ impl Words {
             inner
         });
         if quote == '"' {
-            self.name(meant);
+            self.identifier(meant);
         } else {
             self.string(meant, depth);
         }
@@ -215,6 +238,7 @@ impl Words {
             self.scan(&text, depth + 1);
         } else {
             self.read_foreign(&text);
+            self.dynamic.insert("text in text in text".to_owned());
         }
         if text.len() < 256 {
             self.name(text);
@@ -230,7 +254,8 @@ impl Words {
         }
         for start in 0..run.len() {
             for end in start + 1..=run.len().min(start + LONGEST_OPERATOR) {
-                if self.operators.len() == MOST {
+                self.parts += 1;
+                if self.operators.len() == MOST || self.parts > MOST_PARTS {
                     return self.too_many();
                 }
                 if !self.operators.contains(&run[start..end]) {
@@ -243,88 +268,6 @@ impl Words {
         }
     }
 }
-
-/// Where a text stands with respect to lists of columns.
-#[derive(Debug, Default)]
-struct Lists {
-    place: Place,
-    previous: String,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    #[default]
-    Elsewhere,
-    /// After INSERT, up to what follows the name.
-    Inserting,
-    /// After the parenthesis that opens a list, or a query.
-    Opened,
-}
-
-impl Lists {
-    /// Whether this token shows that columns are meant that are not named.
-    fn lacks_columns(&mut self, token: &str, word: &str, first: char) -> bool {
-        let queries = ["select", "values", "with", "table", "default", "overriding"];
-        let (place, lacks) = match self.place {
-            _ if word == "insert" => (Place::Inserting, false),
-            Place::Inserting if first == '(' => (Place::Opened, false),
-            Place::Inserting if queries.contains(&word) || first == ';' || first == ')' => (Place::Elsewhere, true),
-            // A trigger, a rule, a grant, a policy.
-            Place::Inserting if self.previous == "insert" && !["into", "values"].contains(&word) => (Place::Elsewhere, false),
-            Place::Inserting => (Place::Inserting, false),
-            Place::Opened if first == '(' => (Place::Opened, false),
-            Place::Opened => (Place::Elsewhere, queries.contains(&word)),
-            Place::Elsewhere => (Place::Elsewhere, false),
-        };
-        self.place = place;
-        // What these come after names an object, and is no query.
-        let objects = [
-            "alter",
-            "create",
-            "drop",
-            "truncate",
-            "temp",
-            "temporary",
-            "unlogged",
-            "foreign",
-            "lock",
-            "on",
-            "returns",
-            "vacuum",
-            "analyze",
-            "cluster",
-            "reindex",
-            "add",
-            "for",
-            "global",
-            "local",
-            "verbose",
-        ];
-        let is_query = word == "table" && !objects.contains(&self.previous.as_str());
-        word.clone_into(&mut self.previous);
-        lacks || is_query || token == "*" || WHOLE_ROWS.contains(&word)
-    }
-
-    fn is_inserting(&self) -> bool {
-        self.place == Place::Inserting
-    }
-}
-
-/// Words that stand for, or usually go with, all columns of a row.
-const WHOLE_ROWS: [&str; 12] = [
-    "natural",
-    "copy",
-    "rowtype",
-    "row_to_json",
-    "to_json",
-    "to_jsonb",
-    "json_agg",
-    "jsonb_agg",
-    "array_agg",
-    "xmlforest",
-    "table_to_xml",
-    "hstore",
-];
 
 /// A text with each backslash and the character after it replaced by one.
 fn without_escapes(text: &str, replace: impl Fn(char) -> char) -> String {
@@ -339,12 +282,46 @@ fn without_escapes(text: &str, replace: impl Fn(char) -> char) -> String {
 /// What names and strings with escapes are called whose meaning is not known.
 const ESCAPES: &str = "a name or string with escapes";
 
-/// The escape character of a `U&"…"` that ends before `rest`.
-fn escape_after(rest: &str) -> char {
+/// The escape character of a `U&"…"` that ends before `rest`; none where it is given in another way than as `'!'`.
+fn escape_after(rest: &str) -> Option<char> {
     let rest = skip_blank(rest);
-    let word = rest.get(.."uescape".len()).filter(|word| word.eq_ignore_ascii_case("uescape"));
-    let given = word.and_then(|word| skip_blank(&rest[word.len()..]).strip_prefix('\''));
-    given.and_then(|rest| rest.chars().next()).unwrap_or('\\')
+    let Some(word) = rest.get(.."uescape".len()).filter(|word| word.eq_ignore_ascii_case("uescape")) else {
+        return Some('\\');
+    };
+    let mut given = skip_blank(&rest[word.len()..]).strip_prefix('\'')?.chars();
+    let escape = given.next()?;
+    (given.next() == Some('\'') && given.next() != Some('\'')).then_some(escape)
+}
+
+/// Whether `EXECUTE` and this word belong to CREATE TRIGGER or GRANT, and run no text: `EXECUTE FUNCTION f(`, `EXECUTE ON`. `rest` follows.
+fn runs_no_text(word: &str, rest: &str) -> bool {
+    if word == "on" {
+        return true;
+    }
+    let called = skip_blank(rest);
+    let Some(first) = called.chars().next().filter(|first| is_word(*first) || *first == '"') else { return false };
+    let (name, after) = called.split_at(token_length(called, first));
+    let is_call = skip_blank(after).starts_with(['(', '.']);
+    ["function", "procedure"].contains(&word) && is_call && !["into", "using"].contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// The string that goes on in the next line, after what ends before `rest`; and what follows it.
+fn continued(rest: &str) -> Option<(&str, &str)> {
+    let next = skip_blank(rest);
+    let between = &rest[..rest.len() - next.len()];
+    (next.starts_with('\'') && between.contains(['\n', '\r'])).then(|| next.split_at(token_length(next, '\'')))
+}
+
+/// A string in quotes with what continues it in the next lines, in quotes, and how much of the text is left then; none if nothing does.
+fn joined(token: &str, rest: &str) -> Option<(String, usize)> {
+    let (mut part, mut rest) = continued(rest)?;
+    let inner = |token: &str| token[1..].strip_suffix('\'').unwrap_or(&token[1..]).to_owned();
+    let mut whole = format!("'{}{}", inner(token), inner(part));
+    while let Some(next) = continued(rest) {
+        (part, rest) = next;
+        whole.push_str(&inner(part));
+    }
+    Some((whole + "'", rest.len()))
 }
 
 fn is_word(c: char) -> bool {

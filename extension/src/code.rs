@@ -17,6 +17,7 @@ use runbook_core::Revision;
 use runbook_core::code::{Bound, Code, Key, NAMES};
 use runbook_core::command::{Change, Command};
 use runbook_core::graph::Along;
+use runbook_core::identity::RELATIONS;
 use runbook_core::plan::Direction;
 use runbook_core::words::Words;
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,15 +190,16 @@ pub fn objection(approved: &Code, now: &Reached, decided_at: i64, revision: Opti
     }
     let lost =
         standing(&approved.missing_from(&now.code)).into_iter().map(|(key, now)| (key, now.map(|(hash, _)| hash))).collect();
-    let since = revision.map(|revision| changes_on_lineage(revision, decided_at)).transpose()?.unwrap_or_default();
+    let since = revision.map(|revision| changes_on_lineage(approved, revision, decided_at)).transpose()?.unwrap_or_default();
     Ok(approved.objection(&now.code, &since, &lost))
 }
 
-/// What the revision itself, its ancestors and its descendants have done to code since a moment, as far as they were submitted by then.
-fn changes_on_lineage(revision: &str, moment: i64) -> error::Result<Vec<runbook_core::code::Change>> {
+/// What the revision itself, its ancestors and its descendants have done to code since a moment, as far as they were submitted by then, and
+/// as far as they could run nothing but what was there when `approved` was given, or what such a change has made.
+fn changes_on_lineage(approved: &Code, revision: &str, moment: i64) -> error::Result<Vec<runbook_core::code::Change>> {
     let changes = code::changes_since(moment)?;
-    if changes.iter().all(|(by, _)| by == revision) {
-        return Ok(changes.into_iter().map(|(_, change)| change).collect());
+    if changes.is_empty() {
+        return Ok(vec![]);
     }
     let graph = graph::graph()?;
     let node = graph.find(revision);
@@ -205,7 +207,27 @@ fn changes_on_lineage(revision: &str, moment: i64) -> error::Result<Vec<runbook_
         by == revision
             || matches!((node, graph.find(by)), (Some(own), Some(by)) if graph.shares_lineage(own, &[by], Along::All))
     };
-    Ok(changes.into_iter().filter(|(by, _)| is_near(by)).map(|(_, change)| change).collect())
+    let mut known: BTreeMap<Key, String> = approved.objects.iter().map(|one| (one.key(), one.hash.clone())).collect();
+    let mut covered = vec![];
+    let mut is_known = false;
+    for one in changes {
+        if let Some(reached) = &one.reached {
+            is_known = reached.iter().all(|(class, oid, hash)| known.get(&(*class, *oid)) == Some(hash));
+        }
+        if !(is_known && is_near(&one.by)) {
+            continue;
+        }
+        let (key, found) = (one.change.key, known.get(&one.change.key));
+        let begins = found.is_none() && one.change.before == one.change.after;
+        if begins || found == one.change.before.as_ref() {
+            match &one.change.after {
+                Some(after) => known.insert(key, after.clone()),
+                None => known.remove(&key),
+            };
+        }
+        covered.push(one.change);
+    }
+    Ok(covered)
 }
 
 /// Of objects that are not reached any more: code that is gone, and what names meant, with hash and transaction if it is there.
@@ -230,6 +252,15 @@ impl Reached {
     /// Whether it was found.
     pub fn has(&self, key: Key) -> bool {
         self.found.contains(&key)
+    }
+
+    /// What it is that runs, with its hashes: functions and whatever calls them. Where that can't be known, it is something that nobody knows.
+    pub fn running(&self) -> Vec<(u32, u32, &str)> {
+        if !self.all {
+            return vec![(0, 0, "unknown")];
+        }
+        let runs = |one: &&Bound| one.key().0 < NAMES;
+        self.code.objects.iter().filter(runs).map(|one| (one.class, one.object, one.hash.as_str())).collect()
     }
 
     /// The objects of a catalog that were found.
@@ -260,6 +291,16 @@ impl Reached {
     pub fn replaced_since_the_statement_began(&self) -> Option<&str> {
         let is_new = |bound: &&Bound| self.written.get(&bound.key()).is_some_and(|xmin| catalogs::is_unseen(*xmin));
         self.code.objects.iter().find(is_new).map(|bound| bound.name.as_str())
+    }
+
+    /// The code of indexes that were built since.
+    pub fn built(&self, indexes: &[u32]) -> Vec<runbook_core::code::Change> {
+        let made: Vec<Key> = indexes.iter().map(|index| (RELATIONS, *index)).collect();
+        let is_new = |key: &Key| indexes.contains(&key.1) && !self.seen.contains_key(key);
+        let now = reach(self.texts.clone(), &made);
+        let mut built = Meanwhile::default();
+        now.seen.iter().filter(|(key, _)| is_new(key)).for_each(|(key, hash)| built.changed(*key, None, Some(hash.clone())));
+        built.own
     }
 
     /// Looks again; `made` are objects that were created since.

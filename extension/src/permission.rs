@@ -5,9 +5,11 @@
 //! [`Scope`]; a permit's is set only by the guard, after it has used the permit up, and ends with the client's statement.
 
 use crate::code::Reached;
+use crate::pg::execute::transaction;
 use crate::pg::hooks::events::portal;
 use crate::pg::hooks::limit;
 use crate::pg::hooks::triggers::{permission_changes, permission_ends};
+use crate::pg::parse::catalogs;
 use crate::pg::session::identity::{Moment, moment};
 use runbook_core::action::{Action, Class};
 use runbook_core::identity::{Address, Events, History, Identity};
@@ -59,6 +61,10 @@ pub struct Coverage {
     pub reached: Option<Rc<Reached>>,
     /// Outside of what nothing is to run; `None` if that can't be known.
     pub limits: Option<Rc<Reached>>,
+    /// Columns that this revision has created, each with the transaction that has written it.
+    columns: HashMap<Address, u32>,
+    /// How many rollbacks there had been when what was created was last looked at.
+    undone: u64,
 }
 
 /// What was there before a statement.
@@ -74,7 +80,37 @@ impl Coverage {
     /// A permission that has not been used yet.
     pub fn new(by: By, manifest: Manifest, policy: Option<Policy>, record_only: bool) -> Self {
         let (events, before) = (Events::default(), Before::default());
-        Self { by, manifest, policy, record_only, observed: vec![], events, before, reached: None, limits: None }
+        // From here on it listens to rollbacks.
+        transaction::current();
+        let undone = transaction::undone();
+        let (observed, columns) = (vec![], HashMap::new());
+        Self { by, manifest, policy, record_only, observed, events, before, reached: None, limits: None, columns, undone }
+    }
+
+    /// Takes note of a column that this revision has created.
+    pub fn create_column(&mut self, column: Address, path: Vec<String>) {
+        if let Some(written) = catalogs::column_written(column.object, column.part) {
+            self.columns.insert(column, written);
+            self.events.create(column, path);
+        }
+    }
+
+    /// The number of a column that a rollback has taken back is given again, perhaps to another session's column.
+    fn forget_what_was_undone(&mut self) {
+        let undone = transaction::undone();
+        if !transaction::is_in_progress() {
+            return;
+        }
+        if std::mem::replace(&mut self.undone, undone) == undone || self.columns.is_empty() {
+            return;
+        }
+        let is_still = |column: &Address, then: u32| {
+            catalogs::column_written(column.object, column.part).is_some_and(|now| now == then || catalogs::is_own_write(now))
+        };
+        let gone: HashSet<Address> =
+            self.columns.iter().filter(|(column, then)| !is_still(column, **then)).map(|(column, _)| *column).collect();
+        self.columns.retain(|column, _| !gone.contains(column));
+        self.events.retain(|object| !gone.contains(object));
     }
 
     /// The first of `actions` that policy stops and that is not covered, with how far it is from it.
@@ -194,6 +230,9 @@ pub fn limit_to(reached: &Rc<Reached>) -> bool {
 /// Gives `inspect` what covers the statement at hand, if anything does.
 pub fn covering<T>(inspect: impl FnOnce(Option<&mut Coverage>) -> T) -> T {
     COVERAGE.with_borrow_mut(|coverage| {
+        if let Some(coverage) = coverage {
+            coverage.forget_what_was_undone();
+        }
         inspect(coverage.as_mut().filter(|coverage| match coverage.by {
             By::Revision { .. } => true,
             By::Permit { moment: then, portal: its, .. } => then == moment() && its == portal(),

@@ -157,6 +157,8 @@ impl Settings {
             ("check_function_bodies", "on"),
             ("transform_null_equals", "off"),
             ("session_replication_role", "origin"),
+            // Rows that a policy hides would be left as they are, without a word; so it is an error.
+            ("row_security", "off"),
             ("array_nulls", "on"),
             ("extra_float_digits", "1"),
             ("bytea_output", "hex"),

@@ -242,3 +242,37 @@ fn nobody_can_hold_migrations_up_with_a_lock_on_the_extension() {
         .unwrap();
     assert_eq!(upgrade(&mut server.connect("app", "app"), "head").unwrap(), ["a001"]);
 }
+
+#[test]
+fn our_own_statements_take_nobody_elses_operators() {
+    let server = Server::start();
+    let mut admin = scene(&server);
+    admin
+        .batch_execute(
+            "GRANT CREATE ON SCHEMA public TO mallory; SELECT runbook.configure('alembic_version', 'on'); SET ROLE app_owner; \
+             CREATE TABLE keyed (k varchar(10) PRIMARY KEY, v int); INSERT INTO keyed SELECT 'k' || g, 0 FROM generate_series(1, 3000) AS g; \
+             RESET ROLE; ANALYZE keyed",
+        )
+        .unwrap();
+    let [mut mallory, mut alice, mut app] = ["mallory", "alice", "app"].map(|user| server.connect("app", user));
+    for (name, operator) in [("eq", "="), ("gt", ">"), ("ge", ">="), ("le", "<=")] {
+        mallory
+            .batch_execute(&format!(
+                "CREATE FUNCTION mallory.{name}(varchar, varchar) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN \
+                 RAISE EXCEPTION 'runs as %', current_user; END $$; \
+                 CREATE OPERATOR public.{operator} (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = mallory.{name}); \
+                 GRANT USAGE ON SCHEMA mallory TO PUBLIC"
+            ))
+            .unwrap();
+    }
+    submit(&mut alice, &revision("o001", &[], "SELECT 1", "SELECT 1")).unwrap();
+    submit(&mut alice, &revision("o002", &["o001"], "SELECT 1", "SELECT 1")).unwrap();
+    upgrade(&mut app, "o002").unwrap();
+    app.batch_execute("SELECT runbook.downgrade('o001'), runbook.stamp('o002'), runbook.stamp('o001')").unwrap();
+    let text = "UPDATE keyed SET v = 1 WHERE k::text OPERATOR(pg_catalog.>=) :from::text AND k::text OPERATOR(pg_catalog.<=) :to::text";
+    let mut filled = revision("o003", &["o001"], text, "");
+    filled["backfill"] = "table keyed; batch 1000".into();
+    submit(&mut alice, &filled).unwrap();
+    runbook_tests::jobs::apply(&mut app, "o003").unwrap();
+    assert_eq!(count(&mut admin, "keyed WHERE v = 1"), 3000);
+}

@@ -41,6 +41,7 @@ fn call(function: &str) -> &'static str {
         "submit" => "runbook.submit('{\"revision\": \"evil\", \"upgrade\": \"DROP TABLE public.bait\"}'::jsonb)",
         "unprotect_table" => "runbook.unprotect_table('public.bait'::regclass)",
         "upgrade" => "runbook.upgrade('head')",
+        "withdraw" => "runbook.withdraw('r1', 'reason')",
         other => panic!("no call of runbook.{other} is known here: add one"),
     }
 }

@@ -59,6 +59,7 @@ fn scene(server: &Server) -> Client {
     run(&mut bob, &["SELECT runbook.approve('a002', 'again')"]);
     assert!(upgrade(&mut app, "a003").is_err());
     run(&mut app, &["SELECT runbook.stamp('a002')"]);
+    run(&mut alice, &["SELECT runbook.withdraw('a003', 'there is no such table')"]);
 
     let permit = |client: &mut Client, statement: &str| -> String {
         client.query_one(&format!("SELECT runbook.request_permit('{statement}', 'not needed any more')"), &[]).unwrap().get(0)

@@ -30,7 +30,7 @@ const FLOORS: [(&str, &[&str]); 2] = [
     (
         "cli",
         &[
-            "line",
+            "line place",
             "args error",
             "trust key output",
             "config connect",

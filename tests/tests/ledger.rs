@@ -231,6 +231,20 @@ fn what_passes_on_a_standby_is_in_its_log() {
     reader.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
     admin.batch_execute("CREATE TABLE later ()").unwrap();
     assert_eq!(sqlstate(reader.batch_execute("DROP TABLE later")), "25006");
+    reader.batch_execute("ROLLBACK").unwrap();
+    for call in [
+        "approve('x')",
+        "configure('lock_timeout', '3s')",
+        "start_upgrade('head')",
+        "upgrade('head')",
+        "stamp('head')",
+        "submit('{}')",
+        "request_permit('DROP TABLE later', 'why')",
+        "deactivate('why')",
+        "withdraw('x', 'why')",
+    ] {
+        assert_eq!(sqlstate(reader.batch_execute(&format!("SELECT runbook.{call}"))), "25006", "{call}");
+    }
 }
 
 #[test]

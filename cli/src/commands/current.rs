@@ -1,7 +1,7 @@
 //! `runbook current`: where the database stands.
 
 use crate::args::Current;
-use crate::context::{Context, rows};
+use crate::context::{Context, rows, tell_of_parts};
 use crate::error::{Error, Kind, Result};
 use crate::output;
 
@@ -9,6 +9,7 @@ use crate::output;
 pub fn run(args: &Current, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     let current = rows(&mut client, "SELECT * FROM runbook.current()", &[])?;
+    tell_of_parts(&mut client)?;
     let columns: &[&str] =
         if args.verbose { &["revision", "is_head", "applied_at", "message"] } else { &["revision", "is_head"] };
     output::rows(context.format(), &current, columns, "at base: no revision is applied")?;

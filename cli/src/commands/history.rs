@@ -2,7 +2,7 @@
 
 use crate::args::{Format, History};
 use crate::commands::heads::local;
-use crate::context::{Context, rows};
+use crate::context::{Context, rows, tell_of_parts};
 use crate::error::Result;
 use crate::files;
 use crate::output::{self, Line, Row};
@@ -18,6 +18,7 @@ pub fn run(args: &History, context: &Context) -> Result<()> {
         let mut client = context.connect()?;
         let history = rows(&mut client, "SELECT * FROM runbook.history($1)", &[&args.rev_range])?;
         let current = rows(&mut client, "SELECT * FROM runbook.current()", &[])?;
+        tell_of_parts(&mut client)?;
         (history, current.iter().map(|row| output::text(row.get("revision"))).collect())
     };
     if context.format() == Format::Json {

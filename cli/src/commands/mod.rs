@@ -30,6 +30,7 @@ mod stamp;
 mod status;
 mod submit;
 mod upgrade;
+mod withdraw;
 
 use crate::args::import::Import;
 use crate::args::{Command, Guard};
@@ -44,6 +45,7 @@ pub fn run(command: Command, context: &Context) -> Result<()> {
         Command::Merge(args) => merge::run(&args, context),
         Command::Edit(args) => edit::run(&args, context),
         Command::Submit(args) => submit::run(&args, context),
+        Command::Withdraw(args) => withdraw::run(&args, context),
         Command::Inbox => inbox::run(context),
         Command::Approve(args) => approve::run(&args, context),
         Command::Reject(args) => decide::run("reject", &args, context),

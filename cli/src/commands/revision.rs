@@ -16,6 +16,12 @@ const DOWNGRADE: &str = "-- Write the way back here. Leave the section empty if 
 /// Writes a file for a new revision upon the head that is named; refuses one that is no head without `--splice`.
 pub fn run(args: &Args, context: &Context) -> Result<()> {
     let files = files::load(context)?;
+    if let Some(id) = args.rev_id.as_deref()
+        && let Some((_, path)) = files.graph.find(id).map(|node| &files.revisions[node])
+    {
+        let message = format!("revision \"{id}\" exists already, in {}", path.display());
+        return Err(Error::new(Kind::Input, message, "Choose another id, or leave --rev-id out: a new one is made then."));
+    }
     let resolver = Resolver::new(&files.graph, &[]);
     let parents = if files.graph.is_empty() && args.head == "head" { vec![] } else { resolver.many(&args.head)? };
     if let Some(&parent) = parents.iter().find(|&&parent| !args.splice && !files.graph.children(parent).is_empty()) {

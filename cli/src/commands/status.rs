@@ -1,7 +1,7 @@
 //! `runbook status`: where the database stands, what is pending, which protections are active.
 
 use crate::args::Format;
-use crate::context::{Context, rows};
+use crate::context::{Context, rows, tell_of_parts};
 use crate::error::Result;
 use crate::output::{self, Line, Style};
 use serde_json::json;
@@ -31,6 +31,7 @@ pub fn run(context: &Context) -> Result<()> {
         let at = format!("  at {} ({})", output::text(row.get("revision")), output::text(row.get("message")));
         output::line(&Line::new(at))?;
     }
+    tell_of_parts(&mut client)?;
     heading("pending")?;
     if pending.is_empty() {
         output::line(&Line::new("  nothing: every submitted revision is applied"))?;

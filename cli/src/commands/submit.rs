@@ -2,53 +2,63 @@
 
 use crate::args::Submit;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::{files, output};
+use runbook_core::Revision;
 use runbook_core::graph::NodeSet;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
-/// Submits the named files, or all of the directory, in one transaction.
+/// Submits the named files, those of named directories, or all of the project, in one transaction. What is there already, unchanged, is left out.
 pub fn run(args: &Submit, context: &Context) -> Result<()> {
-    let all = files::load(context);
-    let (files, chosen) = if args.files.is_empty() {
-        let files = all?;
-        let count = files.graph.len();
-        (files, (0..count).collect::<Vec<_>>())
-    } else {
-        let named: Result<Vec<_>> = args.files.iter().map(|path| Ok((files::read(path)?, path.clone()))).collect();
-        let named = named?;
-        // The directory gives the order; files from elsewhere keep the order in which they are named.
-        match all {
-            Ok(files) if named.iter().all(|(one, _)| files.graph.find(one.revision.as_str()).is_some()) => {
-                let chosen = named.iter().filter_map(|(one, _)| files.graph.find(one.revision.as_str())).collect();
-                (files, chosen)
-            }
-            _ => return send(context, named.iter().map(|(one, _)| one)),
-        }
-    };
+    let files = if args.files.is_empty() { files::load(context)? } else { files::named(&args.files)? };
     let mut wanted = NodeSet::new(files.graph.len());
-    for node in chosen {
+    for node in 0..files.graph.len() {
         wanted.insert(node);
     }
-    send(context, files.graph.topological(&wanted).into_iter().map(|node| &files.revisions[node].0))
+    let ordered: Vec<&Revision> = files.graph.topological(&wanted).into_iter().map(|node| &files.revisions[node].0).collect();
+    send(context, &ordered)
 }
 
-fn send<'a>(context: &Context, revisions: impl Iterator<Item = &'a runbook_core::Revision>) -> Result<()> {
+fn send(context: &Context, revisions: &[&Revision]) -> Result<()> {
     let mut client = context.connect()?;
+    let ids: Vec<&str> = revisions.iter().map(|one| one.revision.as_str()).collect();
     let mut transaction = client.transaction()?;
+    let known =
+        transaction.query("SELECT r.revision, r.digest FROM runbook.revisions AS r WHERE r.revision = ANY ($1)", &[&ids])?;
+    let known: HashMap<String, String> =
+        known.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<std::result::Result<_, postgres::Error>>()?;
+    // Who may not submit hears of it, also where there is nothing new.
+    let may: bool =
+        transaction.query_one("SELECT pg_catalog.pg_has_role(session_user, 'runbook_author', 'MEMBER')", &[])?.try_get(0)?;
+    let is_new =
+        |one: &&&Revision| !may || known.get(one.revision.as_str()).is_none_or(|digest| *digest != one.digest().as_str());
     let submit =
         transaction.prepare("SELECT runbook.submit($1::text::jsonb)").map_err(|error| Error::from_server(&error, false))?;
-    let mut ids = Vec::new();
-    for revision in revisions {
-        let json =
-            serde_json::to_string(revision).map_err(|error| Error::new(crate::error::Kind::Failed, error.to_string(), ""))?;
+    let mut sent = Vec::new();
+    for revision in revisions.iter().filter(is_new) {
+        let json = serde_json::to_string(revision).map_err(|error| Error::new(Kind::Failed, error.to_string(), ""))?;
         let row = transaction.query_one(&submit, &[&json]).map_err(|error| Error::from_server(&error, true))?;
-        ids.push(Value::from(row.try_get::<_, String>(0)?));
+        sent.push(Value::from(row.try_get::<_, String>(0)?));
     }
     transaction.commit()?;
-    let line = match ids.len() {
-        1 => format!("submitted {}", output::text(ids.first())),
-        count => format!("submitted {count} revisions"),
+    let line = said(sent.len(), revisions.len() - sent.len(), &output::text(sent.first()));
+    output::message(context.format(), "submitted", json!(sent), &line)
+}
+
+/// What has been done: so many sent, of which `first` is the first, and so many left out.
+fn said(sent: usize, unchanged: usize, first: &str) -> String {
+    let there = match unchanged {
+        0 => String::new(),
+        count => format!(", {count} unchanged"),
     };
-    output::message(context.format(), "submitted", json!(ids), &line)
+    match sent {
+        0 if unchanged == 0 => {
+            "nothing to submit: there are no revision files; \"runbook revision -m MESSAGE\" writes one".to_owned()
+        }
+        0 if unchanged == 1 => "nothing to submit: the revision is there already, unchanged".to_owned(),
+        0 => format!("nothing to submit: all {unchanged} revisions are there already, unchanged"),
+        1 => format!("submitted {first}{there}"),
+        count => format!("submitted {count} revisions{there}"),
+    }
 }

@@ -10,6 +10,8 @@ pub use parameters::{Parameters, honoured, ignored, refused_variables};
 
 use crate::error::{Error, Kind, Result};
 use crate::output;
+use crate::place::{self, Place};
+use postgres::config::Host;
 use postgres::{Client, Config};
 use postgres_openssl::MakeTlsConnector;
 use std::env;
@@ -25,7 +27,30 @@ pub fn connect(url: Option<&str>) -> Result<Client> {
     config.notice_callback(|notice| output::notice(&notice.severity().to_lowercase(), notice.message()));
     config.ssl_mode(tls.mode.for_library());
     tracing::debug!(mode = ?tls.mode, "connecting");
-    Ok(config.connect(tls.connector()?)?)
+    place::remember(place_of(&config));
+    config.connect(tls.connector()?).map_err(|error| Error::from_server(&error, false).unreachable())
+}
+
+fn place_of(config: &Config) -> Place {
+    let mut servers: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        })
+        .collect();
+    if servers.is_empty() {
+        servers = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+    }
+    let ports = config.get_ports();
+    let port = |at: usize| ports.get(at).or_else(|| ports.first()).copied().unwrap_or(5432);
+    let server: Vec<String> = servers.iter().enumerate().map(|(at, server)| format!("{server}:{}", port(at))).collect();
+    Place {
+        server: server.join(", "),
+        database: config.get_dbname().unwrap_or_default().to_owned(),
+        login: config.get_user().unwrap_or_default().to_owned(),
+    }
 }
 
 /// How connections are encrypted that a cancellation needs.
@@ -59,7 +84,12 @@ fn configure(parameters: &Parameters) -> Result<Config> {
         config.host("/var/run/postgresql");
     }
     if config.get_user().is_none() {
-        config.user(&env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "postgres".to_owned()));
+        // As libpq: the user of the operating system, whatever the environment says.
+        let user = whoami::username().map_err(|error| {
+            let hint = "Name the login with PGUSER, or as user=… in the connection string.";
+            Error::new(Kind::Connection, format!("the user of the operating system has no name: {error}"), hint)
+        })?;
+        config.user(&user);
     }
     if config.get_dbname().is_none()
         && let Some(user) = config.get_user().map(str::to_owned)
@@ -75,7 +105,6 @@ fn configure(parameters: &Parameters) -> Result<Config> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postgres::config::Host;
 
     #[test]
     fn what_is_read_reaches_the_library() {

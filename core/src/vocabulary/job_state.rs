@@ -22,7 +22,7 @@ words! {
         Failed = "failed",
         /// It was cancelled. What it had applied stays.
         Cancelled = "cancelled",
-        /// Shown where it is open and no process works on it; never stored.
+        /// It is open and no process works on it; stored where it waits for somebody to say whether it shall go on.
         Interrupted = "interrupted",
     }
 }
@@ -49,6 +49,8 @@ pub enum JobEvent {
     Cancels,
     /// It can't go on.
     Fails,
+    /// The server was recovered to an earlier moment: whether it shall go on, a person says.
+    Recovered,
 }
 
 impl JobState {
@@ -64,10 +66,12 @@ impl JobState {
             (Running, PauseRequested) => Pausing,
             (Pausing | Paused, PauseRequested) => self,
 
-            (Queued | Paused, CancelRequested { has_begun: false }) => Cancelled,
-            (Queued | Paused | Running | Pausing | Cancelling, CancelRequested { .. }) => Cancelling,
+            (Queued | Paused | Interrupted, CancelRequested { has_begun: false }) => Cancelled,
+            (Queued | Paused | Running | Pausing | Cancelling | Interrupted, CancelRequested { .. }) => Cancelling,
 
-            (Paused | Failed | Cancelled, Resumed) => Queued,
+            (Paused | Failed | Cancelled | Interrupted, Resumed) => Queued,
+
+            (Queued | Running | Pausing | Cancelling, Recovered) => Interrupted,
 
             (Queued | Running | Pausing | Paused | Cancelling, Completes) => Finished,
             (Queued | Running | Pausing | Paused | Cancelling, Pauses) => Paused,
@@ -93,8 +97,8 @@ mod tests {
     #[test]
     fn every_edge_leads_where_the_table_says() {
         let (at_once, later) = (CancelRequested { has_begun: false }, CancelRequested { has_begun: true });
-        let events = [Begins, PauseRequested, at_once, later, Resumed, Completes, Pauses, Cancels, Fails];
-        let table: [(JobState, [Option<JobState>; 9]); 9] = [
+        let events = [Begins, PauseRequested, at_once, later, Resumed, Completes, Pauses, Cancels, Fails, Recovered];
+        let table: [(JobState, [Option<JobState>; 10]); 9] = [
             (
                 Queued,
                 [
@@ -107,6 +111,7 @@ mod tests {
                     Some(Paused),
                     Some(Cancelled),
                     Some(Failed),
+                    Some(Interrupted),
                 ],
             ),
             (
@@ -121,6 +126,7 @@ mod tests {
                     Some(Paused),
                     Some(Cancelled),
                     Some(Failed),
+                    Some(Interrupted),
                 ],
             ),
             (
@@ -135,6 +141,7 @@ mod tests {
                     Some(Paused),
                     Some(Cancelled),
                     Some(Failed),
+                    Some(Interrupted),
                 ],
             ),
             (
@@ -149,6 +156,7 @@ mod tests {
                     Some(Paused),
                     Some(Cancelled),
                     Some(Failed),
+                    None,
                 ],
             ),
             (
@@ -163,12 +171,13 @@ mod tests {
                     Some(Paused),
                     Some(Cancelled),
                     Some(Failed),
+                    Some(Interrupted),
                 ],
             ),
-            (Finished, [None; 9]),
-            (Failed, [None, None, None, None, Some(Queued), None, None, None, None]),
-            (Cancelled, [None, None, None, None, Some(Queued), None, None, None, None]),
-            (Interrupted, [None; 9]),
+            (Finished, [None; 10]),
+            (Failed, [None, None, None, None, Some(Queued), None, None, None, None, None]),
+            (Cancelled, [None, None, None, None, Some(Queued), None, None, None, None, None]),
+            (Interrupted, [None, None, Some(Cancelled), Some(Cancelling), Some(Queued), None, None, None, None, None]),
         ];
         assert_eq!(table.len(), JobState::ALL.len());
         for (state, row) in table {

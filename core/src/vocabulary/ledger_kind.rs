@@ -11,6 +11,7 @@ words! {
         RevisionApproved = "revision.approved",
         RevisionRejected = "revision.rejected",
         RevisionRevoked = "revision.revoked",
+        RevisionWithdrawn = "revision.withdrawn",
         RevisionApplied = "revision.applied",
         RevisionReverted = "revision.reverted",
         RevisionStamped = "revision.stamped",

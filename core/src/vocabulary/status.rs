@@ -16,6 +16,8 @@ words! {
         Applied = "applied",
         /// It was applied once, and then reverted.
         Reverted = "reverted",
+        /// It is no part of the graph any more.
+        Withdrawn = "withdrawn",
     }
 }
 

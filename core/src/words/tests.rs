@@ -150,3 +150,60 @@ fn texts_made_to_be_long_are_read_in_no_more_room_than_they_take() {
     let many: String = (0..150_000).map(|at| format!("n{at} ")).collect();
     assert!(!read(&many).dynamic.is_empty());
 }
+
+#[test]
+fn a_string_that_goes_on_in_the_next_line_is_read_as_one() {
+    for text in [
+        "SELECT 'SELECT $1::vc'\n 'ap::text'",
+        "SELECT 'SELECT $1::v'\n\t'c'  -- and so on\n'ap::text'",
+        "SELECT to_tsvector('vc'\r'ap', v)",
+        "SELECT $$SELECT 'vc'\n'ap'$$",
+        "SELECT U&'vc'\n'ap'",
+    ] {
+        assert!(read(text).names.contains("vcap"), "{text}");
+    }
+    // In one line they are two, and PostgreSQL refuses them.
+    assert!(!read("SELECT 'vc' 'ap'").names.contains("vcap"));
+    // With escapes besides, nobody can tell.
+    assert!(!read("SELECT E'\\'', 'vc'\n'ap'").dynamic.is_empty());
+    let parts = "'a'\n".repeat(100_000);
+    let begun = std::time::Instant::now();
+    read(&parts);
+    assert!(begun.elapsed().as_secs() < 60);
+}
+
+#[test]
+fn an_escape_that_is_given_in_another_way_is_told() {
+    assert!(read(r#"SELECT U&"!0076cap" UESCAPE '!'"#).names.contains("vcap"));
+    for way in ["$$!$$", "E'!'", "$a$!$a$", "'!!'", "''''", "U&'!'"] {
+        assert!(!read(&format!(r#"SELECT U&"!0076cap" UESCAPE {way}"#)).dynamic.is_empty(), "{way}");
+    }
+}
+
+#[test]
+fn text_that_runs_is_told_however_it_is_hidden() {
+    let mut nested = "BEGIN EXECUTE (SELECT c FROM cmds); END".to_owned();
+    for at in 0..12 {
+        nested = format!("BEGIN DO $x{at}$ {nested} $x{at}$; END");
+    }
+    for text in [
+        "BEGIN EXECUTE function; END",
+        "BEGIN EXECUTE procedure; END",
+        "BEGIN EXECUTE function INTO x; END",
+        "BEGIN EXECUTE function USING (x); END",
+        "BEGIN EXECUTE function || ' x'; END",
+        "BEGIN EXECUTE function(x); END",
+        r#"BEGIN EXECUTE "on"; END"#,
+        r#"SELECT "query_to_xml"(c, true, false, '')"#,
+        &nested,
+    ] {
+        assert!(!read(text).dynamic.is_empty(), "{text}");
+    }
+    for text in [
+        "CREATE TRIGGER t BEFORE INSERT ON x FOR EACH ROW EXECUTE FUNCTION f()",
+        r#"CREATE TRIGGER t BEFORE INSERT ON x FOR EACH ROW EXECUTE PROCEDURE public . "f" ()"#,
+        "GRANT EXECUTE ON FUNCTION f() TO x",
+    ] {
+        assert!(read(text).dynamic.is_empty(), "{text}");
+    }
+}

@@ -2,8 +2,8 @@
 
 use crate::approval::tally as counted;
 use crate::guard::caller::{enter, must_be_the_login};
-use crate::request::decide;
 use crate::request::inbox::{self, Waiting};
+use crate::request::{decide, withdraw};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -50,6 +50,15 @@ fn revoke(
     let call = enter(fcinfo, &changing::REVOKE)?;
     let revision = call.given(revision, "revision")?;
     decide::revoke(revision, comment)
+}
+
+/// Takes a revision that is not applied out of the graph, for a reason; returns its id.
+#[pg_extern]
+#[search_path(pg_catalog, runbook, pg_temp)]
+fn withdraw(fcinfo: pg_sys::FunctionCallInfo, revision: Option<&str>, reason: Option<&str>) -> Result<String, ErrorReport> {
+    let call = enter(fcinfo, &changing::WITHDRAW)?;
+    let (revision, reason) = (call.given(revision, "revision")?, call.given(reason, "reason")?);
+    withdraw::withdraw(revision, reason)
 }
 
 /// Why a decision does not count, apart from who else decided; NULL if it may.

@@ -1,5 +1,6 @@
 //! `submit`, `show`, `plan`, `heads`, `current`, `history`, `branches`.
 
+use crate::apply::gate::next::need_now;
 use crate::apply::gate::requirements::need;
 use crate::apply::way;
 use crate::approval::tally::Approvals;
@@ -86,7 +87,11 @@ fn plan(
     let stored = revisions::load(&ids)?;
     let mut rows = Vec::with_capacity(stored.len());
     for (at, one) in stored.into_iter().enumerate() {
-        let needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals, None)?.0.map(|need| need.text);
+        let mut needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals, None)?;
+        if at == 0 {
+            needs = need_now(&one, way, needs)?;
+        }
+        let needs = needs.0.map(|need| need.text);
         let id = one.revision.revision.as_str().to_owned();
         let step = i32::try_from(at + 1).unwrap_or(i32::MAX);
         rows.push((step, way.as_str().to_owned(), id, one.phase, needs, one.revision.message));

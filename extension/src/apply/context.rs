@@ -212,7 +212,7 @@ impl ApplyContext {
     }
 
     /// The SQL of this way, as the parser takes it.
-    fn text<'a>(&self, stored: &'a Stored) -> std::borrow::Cow<'a, str> {
+    pub fn text<'a>(&self, stored: &'a Stored) -> std::borrow::Cow<'a, str> {
         match self.direction {
             Direction::Upgrade => stored.revision.upgrade_for_parser(),
             Direction::Downgrade => stored.revision.downgrade.as_deref().unwrap_or_default().into(),
@@ -220,7 +220,7 @@ impl ApplyContext {
     }
 
     /// Tells of an approval whether it covers `actions`, on the objects that they mean now, and with `code_of` the code that they reach.
-    fn objection<'a>(
+    pub fn objection<'a>(
         &'a self,
         revision: &'a str,
         actions: &'a [Action],
@@ -294,11 +294,13 @@ impl ApplyContext {
         self.alembic_version(gone, come)
     }
 
-    /// Keeps Alembic's own table in step, if that is wanted.
+    /// Keeps Alembic's own table in step, if that is wanted, after heads have gone and come.
     pub fn alembic_version(&self, gone: &[String], come: &[String]) -> Result<(), Failure> {
         if self.settings.alembic_version() {
+            let stayed = graph::heads()?.into_iter().filter(|head| !come.contains(head));
+            let before: Vec<String> = stayed.chain(gone.iter().cloned()).collect();
             let pinned = Pinned::enter(&self.settings.pinned(), self.settings.migration_role())?;
-            stamp::alembic_version(gone, come)?;
+            stamp::alembic_version(&before, false)?;
             drop(pinned);
         }
         Ok(())

@@ -44,7 +44,7 @@ pub fn stamp(target: &str, purge: bool) -> Result<Vec<String>, Failure> {
     }
     if settings.alembic_version() {
         let pinned = Pinned::enter(&settings.pinned(), settings.migration_role())?;
-        alembic_version(&gone, &come)?;
+        alembic_version(&old, purge)?;
         drop(pinned);
     }
     ledger::record(Kind::RevisionStamped, json!({"target": target, "purge": purge, "from": old, "to": new}))?;
@@ -61,9 +61,11 @@ fn refuse_code_of_others() -> Result<(), Failure> {
     Err(refusal("42501", message, Some(why), Some(hint.to_owned())).into())
 }
 
-/// Moves the rows of Alembic's table, as the migration role; creates it as Alembic does if it is missing.
-pub fn alembic_version(gone: &[String], come: &[String]) -> Result<(), Failure> {
-    if let Some(long) = come.iter().find(|id| id.len() > 32) {
+/// Brings Alembic's table to where the runbook is, as the migration role; creates it as Alembic does if it is missing. Rows of revisions that
+/// the runbook does not know stay, unless `purge` says otherwise. `before` is where the runbook was.
+pub fn alembic_version(before: &[String], purge: bool) -> Result<(), Failure> {
+    let heads = graph::heads()?;
+    if let Some(long) = heads.iter().find(|id| id.len() > 32) {
         let hint = "Turn it off with SELECT runbook.configure('alembic_version', 'off'), or use shorter revision ids.";
         let message = format!("revision id \"{long}\" does not fit into alembic_version, which holds 32 characters");
         return Err(refusal("22001", message, None, Some(hint.to_owned())).into());
@@ -74,11 +76,29 @@ pub fn alembic_version(gone: &[String], come: &[String]) -> Result<(), Failure> 
         )?;
     }
     refuse_code_of_others()?;
-    for id in gone {
-        statements::run(&format!("DELETE FROM alembic_version WHERE version_num = {}", quote_literal(id)))?;
+    let rows: Vec<String> = statements::latest("SELECT version_num FROM alembic_version")?.into_iter().flatten().collect();
+    if !rows.is_empty() && !same(&rows, before) {
+        let (theirs, ours) = (listed(&rows), listed(before));
+        pgrx::notice!("alembic_version was at {theirs}, and the runbook at {ours}; alembic_version follows the runbook");
     }
-    for id in come {
+    for id in rows.iter().filter(|id| !heads.contains(id)) {
+        if purge || revisions::status(id)?.is_some() {
+            statements::run(&format!(
+                "DELETE FROM alembic_version WHERE version_num::pg_catalog.text OPERATOR(pg_catalog.=) {}::pg_catalog.text",
+                quote_literal(id)
+            ))?;
+        }
+    }
+    for id in heads.iter().filter(|id| !rows.contains(id)) {
         statements::run(&format!("INSERT INTO alembic_version (version_num) VALUES ({})", quote_literal(id)))?;
     }
     Ok(())
+}
+
+fn same(one: &[String], other: &[String]) -> bool {
+    one.len() == other.len() && one.iter().all(|id| other.contains(id))
+}
+
+fn listed(ids: &[String]) -> String {
+    if ids.is_empty() { "base".to_owned() } else { ids.join(", ") }
 }

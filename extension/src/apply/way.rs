@@ -1,7 +1,7 @@
 //! The way from where the database stands to a target.
 
-use crate::error::{self, from_core, internal};
-use crate::store::graph;
+use crate::error::{self, from_core, internal, refusal};
+use crate::store::{graph, pieces};
 use runbook_core::graph::{Graph, Node};
 use runbook_core::plan::Direction;
 use std::rc::Rc;
@@ -33,10 +33,22 @@ pub fn way(applied: &[String], target: &str, direction: Direction) -> error::Res
         let steps = steps(&frontier.graph, &known, target, direction)?;
         return Ok(Way { graph: Rc::new(frontier.graph), heads, steps });
     }
+    if direction == Direction::Downgrade && target.starts_with('-') {
+        refuse_beside_what_is_done_in_part(target)?;
+    }
     let graph = graph::graph()?;
     let heads = nodes(&graph, applied)?;
     let steps = steps(&graph, &heads, target, direction)?;
     Ok(Way { graph, heads, steps })
+}
+
+/// One step back would be taken from before a revision that has run in part, and not from that.
+fn refuse_beside_what_is_done_in_part(target: &str) -> error::Result<()> {
+    let Some((id, progress)) = pieces::applied_in_part()? else { return Ok(()) };
+    let message = format!("revision \"{id}\" is applied in part: {progress}");
+    let detail = format!("\"{target}\" would leave that as it is, and revert what comes before it.");
+    let hint = format!("Finish it: runbook upgrade {id}; or name the revision to go back to: runbook downgrade REVISION.");
+    Err(refusal("55000", message, Some(detail), Some(hint)))
 }
 
 /// The steps to `target` as ids.

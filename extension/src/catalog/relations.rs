@@ -309,15 +309,20 @@ pub fn code_behind(name: &str) -> Result<Option<String>> {
                  pg_catalog.format('It belongs to role \"%s\", whose code would run as \"%s\".', o.rolname, r.rolname) \
              WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal \
                      AND t.tgfoid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-                     AND NOT pg_catalog.starts_with(t.tgname::pg_catalog.text, 'a_runbook_')) \
+                     AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) f.pronamespace \
+                         WHERE f.oid OPERATOR(pg_catalog.=) t.tgfoid AND n.nspname OPERATOR(pg_catalog.=) 'runbook_internal')) \
                  OR EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid) \
                  OR EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid) \
                  OR EXISTS (SELECT FROM pg_catalog.pg_attrdef AS d WHERE d.adrelid OPERATOR(pg_catalog.=) c.oid) \
                  OR EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid \
                      AND k.contype OPERATOR(pg_catalog.=) 'c') \
                  OR EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid \
-                     AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)) \
-                 THEN 'It has triggers, rules, policies, defaults, checks or indexes of expressions, whose code would run as the migration role.' END \
+                     AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_opclass AS q \
+                         WHERE q.oid OPERATOR(pg_catalog.=) ANY (i.indclass) AND q.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid))) \
+                 OR EXISTS (SELECT FROM pg_catalog.pg_attribute AS m WHERE m.attrelid OPERATOR(pg_catalog.=) c.oid \
+                     AND m.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT m.attisdropped \
+                     AND m.atttypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid) \
+                 THEN 'It has triggers, rules, policies, defaults, checks, types or indexes of somebody''s own, whose code would run as the migration role.' END \
          FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) c.relowner \
          JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) $2 WHERE c.oid OPERATOR(pg_catalog.=) $1",
         &[Oid::from(relation).into(), Oid::from(current_oid()).into()],

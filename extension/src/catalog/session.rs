@@ -6,6 +6,7 @@ use crate::pg::session::pinned;
 use crate::spi::read;
 use pgrx::pg_sys::Oid;
 use runbook_core::identity::Address;
+use runbook_core::temporary::Shadowed;
 
 /// A prepared statement. One that was prepared anew under the same name, in the same message even, is another.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,6 +93,29 @@ pub fn temporary_objects() -> Result<Vec<Address>> {
              AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()",
         &[],
         |row| Ok(address(row.get(1)?, row.get(2)?, 0)),
+    )
+}
+
+/// Relations of the session's temporary schema that have the name of a lasting one in one of `schemas`, which are searched first; types
+/// that are none of a relation likewise.
+pub fn hidden_temporaries(schemas: Vec<String>) -> Result<Vec<(Address, Shadowed)>> {
+    read(
+        "SELECT t.classid, t.oid, t.name::pg_catalog.text, n.nspname::pg_catalog.text FROM ( \
+             SELECT 1259::pg_catalog.oid AS classid, c.oid, c.relname AS name, o.relnamespace AS lasting \
+             FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_class AS o ON o.relname OPERATOR(pg_catalog.=) c.relname \
+             WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
+             UNION ALL \
+             SELECT 1247::pg_catalog.oid, y.oid, y.typname, o.typnamespace \
+             FROM pg_catalog.pg_type AS y JOIN pg_catalog.pg_type AS o ON o.typname OPERATOR(pg_catalog.=) y.typname \
+             WHERE y.typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
+                 AND y.typrelid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND y.typelem OPERATOR(pg_catalog.=) 0::pg_catalog.oid) AS t \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.lasting \
+             AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)",
+        &[schemas.into()],
+        |row| {
+            let found = address(row.get(1)?, row.get(2)?, 0);
+            Ok((found, Shadowed { name: row.get(3)?, schema: row.get(4)? }))
+        },
     )
 }
 

@@ -1,6 +1,7 @@
 //! The search for the code that texts reach: step by step, until nothing new comes.
 
 use crate::catalog::names;
+use crate::pg::execute::transaction;
 use crate::store::code;
 use runbook_core::code::Key;
 use runbook_core::identity::{FUNCTIONS, RELATIONS};
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 
 /// More than this can't be told.
 const MOST: usize = 5_000;
+const MOST_BYTES: usize = 16 << 20;
 
 /// The search for what texts reach.
 pub struct Search {
@@ -24,19 +26,24 @@ pub struct Search {
     pub unknown: BTreeSet<String>,
     /// Whether nothing runs that was not found.
     pub is_all: bool,
+    /// Bytes of bodies that were read.
+    bytes: usize,
 }
 
 impl Search {
     /// All objects that texts reach, and what can't be known of them.
     pub fn of(texts: &[String], roots: &[Key]) -> Self {
         let mut words = Words::default();
-        texts.iter().for_each(|text| words.read(text));
+        for text in texts {
+            transaction::check_for_interrupts();
+            words.read(text);
+        }
         let unknown: BTreeSet<String> = words.dynamic.iter().map(|what| dynamic(what, "its own text")).collect();
         let mut fresh: Vec<Key> = code::everywhere(!texts.is_empty()).into_iter().chain(roots.iter().copied()).collect();
         let named: BTreeSet<u32> = relations(roots).collect();
         let found = fresh.iter().copied().collect();
         let is_all = unknown.is_empty();
-        let mut search = Self { words, found, strong: named.clone(), named, unknown, is_all };
+        let mut search = Self { words, found, strong: named.clone(), named, unknown, is_all, bytes: 0 };
         let mut known = Words::default();
         loop {
             let names: Vec<String> = search.words.names.difference(&known.names).cloned().collect();
@@ -51,7 +58,10 @@ impl Search {
                 more.extend(search.look_around(&fresh));
                 let functions: Vec<u32> = fresh.iter().filter(|(class, _)| *class == FUNCTIONS).map(|(_, oid)| *oid).collect();
                 if !functions.is_empty() {
-                    code::bodies(&functions).iter().for_each(|body| search.read_body(body));
+                    for body in code::bodies(&functions) {
+                        transaction::check_for_interrupts();
+                        search.read_body(&body);
+                    }
                 }
             }
             fresh = more.into_iter().filter(|key| search.found.insert(*key)).collect();
@@ -65,6 +75,11 @@ impl Search {
             if fresh.is_empty() && is_known {
                 break;
             }
+        }
+        let all: Vec<Key> = search.found.iter().copied().collect();
+        for name in code::run_text(&all) {
+            search.is_all = false;
+            search.unknown.insert(dynamic("a query", &name));
         }
         search
     }
@@ -85,6 +100,12 @@ impl Search {
     }
 
     fn read_body(&mut self, body: &code::Body) {
+        self.bytes += body.text.len();
+        if self.bytes > MOST_BYTES {
+            self.is_all = false;
+            self.unknown.insert(format!("run more code than an approval can bind: over {} MB", MOST_BYTES >> 20));
+            return;
+        }
         match (body.language.as_str(), &body.extension) {
             ("sql" | "plpgsql", _) => {
                 let mut own = Words::default();

@@ -43,8 +43,14 @@ impl Call {
 /// The way into a function that changes the runbook: only the login itself gets in, by a call that stands in its own text.
 ///
 /// # Errors
-/// Those of [`must_be_the_login`] and [`must_be_asked_for`].
+/// 25006 on a standby; those of [`must_be_the_login`] and [`must_be_asked_for`].
 pub fn enter(fcinfo: pg_sys::FunctionCallInfo, function: &Changing) -> Result<Call, ErrorReport> {
+    // Nothing can be recorded here either.
+    if identity::in_recovery() {
+        let message = format!("runbook.{} can't be called on a standby", function.name);
+        let hint = "Connect to the primary server.".to_owned();
+        return Err(refusal("25006", message, Some("A standby takes no changes.".to_owned()), Some(hint)));
+    }
     must_be_the_login(function.name, function.roles)?;
     must_be_asked_for(fcinfo, function)?;
     if function.changes_rules() {

@@ -8,6 +8,7 @@ use crate::pg::session::pinned::search_path;
 use runbook_core::action::Action;
 use runbook_core::command::{Change, Command};
 use runbook_core::identity::Identity;
+use runbook_core::temporary::Temporaries;
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
 use std::collections::HashMap;
@@ -52,8 +53,10 @@ pub fn classify_each<'a>(commands: impl IntoIterator<Item = &'a Command>) -> err
     let home = search_path().into_iter().next();
     let at_home = |action: Action| if action.identity.is_absent() { action.at_home(home.as_ref()) } else { action };
     let mut names = Names::default();
+    let mut temporaries = Temporaries::default();
     let each = commands.into_iter().map(|command| {
-        let mut actions: Vec<Action> = classify(command).into_iter().map(at_home).map(|action| names.follow(action)).collect();
+        let command = temporaries.follow(command.clone());
+        let mut actions: Vec<Action> = classify(&command).into_iter().map(at_home).map(|action| names.follow(action)).collect();
         let implied = objects::implied(&actions)?;
         actions.extend(implied);
         Ok(actions)

@@ -8,7 +8,7 @@ use crate::code::Reached;
 use crate::error::{self, refusal};
 use crate::permission::{self, By};
 use crate::pg::hooks::limit;
-use crate::pg::parse::objects::describe;
+use crate::pg::parse::objects::{describe, relation_path};
 use crate::pg::session::extension_members::is_own;
 use runbook_core::identity::{Address, FUNCTIONS, History, RELATIONS};
 use std::collections::HashSet;
@@ -56,6 +56,7 @@ fn refuse_unbound(found: Address) -> error::Result<()> {
     if limits.has((found.class, found.object))
         || is_own(found)
         || found.class == FUNCTIONS && limit::is_machine_code(found.object)
+        || found.class == RELATIONS && is_made_by_postgres(found.object)
     {
         return Ok(());
     }
@@ -65,6 +66,11 @@ fn refuse_unbound(found: Address) -> error::Result<()> {
     }
     let name = describe(found).map_or_else(|| "a function".to_owned(), |(kind, path, _)| format!("{kind} {}", path.join(".")));
     Err(unbound(&name))
+}
+
+/// Whether a relation is one that PostgreSQL makes for itself, as REFRESH MATERIALIZED VIEW CONCURRENTLY does.
+fn is_made_by_postgres(relation: u32) -> bool {
+    relation_path(relation).is_some_and(|path| path.iter().all(|part| part.starts_with("pg_temp_")))
 }
 
 fn unbound(name: &str) -> pgrx::pg_sys::panic::ErrorReport {

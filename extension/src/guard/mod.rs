@@ -18,4 +18,5 @@ pub mod permits;
 pub mod protection;
 pub mod statement_text;
 pub mod status;
+pub mod temporary;
 pub mod unresolved;

@@ -125,7 +125,9 @@ fn used(permit: &Permit, policy: &Policy, outlasts: bool, reached: Reached) -> e
     let reached = Rc::new(reached);
     transaction::current();
     REACHED.with_borrow_mut(|all| all.push(reached.clone()));
-    permission::permit(Coverage { reached: Some(reached.clone()), ..coverage });
+    let mut coverage = coverage;
+    coverage.reached = Some(reached.clone());
+    permission::permit(coverage);
     limits::set(&reached)?;
     let facts = json!({"permit": permit.permit, "statement": recordable(&permit.statement)});
     if outlasts {

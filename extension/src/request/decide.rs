@@ -45,6 +45,7 @@ pub fn approve(
     fingerprint: Option<&str>,
 ) -> Result<String, ErrorReport> {
     limited("comment", comment.unwrap_or_default())?;
+    graph::hold()?;
     let stored = find("approve", name)?;
     let id = stored.revision.revision.as_str();
     refuse_other_content(&stored, digest)?;
@@ -161,9 +162,13 @@ pub fn revoke(name: &str, comment: Option<&str>) -> Result<bool, ErrorReport> {
 
 /// The revision with that id or prefix of an id. A label or a relative name may mean another one tomorrow, or since
 /// somebody looked.
-fn find(function: &str, name: &str) -> Result<Stored, ErrorReport> {
+pub fn find(function: &str, name: &str) -> Result<Stored, ErrorReport> {
     if let Some(stored) = revisions::load(&[name.to_owned()])?.pop() {
-        return Ok(stored);
+        if stored.status != RevisionStatus::Withdrawn {
+            return Ok(stored);
+        }
+        let hint = "Submitting it again brings it back.".to_owned();
+        return Err(refused(function, "55000", format!("revision \"{name}\" was withdrawn"), None, Some(hint)));
     }
     let graph = graph::graph()?;
     let heads = way::nodes(&graph, &graph::heads()?)?;

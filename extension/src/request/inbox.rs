@@ -1,5 +1,6 @@
 //! What waits for a login's approval.
 
+use crate::apply::gate::next::need_now;
 use crate::apply::gate::requirements;
 use crate::approval::tally::{Approvals, describe_missing, tally_permit, who_may};
 use crate::catalog::logins::this_login;
@@ -48,7 +49,8 @@ pub fn inbox() -> Result<Vec<Waiting>, ErrorReport> {
             continue;
         }
         let actions = &stored.upgrade_actions;
-        let (need, by) = requirements::need(&stored, Direction::Upgrade, actions, Some(&policy), &approvals, None)?;
+        let known = requirements::need(&stored, Direction::Upgrade, actions, Some(&policy), &approvals, None)?;
+        let (need, by) = need_now(&stored, Direction::Upgrade, known)?;
         let Some(need) = need.filter(|need| need.verdict == Judgement::RequireApproval && !by.contains(&login.name)) else {
             continue;
         };

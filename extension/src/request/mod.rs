@@ -4,3 +4,4 @@ pub mod decide;
 pub mod inbox;
 pub mod permit;
 pub mod submit;
+pub mod withdraw;

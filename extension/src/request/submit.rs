@@ -4,10 +4,12 @@ use crate::apply::engine::backfill_plan;
 use crate::catalog::logins::this_login;
 use crate::error::{from_core, refusal};
 use crate::guard::classify::classify_all;
+use crate::guard::temporary::refuse_shadowed;
 use crate::ledger;
 use crate::ledger::refusal::refused;
 use crate::pg::execute::statements::{self, Statement};
 use crate::pg::failure::Failure;
+use crate::pg::parse::data::FROM_CLIENT;
 use crate::pg::session::identity::{session_oid, session_role};
 use crate::pg::session::pinned::Pinned;
 use crate::settings::Settings;
@@ -16,12 +18,14 @@ use crate::store::graph;
 use crate::store::revisions::{self, Stored};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::{Action, Class};
+use runbook_core::advice::for_psql;
 use runbook_core::approval::Login;
 use runbook_core::command::Command;
 use runbook_core::graph::{Graph, Vertex};
 use runbook_core::ledger::Kind;
 use runbook_core::top_level_only::TopLevelOnly;
 use runbook_core::vocabulary::status::RevisionStatus;
+use runbook_core::vocabulary::verb::Verb;
 use runbook_core::{Error, Phase, Revision};
 use serde_json::{Value, json};
 
@@ -47,6 +51,8 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     if revision.backfill.is_some() {
         backfill_plan::check(&revision, &upgrade)?;
     }
+    refuse_shadowed(&upgrade, &id, "upgrade")?;
+    refuse_shadowed(&downgrade, &id, "downgrade")?;
     let upgrade_actions = actions(upgrade.iter().chain(&verify))?;
     let downgrade_actions = actions(&downgrade)?;
     drop(pinned);
@@ -55,7 +61,8 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     let digest = revision.digest().as_str().to_owned();
     let known = revisions::load(std::slice::from_ref(&id))?.pop();
     if let Some(known) = &known {
-        if known.digest == digest {
+        if known.digest == digest && known.status != RevisionStatus::Withdrawn {
+            also_submitted(known)?;
             return Ok(id);
         }
         if known.status == RevisionStatus::Applied {
@@ -78,6 +85,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     if !revisions::save(&stored, ordinal)? {
         return Err(immutable(&id).into());
     }
+    keep_rejection(&id)?;
     let facts = json!({
         "revision": id, "digest": stored.digest, "phase": stored.phase, "message": stored.revision.message,
         "author": stored.author, "parents": stored.revision.parents, "resubmitted": known.is_some(), "voided": voided,
@@ -97,6 +105,10 @@ fn actions<'a>(statements: impl IntoIterator<Item = &'a Statement>) -> Result<Ve
 fn void_decisions(revision: &Revision, known: Option<&Stored>) -> Result<usize, ErrorReport> {
     let Some(known) = known else { return Ok(0) };
     let id = revision.revision.as_str();
+    // It was withdrawn, and comes back as it was.
+    if known.digest == revision.digest().as_str() && known.revision.parents == revision.parents {
+        return Ok(0);
+    }
     let moved = known.revision.parents != revision.parents || known.revision.depends_on != revision.depends_on;
     let what = if moved { "parents" } else { "content" };
     let mut voided = approvals::void(id, None, &format!("the revision was submitted again with other {what}"))?;
@@ -113,6 +125,31 @@ fn void_decisions(revision: &Revision, known: Option<&Stored>) -> Result<usize, 
         voided += count;
     }
     Ok(voided)
+}
+
+/// A no to this very content stands, whatever has become of the revision meanwhile.
+fn keep_rejection(id: &str) -> Result<(), ErrorReport> {
+    let given = approvals::given_for(&[id.to_owned()])?;
+    if given.iter().any(|one| !one.approved && one.void.is_none()) {
+        revisions::set_status(id, RevisionStatus::Rejected)?;
+    }
+    Ok(())
+}
+
+/// The same content, from another login: that one can't approve it either. Nothing else changes.
+fn also_submitted(known: &Stored) -> Result<(), ErrorReport> {
+    let login = this_login()?;
+    if login.identities.is_subset(&known.submitter.identities) {
+        return Ok(());
+    }
+    let id = known.revision.revision.as_str();
+    revisions::add_submitter(id, &login)?;
+    let facts = json!({
+        "revision": id, "digest": known.digest, "phase": known.phase, "message": known.revision.message, "author": known.author,
+        "parents": known.revision.parents, "resubmitted": true, "voided": 0,
+        "objects": known.upgrade_actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
+    });
+    ledger::record(Kind::RevisionSubmitted, facts)
 }
 
 /// The login that submits, and whoever submitted the revision before: none of them may approve it.
@@ -137,11 +174,17 @@ fn immutable(id: &str) -> ErrorReport {
 pub fn parse(sql: &str, id: &str, section: &str) -> Result<Vec<Statement>, Failure> {
     let statements = statements::parse(sql).map_err(|mut error| {
         error.add_context(&format!("revision {id} ({section})"));
+        if let Some(hint) = for_psql(sql, &error.message()).filter(|_| error.sqlstate() == "42601") {
+            error.suggest(&hint);
+        }
         error
     })?;
     for (at, statement) in statements.iter().enumerate() {
         let why = match &statement.command {
             Command::SwitchRole { .. } => "Revisions run as the migration role; remove the statement.",
+            Command::Data { tag } if tag == FROM_CLIENT => {
+                "It reads from the client, and a revision has none. Write INSERT; or dump with pg_dump --inserts."
+            }
             Command::Transaction { .. } => "A revision is a transaction of its own; remove the statement.",
             Command::Opaque { tag } if tag == "LISTEN" || tag == "UNLISTEN" => {
                 "It would act on the session of the login that applies the revision; remove the statement."
@@ -193,12 +236,20 @@ fn refuse_alone(statements: &[Statement], id: &str, section: &str, is_transactio
 
 /// The phase that the actions suggest.
 fn phase_of(statements: &[Statement], actions: &[Action]) -> Phase {
-    let worst = actions.iter().map(|action| action.class).max();
-    let moves_data = statements.iter().any(|one| matches!(one.command, Command::Data { .. } | Command::Delete { .. }));
-    match worst {
-        Some(Class::Destructive | Class::Breaking) => Phase::Contract,
-        _ if moves_data => Phase::Migrate,
-        _ => Phase::Expand,
+    // What is created beside the old may break clients, too, as a trigger that keeps both in step, or a unique index; it takes nothing away.
+    let takes = |action: &Action| match action.class {
+        Class::Destructive => true,
+        Class::Breaking => !action.verb.creates() && action.verb != Verb::Add,
+        _ => false,
+    };
+    let moves_data =
+        |one: &Statement| matches!(one.command, Command::Data { .. } | Command::Delete { .. } | Command::Change { .. });
+    if actions.iter().any(takes) {
+        Phase::Contract
+    } else if statements.iter().any(moves_data) {
+        Phase::Migrate
+    } else {
+        Phase::Expand
     }
 }
 

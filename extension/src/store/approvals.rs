@@ -192,6 +192,15 @@ pub fn oids(login: &Login) -> Vec<Oid> {
     login.identities.iter().copied().map(Oid::from).collect()
 }
 
+/// Makes approvals of a revision void; rejections stand.
+pub fn void_yes(revision: &str, reason: &str) -> Result<()> {
+    execute(
+        "UPDATE runbook.approval AS a SET void_reason = $2 WHERE a.revision OPERATOR(pg_catalog.=) $1 AND a.void_reason IS NULL \
+             AND a.decision OPERATOR(pg_catalog.=) 'approved'",
+        &[revision.into(), reason.into()],
+    )
+}
+
 /// Makes decisions on a revision void, one login's or all; says how many.
 pub fn void(revision: &str, approver: Option<u32>, reason: &str) -> Result<usize> {
     let rows = write(

@@ -3,7 +3,7 @@
 //! Everything is read as it is now, whatever snapshot the transaction has: what runs is found by PostgreSQL in the same way. What is
 //! ours, what PostgreSQL brings along, and what is temporary is left out.
 
-use crate::error::Result;
+use crate::error::{Result, internal};
 use crate::pg::hooks::entry::Parameter;
 use crate::spi::{execute, read, texts};
 use pgrx::pg_sys::Oid;
@@ -73,6 +73,17 @@ pub fn hashed(objects: &[Key]) -> Vec<(Bound, u32)> {
     rows.filter(|(bound, _)| wanted.contains(&bound.key())).collect()
 }
 
+/// Of these objects, those whose stored expressions and queries call functions that run a text, by name.
+pub fn run_text(objects: &[Key]) -> Vec<String> {
+    let (_, oids) = columns(objects);
+    let wanted: BTreeSet<&Key> = objects.iter().collect();
+    let name = |row: Vec<Option<String>>| {
+        let found = key(&row)?;
+        wanted.contains(&found).then(|| row.get(2)?.clone()).flatten()
+    };
+    texts(RUN_TEXT, &[oids.into()]).into_iter().filter_map(name).collect()
+}
+
 /// The schemas of the database, each with the transaction that has written it: who renames one gives other meanings to names.
 pub fn schemas() -> Vec<(Key, u32)> {
     let sql = "SELECT 2615, n.oid, n.xmin FROM pg_catalog.pg_namespace AS n WHERE NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')";
@@ -128,11 +139,22 @@ pub fn open_texts(revision: &str) -> Result<Vec<String>> {
     .map(|texts| texts.into_iter().flatten().collect())
 }
 
-/// What revisions that had been submitted by a moment did to code after it, in that order, each with the revision.
-pub fn changes_since(moment: i64) -> Result<Vec<(String, Change)>> {
+/// What a revision did to code.
+#[derive(Debug)]
+pub struct Done {
+    /// The revision.
+    pub by: String,
+    /// What it did.
+    pub change: Change,
+    /// The code that it could run itself, by its hashes; `None` where the change before says so.
+    pub reached: Option<Vec<(u32, u32, String)>>,
+}
+
+/// What revisions that had been submitted by a moment did to code after it, in that order.
+pub fn changes_since(moment: i64) -> Result<Vec<Done>> {
     // What this transaction has written counts.
     read(
-        "SELECT c.classid, c.objid, c.before, c.after, c.changed_at, c.revision FROM ( \
+        "SELECT c.classid, c.objid, c.before, c.after, c.changed_at, c.revision, c.reached FROM ( \
              SELECT c.*, (EXTRACT(epoch FROM c.made_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS changed_at \
              FROM runbook.code_change AS c WHERE c.made_at OPERATOR(pg_catalog.>=) \
                  pg_catalog.to_timestamp($1::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000 OPERATOR(pg_catalog.-) 1)) AS c \
@@ -147,17 +169,19 @@ pub fn changes_since(moment: i64) -> Result<Vec<(String, Change)>> {
                 after: row.maybe(4)?,
                 at: row.get(5)?,
             };
-            Ok((row.get(6)?, change))
+            let reached: Option<String> = row.maybe(7)?;
+            Ok(Done { by: row.get(6)?, change, reached: reached.map(|json| serde_json::from_str(&json).unwrap_or_default()) })
         },
     )
 }
 
-/// Remembers what a revision did to code, in that order.
-pub fn remember(revision: &str, direction: Direction, changes: &[Change]) -> Result<()> {
+/// Remembers what a revision did to code, in that order, and the code that it could run itself.
+pub fn remember(revision: &str, direction: Direction, changes: &[Change], reached: &[(u32, u32, &str)]) -> Result<()> {
+    let mut first = Some(serde_json::to_string(reached).map_err(|error| internal(error.to_string()))?);
     for change in changes {
         execute(
-            "INSERT INTO runbook.code_change (classid, objid, before, after, revision, direction, made_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp())",
+            "INSERT INTO runbook.code_change (classid, objid, before, after, revision, direction, made_at, reached) \
+             VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp(), $7)",
             &[
                 Oid::from(change.key.0).into(),
                 Oid::from(change.key.1).into(),
@@ -165,6 +189,7 @@ pub fn remember(revision: &str, direction: Direction, changes: &[Change]) -> Res
                 change.after.clone().into(),
                 revision.into(),
                 direction.as_str().into(),
+                first.take().into(),
             ],
         )?;
     }
@@ -227,11 +252,25 @@ const AROUND: &str = "SELECT DISTINCT f.classid, f.objid, f.weak FROM ( \
              AND x.extname OPERATOR(pg_catalog.=) 'pg_runbook' WHERE m.classid OPERATOR(pg_catalog.=) f.classid AND m.objid OPERATOR(pg_catalog.=) f.objid \
              AND m.refclassid OPERATOR(pg_catalog.=) 3079 AND m.deptype OPERATOR(pg_catalog.=) 'e')";
 
-const BODIES: &str = "SELECT p.oid, l.lanname, p.prosrc, i.type OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) i.identity, (SELECT x.extname FROM pg_catalog.pg_depend AS d \
+const BODIES: &str = "SELECT p.oid, l.lanname, CASE WHEN p.prosqlbody IS NULL THEN p.prosrc ELSE pg_catalog.pg_get_function_sqlbody(p.oid) END, i.type OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) i.identity, (SELECT x.extname FROM pg_catalog.pg_depend AS d \
              JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) d.refobjid WHERE d.classid OPERATOR(pg_catalog.=) 1255 AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refclassid OPERATOR(pg_catalog.=) 3079 \
              AND d.deptype OPERATOR(pg_catalog.=) 'e' LIMIT 1) \
      FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
      CROSS JOIN LATERAL pg_catalog.pg_identify_object(1255, p.oid, 0) AS i WHERE p.oid OPERATOR(pg_catalog.=) ANY ($1)";
+
+/// Of PostgreSQL's own functions nothing says in `pg_depend` that they are called.
+const RUN_TEXT: &str = "SELECT t.classid, t.objid, pg_catalog.concat_ws(' ', i.type, i.identity) FROM ( \
+         SELECT 2618::pg_catalog.oid AS classid, r.oid AS objid, pg_catalog.concat(r.ev_action, r.ev_qual) AS tree FROM pg_catalog.pg_rewrite AS r WHERE r.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2604, a.oid, a.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef AS a WHERE a.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2606, k.oid, k.conbin::pg_catalog.text FROM pg_catalog.pg_constraint AS k WHERE k.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 3256, p.oid, pg_catalog.concat(p.polqual, p.polwithcheck) FROM pg_catalog.pg_policy AS p WHERE p.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 2620, g.oid, g.tgqual::pg_catalog.text FROM pg_catalog.pg_trigger AS g WHERE g.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 1255, f.oid, f.proargdefaults::pg_catalog.text FROM pg_catalog.pg_proc AS f WHERE f.oid OPERATOR(pg_catalog.=) ANY ($1) \
+         UNION ALL SELECT 1259, x.indexrelid, pg_catalog.concat(x.indexprs, x.indpred) FROM pg_catalog.pg_index AS x WHERE x.indexrelid OPERATOR(pg_catalog.=) ANY ($1)) AS t \
+     CROSS JOIN LATERAL pg_catalog.pg_identify_object(t.classid, t.objid, 0) AS i \
+     WHERE t.tree OPERATOR(pg_catalog.~) (SELECT pg_catalog.format(':(funcid|opfuncid) (%s) ', pg_catalog.string_agg(p.oid::pg_catalog.text, '|')) \
+         FROM pg_catalog.pg_proc AS p WHERE p.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid \
+             AND p.proname OPERATOR(pg_catalog.~) '^(query|schema|database|table|cursor)_to_xml|^ts_(stat|rewrite)$')";
 
 /// A definition is everything that decides what runs, the name of its schema included, and nothing that statistics or grants change.
 const HASHED: &str = "WITH d (classid, objid, written, definition) AS ( \

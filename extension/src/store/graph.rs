@@ -58,7 +58,7 @@ pub fn frontier(target: &str) -> Result<Option<Frontier>> {
         return Ok(None);
     }
     const SQL: &str = "WITH open AS MATERIALIZED (SELECT r.revision, r.ordinal, r.parents, r.depends_on, r.branch_labels FROM runbook.revision AS r \
-             WHERE r.status OPERATOR(pg_catalog.<>) 'applied' LIMIT 201), \
+             WHERE r.status OPERATOR(pg_catalog.<>) ALL ('{applied,withdrawn}') LIMIT 201), \
          name (it) AS MATERIALIZED (SELECT n.it FROM open AS o \
                  CROSS JOIN LATERAL pg_catalog.unnest(o.parents OPERATOR(pg_catalog.||) o.depends_on) AS n (it) \
              UNION SELECT h.revision FROM runbook.applied_head AS h UNION SELECT $1), \
@@ -91,10 +91,16 @@ pub fn frontier(target: &str) -> Result<Option<Frontier>> {
 pub fn vertices() -> Result<Vec<Vertex>> {
     read(
         "SELECT r.revision, r.parents, r.depends_on, r.branch_labels FROM runbook.revision AS r \
-         ORDER BY r.ordinal USING OPERATOR(pg_catalog.<)",
+         WHERE r.status OPERATOR(pg_catalog.<>) 'withdrawn' ORDER BY r.ordinal USING OPERATOR(pg_catalog.<)",
         &[],
         |row| Ok(Vertex { id: row.get(1)?, parents: row.get(2)?, depends_on: row.get(3)?, labels: row.get(4)? }),
     )
+}
+
+/// Waits for submissions that are not committed yet, and lets none begin before the transaction ends: an approval must not miss what was
+/// written before it and shows only afterwards.
+pub fn hold() -> Result<()> {
+    write("SELECT true FROM runbook.graph_version AS s FOR SHARE", &[], |_| Ok(())).map(|_| ())
 }
 
 /// Says that the graph has changed; serialises submitters. Returns the number of the next revision.

@@ -61,15 +61,22 @@ const LINES: &str = "SELECT j.job, CASE WHEN o.open AND a.pid IS NULL THEN 'inte
                  v.heap_blks_total, w.heap_blks_total, x.sample_blks_total, b.estimated_rows, 0), \
              EXTRACT(epoch FROM CASE WHEN c.pid IS NULL AND v.pid IS NULL AND b.revision IS NOT NULL THEN b.busy \
                  ELSE pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.query_start END)::pg_catalog.float8, \
-             CASE WHEN j.state OPERATOR(pg_catalog.=) 'queued' THEN (SELECT pg_catalog.format('job %s (%s)', e.job, e.login_name) \
+             CASE WHEN j.state OPERATOR(pg_catalog.=) 'queued' THEN COALESCE((SELECT pg_catalog.format('job %s (%s)', e.job, e.login_name) \
                      FROM runbook.job AS e WHERE e.job OPERATOR(pg_catalog.<) j.job \
                          AND e.state OPERATOR(pg_catalog.=) ANY ('{queued,running,pausing,cancelling}') \
-                     ORDER BY e.job USING OPERATOR(pg_catalog.<) LIMIT 1) \
-                 WHEN a.pid IS NOT NULL THEN (SELECT pg_catalog.string_agg(pg_catalog.format('pid %s (%s, %s, %s for %s)', s.pid, \
+                     ORDER BY e.job USING OPERATOR(pg_catalog.<) LIMIT 1), \
+                     CASE WHEN j.requested_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '2s'::pg_catalog.interval) \
+                         THEN pg_catalog.format('a worker slot; max_worker_processes is %s, see runbook.guard_status()', \
+                             pg_catalog.current_setting('max_worker_processes')) END) \
+                 WHEN a.pid IS NOT NULL THEN (SELECT pg_catalog.string_agg(t.who, '; ') FROM ( \
+                     SELECT pg_catalog.format('pid %s (%s, %s, %s for %s)', s.pid, \
                          s.usename, s.application_name, s.state, pg_catalog.date_trunc('second', \
-                             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(s.state_change, s.backend_start))), '; ') \
-                     FROM pg_catalog.pg_stat_activity AS s \
-                     WHERE s.pid OPERATOR(pg_catalog.=) ANY (pg_catalog.pg_blocking_pids(a.pid))) END, \
+                             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(s.state_change, s.backend_start))) AS who \
+                     FROM pg_catalog.pg_stat_activity AS s WHERE s.pid OPERATOR(pg_catalog.=) ANY (k.pids) \
+                     UNION ALL SELECT pg_catalog.format('prepared transaction %L (%s, for %s)', g.gid, g.owner, pg_catalog.date_trunc('second', \
+                         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) g.prepared)) \
+                     FROM pg_catalog.pg_prepared_xacts AS g WHERE 0 OPERATOR(pg_catalog.=) ANY (k.pids) \
+                         AND g.database OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS t) END, \
              j.login_name, j.requested_at, j.started_at, j.finished_at, CASE WHEN a.pid IS NOT NULL THEN j.worker_pid END, \
              j.note, j.error \
          FROM runbook.job AS j \
@@ -77,6 +84,7 @@ const LINES: &str = "SELECT j.job, CASE WHEN o.open AND a.pid IS NULL THEN 'inte
          LEFT JOIN pg_catalog.pg_stat_activity AS a ON o.open AND a.pid OPERATOR(pg_catalog.=) j.worker_pid \
              AND a.backend_type OPERATOR(pg_catalog.=) 'pg_runbook job' \
              AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+         CROSS JOIN LATERAL (SELECT CASE WHEN a.pid IS NOT NULL THEN pg_catalog.pg_blocking_pids(a.pid) END) AS k (pids) \
          CROSS JOIN LATERAL (SELECT pg_catalog.cardinality(j.revisions), CASE j.state WHEN 'finished' THEN pg_catalog.cardinality(j.revisions) \
              ELSE COALESCE((SELECT p.place::pg_catalog.int4 OPERATOR(pg_catalog.-) 1 \
                  FROM pg_catalog.unnest(j.revisions) WITH ORDINALITY AS p (id, place) \
@@ -136,8 +144,25 @@ pub fn describe(pids: &[i32]) -> Result<Vec<String>> {
         &[pids.to_vec().into()],
         |row| Ok((row.get::<i32>(1)?, row.get::<String>(2)?)),
     )?;
-    let name = |pid: &i32| known.iter().find(|one| one.0 == *pid).map_or_else(|| format!("pid {pid}"), |one| one.1.clone());
+    let prepared = if pids.contains(&0) { prepared()? } else { vec![] };
+    let name = |pid: &i32| match known.iter().find(|one| one.0 == *pid) {
+        Some(one) => one.1.clone(),
+        None if *pid == 0 && !prepared.is_empty() => prepared.join("; "),
+        None => format!("pid {pid}"),
+    };
     Ok(pids.iter().map(name).collect())
+}
+
+/// Transactions that were prepared in this database and wait to be committed or rolled back: no process holds their locks.
+fn prepared() -> Result<Vec<String>> {
+    read(
+        "SELECT pg_catalog.format('prepared transaction %L (%s, for %s; COMMIT PREPARED or ROLLBACK PREPARED ends it)', g.gid, g.owner, \
+             pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) g.prepared)) \
+         FROM pg_catalog.pg_prepared_xacts AS g WHERE g.database OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+         ORDER BY g.prepared USING OPERATOR(pg_catalog.<) LIMIT 5",
+        &[],
+        |row| row.get(1),
+    )
 }
 
 /// Whether a login of that OID still has that name and may log in.

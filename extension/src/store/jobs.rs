@@ -4,6 +4,7 @@ use crate::error::{Result, internal};
 use crate::pg::clock;
 use crate::pg::execute::append;
 use crate::pg::session::identity::Database;
+use crate::pg::session::timeline;
 use crate::spi::{self, Row, execute, read, write};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
@@ -40,6 +41,12 @@ pub struct Job {
     pub login_name: String,
     /// The database that it was asked for in.
     pub database: Database,
+    /// The timeline of the server then.
+    pub timeline: u32,
+}
+
+fn number(timeline: u32) -> i32 {
+    i32::try_from(timeline).unwrap_or(i32::MAX)
 }
 
 /// A job that is about to be stored.
@@ -69,8 +76,8 @@ pub struct New<'a> {
 pub fn add(new: &New) -> Result<i64> {
     let rows = write(
         "INSERT INTO runbook.job (job, direction, target, revisions, digests, state, login, login_name, role, client_addr, application, \
-             system_identifier, database_oid, requested_at) \
-         VALUES (pg_catalog.nextval('runbook.job_number'), $1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, \
+             system_identifier, database_oid, timeline, requested_at) \
+         VALUES (pg_catalog.nextval('runbook.job_number'), $1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, $12, \
              pg_catalog.clock_timestamp()) RETURNING job",
         &[
             new.direction.as_str().into(),
@@ -84,6 +91,7 @@ pub fn add(new: &New) -> Result<i64> {
             new.application.into(),
             new.database.system_identifier.as_str().into(),
             Oid::from(new.database.oid).into(),
+            number(timeline::current()).into(),
         ],
         |row| row.get(1),
     )?;
@@ -107,6 +115,7 @@ pub fn job(row: &Row) -> Result<Job> {
         idle_starts: row.get(11)?,
         login_name: row.get(12)?,
         database: Database { system_identifier: row.get(13)?, oid: row.get::<Oid>(14)?.to_u32() },
+        timeline: u32::try_from(row.get::<i32>(15)?).unwrap_or_default(),
     })
 }
 
@@ -114,7 +123,7 @@ macro_rules! select_jobs {
     ($condition:literal) => {
         concat!(
             "SELECT j.job, j.direction, j.target, j.revisions, j.digests, j.state, j.login, j.role, j.worker_pid, j.starts, \
-                 j.idle_starts, j.login_name, j.system_identifier, j.database_oid FROM runbook.job AS j WHERE ",
+                 j.idle_starts, j.login_name, j.system_identifier, j.database_oid, j.timeline FROM runbook.job AS j WHERE ",
             $condition
         )
     };
@@ -225,11 +234,11 @@ pub fn note_of(number: i64) -> Result<Option<String>> {
 }
 
 /// Puts a job that has stopped into the queue again; from now on it is the job of the login that asks.
-pub fn requeue(number: i64, (login, name): (u32, &str), role: u32) -> Result<()> {
+pub fn requeue(job: i64, (login, name): (u32, &str), role: u32) -> Result<()> {
     execute(
         "UPDATE runbook.job AS j SET state = 'queued', idle_starts = 0, finished_at = NULL, note = NULL, error = NULL, \
-             login = $2, login_name = $3, role = $4 WHERE j.job OPERATOR(pg_catalog.=) $1",
-        &[number.into(), Oid::from(login).into(), name.into(), Oid::from(role).into()],
+             login = $2, login_name = $3, role = $4, timeline = $5 WHERE j.job OPERATOR(pg_catalog.=) $1",
+        &[job.into(), Oid::from(login).into(), name.into(), Oid::from(role).into(), number(timeline::current()).into()],
     )
 }
 

@@ -8,6 +8,9 @@ use runbook_core::plan::Direction;
 
 /// Appends entries in the transaction at hand.
 pub fn append(entries: &[Entry]) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
     let mut rows = entries.iter().map(row).collect::<Result<Vec<_>>>()?;
     spi::append(c"unsealed", &mut rows)
 }

@@ -1,4 +1,4 @@
-//! Tables `statement_progress` and `built`, and what interrupted statements leave in the catalog.
+//! Tables `statement_progress` and `built_relation`, and what interrupted statements leave in the catalog.
 
 use crate::error::Result;
 use crate::spi::{Row, execute, read};
@@ -36,12 +36,12 @@ pub fn progress(revision: &str, direction: &str) -> Result<Vec<Progress>> {
     )
 }
 
-/// Notes that a statement has begun, or is done.
-pub fn note(revision: &str, direction: &str, one: &Progress) -> Result<()> {
+/// Notes that a statement has begun, or is done, of so many of its section.
+pub fn note(revision: &str, direction: &str, one: &Progress, statements: i32) -> Result<()> {
     execute(
-        "INSERT INTO runbook.statement_progress AS p (revision, direction, statement, digest, done, before, started_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp()) ON CONFLICT (revision, direction, statement) DO UPDATE \
-         SET digest = excluded.digest, done = excluded.done, before = excluded.before",
+        "INSERT INTO runbook.statement_progress AS p (revision, direction, statement, digest, done, before, started_at, statements) \
+         VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp(), $7) ON CONFLICT (revision, direction, statement) DO UPDATE \
+         SET digest = excluded.digest, done = excluded.done, before = excluded.before, statements = excluded.statements",
         &[
             revision.into(),
             direction.into(),
@@ -49,7 +49,27 @@ pub fn note(revision: &str, direction: &str, one: &Progress) -> Result<()> {
             one.digest.as_str().into(),
             one.done.into(),
             oids(&one.before).into(),
+            statements.into(),
         ],
+    )
+}
+
+/// A revision that is applied in part, with how much of it is done, in words.
+pub fn applied_in_part() -> Result<Option<(String, String)>> {
+    let rows = read(
+        "SELECT v.revision, v.progress FROM runbook.revisions AS v WHERE v.progress IS NOT NULL AND v.status OPERATOR(pg_catalog.<>) 'applied' LIMIT 1",
+        &[],
+        |row| Ok((row.get::<String>(1)?, row.get::<String>(2)?)),
+    )?;
+    Ok(rows.into_iter().next())
+}
+
+/// Forgets that a statement was begun.
+pub fn take_back(revision: &str, direction: &str, statement: i32) -> Result<()> {
+    execute(
+        "DELETE FROM runbook.statement_progress AS p WHERE p.revision OPERATOR(pg_catalog.=) $1 \
+             AND p.direction OPERATOR(pg_catalog.=) $2 AND p.statement OPERATOR(pg_catalog.=) $3 AND NOT p.done",
+        &[revision.into(), direction.into(), statement.into()],
     )
 }
 

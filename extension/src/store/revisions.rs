@@ -20,7 +20,7 @@ pub struct Stored {
     pub digest: String,
     /// The phase in force: declared, or derived from the actions.
     pub phase: String,
-    /// `pending`, `approved`, `rejected`, `applied` or `reverted`.
+    /// `pending`, `approved`, `rejected`, `applied`, `reverted` or `withdrawn`.
     pub status: RevisionStatus,
     /// The login that submitted it, with the login roles that it was or could become.
     pub submitter: Login,
@@ -47,7 +47,8 @@ impl Stored {
 /// The revision that has `name` as its id or as a label.
 pub fn named(name: &str) -> Result<Option<String>> {
     let rows = read(
-        "SELECT r.revision FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) $1 UNION ALL \
+        "SELECT r.revision FROM runbook.revision AS r WHERE r.revision OPERATOR(pg_catalog.=) $1 \
+             AND r.status OPERATOR(pg_catalog.<>) 'withdrawn' UNION ALL \
          SELECT l.revision FROM runbook.branch_label AS l WHERE l.label OPERATOR(pg_catalog.=) $1",
         &[name.into()],
         |row| row.get(1),
@@ -179,7 +180,7 @@ pub fn descendants(id: &str) -> Result<Vec<String>> {
              LEFT JOIN runbook.branch_label AS l ON l.revision OPERATOR(pg_catalog.=) a.revision \
              JOIN runbook.revision AS r ON a.revision OPERATOR(pg_catalog.=) ANY (r.parents OPERATOR(pg_catalog.||) r.depends_on) \
                  OR l.label OPERATOR(pg_catalog.=) ANY (r.depends_on) \
-             WHERE r.status OPERATOR(pg_catalog.<>) 'applied') \
+             WHERE r.status OPERATOR(pg_catalog.<>) ALL ('{applied,withdrawn}')) \
          SELECT a.revision FROM above AS a WHERE a.revision OPERATOR(pg_catalog.<>) $1",
         &[id.into()],
         |row| row.get::<String>(1),
@@ -194,6 +195,21 @@ pub fn waiting() -> Result<Vec<String>> {
         &[],
         |row| row.get(1),
     )
+}
+
+/// Counts a login, too, as one that has submitted a revision.
+pub fn add_submitter(id: &str, login: &Login) -> Result<()> {
+    execute(
+        "UPDATE runbook.revision AS r SET submitter_identities = r.submitter_identities OPERATOR(pg_catalog.||) $2 \
+         WHERE r.revision OPERATOR(pg_catalog.=) $1",
+        &[id.into(), super::approvals::oids(login).into()],
+    )
+}
+
+/// Takes a revision out of the graph.
+pub fn withdraw(id: &str) -> Result<()> {
+    execute("DELETE FROM runbook.branch_label AS l WHERE l.revision OPERATOR(pg_catalog.=) $1", &[id.into()])?;
+    set_status(id, RevisionStatus::Withdrawn)
 }
 
 /// Sets the status of a revision that is not applied.

@@ -39,6 +39,14 @@ pub const GROUP: Group = Group {
             examples: &["runbook submit", "runbook submit revisions/1c0ffee00aa1_create_orders.sql"],
         },
         Page {
+            verb: "withdraw",
+            does: "Takes a revision that is not applied out of the graph, so that it is no head any more. Revisions that build upon it \
+                   must be withdrawn first. Submitting it again brings it back.",
+            prints: "the id of the revision.",
+            role: Role::Caller(&changing::WITHDRAW, ""),
+            examples: &["runbook withdraw 1c0ffee00aa1 -m 'replaced by 2c0ffee00aa2'"],
+        },
+        Page {
             verb: "show",
             does: "Shows one revision: its headers, what it would do, and its SQL. With --as-file it prints the revision file itself.",
             prints: "headers as SQL comments, then each section with line numbers.",

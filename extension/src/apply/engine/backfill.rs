@@ -2,8 +2,9 @@
 
 use crate::apply::context::ApplyContext;
 use crate::apply::engine::backfill_plan::{Plan, only, plan, statement_text, table_of};
+use crate::apply::engine::entries::{micros, statement_entry};
 use crate::apply::engine::non_transactional::finish;
-use crate::apply::engine::statement::{FailureSite, micros, statement_entry, with_context};
+use crate::apply::engine::statement::{FailureSite, with_context};
 use crate::apply::engine::throttle::Throttle;
 use crate::apply::gate::bound_code::{Watched, limit};
 use crate::apply::job::step::{Step, Stepped, moved, planned};
@@ -19,6 +20,7 @@ use crate::pg::failure::Failure;
 use crate::pg::session::identity::set_local;
 use crate::pg::session::pinned::Pinned;
 use crate::settings::Settings;
+use crate::store;
 use crate::store::backfills::{self, Progress, Table};
 use crate::store::jobs::Job;
 use crate::store::revisions::Stored;
@@ -170,6 +172,7 @@ fn batch(
     run.leave(&step.revision)?;
     run.settle(&step.revision, watched)?;
     run.remember_events(&stored, &actions, &by, false)?;
+    store::ledger::append(run.observed_entry(&step.revision, &statement.tag)?.as_slice())?;
     drop(scope);
     drop(pinned);
     run.flush()?;

@@ -99,6 +99,10 @@ pub struct Key {
     pub(super) types: Vec<String>,
     /// What else their order depends on.
     pub(super) shape: String,
+    /// The schema of the operators that order them.
+    pub(super) operators: String,
+    /// What each column is compared as, where that must be said.
+    pub(super) compared: Vec<Option<String>>,
 }
 
 /// The key of a backfill.
@@ -106,7 +110,15 @@ fn key_of(header: &Backfill, table: &Table) -> Result<Key, ErrorReport> {
     let names = if header.key.is_empty() { table.primary_key.clone() } else { header.key.clone() };
     let columns = key_columns(table, &names)?;
     let shape = columns.iter().map(|column| column.shape.as_str()).collect::<Vec<_>>().join(" ");
-    Ok(Key { names, types: columns.into_iter().map(|column| column.spelled).collect(), shape })
+    let orders: Vec<_> = columns.iter().filter_map(|column| names::order_of(column.data_type)).collect();
+    let operators = orders.first().map(|(schema, _)| schema.clone()).unwrap_or_default();
+    if orders.iter().any(|(schema, _)| *schema != operators) {
+        let message = format!("the columns of the key of table {} are ordered by operators of different schemas", table.name);
+        let hint = "Name a key whose columns are of types of one schema, or bound the statement by :limit.";
+        return Err(refusal("42P16", message, None, Some(hint.to_owned())));
+    }
+    let compared = orders.into_iter().map(|(_, compared)| compared).collect();
+    Ok(Key { names, types: columns.into_iter().map(|column| column.spelled).collect(), shape, operators, compared })
 }
 
 /// The author's text of the statement, without what stands around it.
@@ -192,21 +204,19 @@ impl Plan {
         let columns = self.columns();
         let text = |(at, column): (usize, &String)| format!("{column}::pg_catalog.text AS key_{at}");
         let texts: Vec<String> = columns.iter().enumerate().map(text).collect();
-        let parameter = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", at + 1);
-        let key = self.row(&columns);
-        let bound = self.row(&self.key.types.iter().enumerate().map(parameter).collect::<Vec<_>>());
+        let bound = self.bound(1);
         let filter = self.filter();
         let table = format!("{} AS backfilled", self.table.name);
         let (texts, order) = (texts.join(", "), columns.join(", "));
         let descending: Vec<String> = columns.iter().map(|column| format!("{column} DESC")).collect();
-        let after = if progress.last_key.is_some() { format!("{key} > {bound}") } else { "true".to_owned() };
+        let after = if progress.last_key.is_some() { self.compared(">", &bound) } else { "true".to_owned() };
         let first = statements::query(
             &format!("SELECT {texts} FROM {table} WHERE {after} AND {filter} ORDER BY {order} LIMIT 1"),
             progress.last_key.as_deref().unwrap_or_default(),
         )?;
         let Some(first) = first.into_iter().next() else { return Ok(None) };
         let skip = progress.batch_rows.max(1) - 1;
-        let from = format!("FROM {table} WHERE {key} >= {bound} AND {filter}");
+        let from = format!("FROM {table} WHERE {} AND {filter}", self.compared(">=", &bound));
         let mut last = statements::query(&format!("SELECT {texts} {from} ORDER BY {order} OFFSET {skip} LIMIT 1"), &first)?;
         if last.is_empty() {
             last = statements::query(&format!("SELECT {texts} {from} ORDER BY {} LIMIT 1", descending.join(", ")), &first)?;
@@ -220,8 +230,24 @@ impl Plan {
         self.key.names.iter().map(|column| format!("backfilled.{}", quote(column))).collect()
     }
 
-    fn row(&self, values: &[String]) -> String {
-        if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) }
+    /// The values of a key that are given as parameters, from number `first` on.
+    fn bound(&self, first: usize) -> String {
+        let parameter = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", first + at);
+        self.row(self.key.types.iter().enumerate().map(parameter).collect())
+    }
+
+    /// A comparison of the key, by the operator that orders it: nobody else's, however well it fits the types.
+    fn compared(&self, operator: &str, bound: &str) -> String {
+        format!("{} OPERATOR({}.{operator}) {bound}", self.row(self.columns()), self.key.operators)
+    }
+
+    fn row(&self, mut values: Vec<String>) -> String {
+        for (value, compared) in values.iter_mut().zip(&self.key.compared) {
+            if let Some(data_type) = compared {
+                *value = format!("CAST({value} AS {data_type})");
+            }
+        }
+        if values.len() == 1 { values.remove(0) } else { format!("({})", values.join(", ")) }
     }
 
     fn filter(&self) -> String {
@@ -236,18 +262,12 @@ impl Plan {
         parameters: &[String],
         statement: &Statement,
     ) -> Result<(), Failure> {
-        let columns = self.columns();
-        let bounds = |first: usize| {
-            let one = |(at, data_type): (usize, &String)| format!("CAST(${} AS {data_type})", first + at);
-            self.row(&self.key.types.iter().enumerate().map(one).collect::<Vec<_>>())
-        };
         let rows = format!(
             "SELECT pg_catalog.md5(pg_catalog.string_agg(sum, '' ORDER BY sum)) FROM (SELECT \
-             pg_catalog.md5(backfilled::pg_catalog.text) FROM {} AS backfilled WHERE {} BETWEEN {} AND {}) AS found (sum)",
+             pg_catalog.md5(backfilled::pg_catalog.text) FROM {} AS backfilled WHERE {} AND {}) AS found (sum)",
             self.table.name,
-            self.row(&columns),
-            bounds(1),
-            bounds(1 + self.key.types.len())
+            self.compared(">=", &self.bound(1)),
+            self.compared("<=", &self.bound(1 + self.key.types.len()))
         );
         let before = statements::query_under(view, &rows, parameters)?;
         let mut same = false;

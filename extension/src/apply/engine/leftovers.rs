@@ -9,7 +9,7 @@ use crate::catalog::session::{Cursor, Prepared};
 use crate::error::{self, refusal};
 use crate::pg::failure::Failure;
 use crate::pg::parse::objects::has_temporary_schema;
-use crate::pg::session::pinned::{self, has_open_cursors};
+use crate::pg::session::pinned;
 use runbook_core::identity::Address;
 
 /// What a session holds.
@@ -27,7 +27,7 @@ impl Session {
         Ok(Self {
             temporary: temporary()?,
             prepared: stored::prepared()?,
-            cursors: cursors()?,
+            cursors: stored::cursors()?,
             advisory: stored::advisory_locks()?,
             channels: stored::channels()?,
         })
@@ -38,7 +38,7 @@ impl Session {
     /// # Errors
     /// 0A000 for a cursor WITH HOLD, which would run its query when the transaction commits, as the login.
     pub fn restore(&self, id: &str) -> Result<(), Failure> {
-        let cursors = cursors()?;
+        let cursors = stored::cursors()?;
         for cursor in cursors.iter().filter(|cursor| !self.cursors.contains(cursor)) {
             if cursor.holdable {
                 let message = format!("revision \"{id}\" leaves a cursor WITH HOLD open");
@@ -83,8 +83,4 @@ impl Session {
 
 fn temporary() -> error::Result<Vec<Address>> {
     if has_temporary_schema() { stored::temporary_objects() } else { Ok(vec![]) }
-}
-
-fn cursors() -> error::Result<Vec<Cursor>> {
-    if has_open_cursors() { stored::cursors() } else { Ok(vec![]) }
 }

@@ -4,6 +4,7 @@ pub mod backfill;
 pub mod backfill_plan;
 pub mod clean_up;
 pub mod deferred;
+pub mod entries;
 pub mod leftovers;
 pub mod non_transactional;
 pub mod statement;

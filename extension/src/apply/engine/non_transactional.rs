@@ -3,13 +3,16 @@
 //! A statement that can be part of a transaction commits together with the record that it is done. One that can't is looked at again
 //! after an interruption: what it has left behind is known by the OIDs that were recorded as it made them.
 
+mod remains;
+
 use crate::apply::context::ApplyContext;
 use crate::apply::engine::clean_up::{CLEAN_UP, clean_up, drop_all, pin};
-use crate::apply::engine::statement::{FailureSite, Part, is_plain, micros, refuse_switch, statement_entry};
+use crate::apply::engine::entries::{micros, statement_entry};
+use crate::apply::engine::statement::{FailureSite, Part, is_plain, refuse_switch};
+use crate::apply::gate::bound_code::Watched;
 use crate::apply::job::session::set_up;
 use crate::apply::job::step::{Step, Stepped, done, moved, planned};
 use crate::apply::job::stop_request::{must_be_operator, stop_requested};
-use crate::error::refusal;
 use crate::guard::classify::classify_all;
 use crate::permission;
 use crate::pg::clock;
@@ -25,8 +28,7 @@ use crate::store::jobs::Job;
 use crate::store::pieces::{self, Index, Progress};
 use crate::store::revisions::Stored;
 use runbook_core::action::Action;
-use runbook_core::command::Name;
-use runbook_core::identity::Identity;
+use runbook_core::advice::advice;
 use runbook_core::ledger::Entry;
 use runbook_core::report::Report;
 use runbook_core::statement;
@@ -57,7 +59,8 @@ pub fn apply(job: &Job, step: &Step, stored: &Stored, site: &RefCell<FailureSite
     let start = Instant::now();
     for (at, text) in texts.iter().enumerate().skip(finished(&texts, &known)) {
         let begun = known.iter().find(|one| usize::try_from(one.statement) == Ok(at + 1) && one.digest == *text && !one.done);
-        let one = Piece { job, step, at, digest: text, begun, site };
+        let of = i32::try_from(texts.len()).unwrap_or(i32::MAX);
+        let one = Piece { job, step, at, of, digest: text, begun, site };
         if one.run()? == Stepped::Asked {
             return Ok(Stepped::Asked);
         }
@@ -111,6 +114,8 @@ struct Piece<'a> {
     step: &'a Step,
     /// Its place, from 0.
     at: usize,
+    /// How many there are.
+    of: i32,
     digest: &'a str,
     /// What is known of it if it was interrupted.
     begun: Option<&'a Progress>,
@@ -122,6 +127,8 @@ enum Next {
     Asked,
     /// It was part of a transaction, or had been done before it was interrupted.
     Done,
+    /// It was interrupted, and what it has committed is not known.
+    Unsure,
     ApplyContext(Box<Prepared>),
 }
 
@@ -139,6 +146,10 @@ struct Prepared {
     leftovers: Vec<Index>,
     /// Invalid indexes of the table that are not ours.
     foreign: Vec<String>,
+    /// Whether it ends transactions itself.
+    commits: bool,
+    /// The code under it.
+    watched: Option<Watched>,
     /// The permission to run it.
     _scope: Option<permission::Scope>,
 }
@@ -158,10 +169,15 @@ impl Piece<'_> {
 
     fn run(&self) -> Result<Stepped, Report> {
         let start = Instant::now();
-        let next = transaction(Commit::InOrder, || self.prepare(start))?;
-        let prepared = match next {
+        let mut next = transaction(Commit::InOrder, || self.prepare(start, false));
+        // What ends its transaction itself is told by its failing at that: nothing of it has happened then.
+        if next.as_ref().is_err_and(|report| report.sqlstate == "2D000") {
+            next = transaction(Commit::InOrder, || self.prepare(start, true));
+        }
+        let prepared = match next? {
             Next::Asked => return Ok(Stepped::Asked),
             Next::Done => return Ok(Stepped::Done),
+            Next::Unsure => return Err(self.unsure()),
             Next::ApplyContext(prepared) => prepared,
         };
         drop_all(&prepared.leftovers, None)?;
@@ -173,15 +189,10 @@ impl Piece<'_> {
         // Whatever it has set is set no more, and the locks are ours still, or another worker is at it by now.
         transaction(Commit::InOrder, || self.regain())?;
         let line = prepared.statement.line;
-        if let Err(mut report) = ran {
-            // Whoever has cancelled it does not wait for what it waited for.
-            let patience = if report.sqlstate == "57014" { CLEAN_UP } else { prepared.run.settings.lock_budget() };
-            drop(prepared);
-            clean_up(&self.step.revision, self.job.direction, patience);
-            let place = format!("revision {} ({}), statement {}, line {line}", self.step.revision, self.way(), self.at + 1);
-            report.context = if report.context.is_empty() { place } else { format!("{}\n{place}", report.context) };
-            return Err(report);
+        if let Err(report) = ran {
+            return Err(self.failed(report, prepared, start, line)?);
         }
+        let watched = prepared.watched;
         transaction(Commit::InOrder, || {
             let acting = Acting::enter(prepared.role);
             let entry = statement_entry(&prepared.statement, &self.step.revision, self.way(), self.at + 1, start)?;
@@ -189,8 +200,11 @@ impl Piece<'_> {
             let plain = is_plain(&prepared.statement.command);
             prepared.run.remember_events(&prepared.stored, &prepared.actions, &prepared.approved_by, plain)?;
             prepared.run.flush()?;
+            let built = pieces::built(&self.step.revision, self.way(), self.number())?;
+            let built: Vec<u32> = built.iter().filter(|index| index.valid).map(|index| index.oid).collect();
+            prepared.run.remember_built(&self.step.revision, watched, &built)?;
             store::ledger::append(&[entry])?;
-            pieces::note(&self.step.revision, self.way(), &self.progress(true, &prepared.before))?;
+            pieces::note(&self.step.revision, self.way(), &self.progress(true, &prepared.before), self.of)?;
             if !prepared.foreign.is_empty() {
                 let text = format!("not dropped, because no revision built them: {} (INVALID)", prepared.foreign.join(", "));
                 store::jobs::note(self.job.job, Some(&text))?;
@@ -207,8 +221,54 @@ impl Piece<'_> {
         planned(self.step).map(|_| ())
     }
 
-    /// Runs the statement if it can be part of a transaction; otherwise finds out what is to be done.
-    fn prepare(&self, start: Instant) -> Result<Next, Failure> {
+    /// The report of a statement at top level that failed, after what it has left is cleaned up.
+    fn failed(&self, mut report: Report, prepared: Box<Prepared>, start: Instant, line: usize) -> Result<Report, Report> {
+        // Whoever has cancelled it does not wait for what it waited for.
+        let patience = if report.sqlstate == "57014" { CLEAN_UP } else { prepared.run.settings.lock_budget() };
+        let commits = prepared.commits;
+        if commits {
+            transaction(Commit::InOrder, || self.note_what_it_committed(&prepared, start))?;
+        }
+        drop(prepared);
+        clean_up(&self.step.revision, self.job.direction, patience);
+        let place = format!("revision {} ({}), statement {}, line {line}", self.step.revision, self.way(), self.at + 1);
+        if let (true, Some(hint)) = (report.hint.is_empty(), advice(&report.sqlstate, &report.message)) {
+            report.hint = hint.to_owned();
+        }
+        report.context = if report.context.is_empty() { place } else { format!("{}\n{place}", report.context) };
+        if commits {
+            report.hint = format!("{} {}", report.hint, self.again()).trim_start().to_owned();
+        }
+        Ok(report)
+    }
+
+    /// What a statement has done that failed after it had committed something: in the ledger, and to be done again from its beginning.
+    fn note_what_it_committed(&self, prepared: &Prepared, start: Instant) -> Result<(), Failure> {
+        let acting = Acting::enter(prepared.role);
+        let entry = statement_entry(&prepared.statement, &self.step.revision, self.way(), self.at + 1, start)?;
+        drop(acting);
+        store::ledger::append(&[entry])?;
+        Ok(pieces::take_back(&self.step.revision, self.way(), self.number())?)
+    }
+
+    /// What helps after a failure of a statement that ends transactions itself.
+    fn again(&self) -> String {
+        format!("What it has committed stays. To run it again from its beginning: SELECT runbook.resume({});", self.job.job)
+    }
+
+    fn unsure(&self) -> Report {
+        Report {
+            sqlstate: "55000".to_owned(),
+            message: format!("statement {} of revision \"{}\" was interrupted", self.number(), self.step.revision),
+            detail: "It commits while it runs: how far it has come is not known.".to_owned(),
+            hint: self.again(),
+            ..Report::default()
+        }
+    }
+
+    /// Runs the statement if it can be part of a transaction; otherwise finds out what is to be done. `commits` is for one that failed at
+    /// ending its transaction.
+    fn prepare(&self, start: Instant, commits: bool) -> Result<Next, Failure> {
         if stop_requested(self.job)? {
             return Ok(Next::Asked);
         }
@@ -220,14 +280,14 @@ impl Piece<'_> {
         let mut parsed = run.parse(run.sql(&stored), id, self.way())?;
         let statement = parsed.swap_remove(self.at);
         *self.site.borrow_mut() = FailureSite { revision: id.clone(), statement: self.at + 1, line: statement.line };
-        let Some(alone) = statement.top_level_only.clone() else {
-            let mut entries = vec![];
-            let part = Part { section: self.way(), statements: &[statement], first: self.at + 1 };
-            let ran = run.parts(&stored, &[part], self.site, &mut entries)?;
-            run.use_up(id, &ran.approved_by)?;
-            drop(pinned);
-            run.flush()?;
-            return self.done(&entries, &[]);
+        let may_commit = ["CALL", "DO"].contains(&statement.tag.as_str());
+        if may_commit && self.begun.is_some() && !commits {
+            pieces::take_back(id, self.way(), self.number())?;
+            return Ok(Next::Unsure);
+        }
+        let own = (may_commit && commits).then_some(TopLevelOnly::Commits);
+        let Some(alone) = own.or_else(|| statement.top_level_only.clone()) else {
+            return self.within_transaction(&run, &stored, statement, pinned);
         };
         let place = format!("revision {id} ({}), statement {}, line {}", self.way(), self.at + 1, statement.line);
         refuse_switch(&statement, &place)?;
@@ -235,6 +295,7 @@ impl Piece<'_> {
         let found = self.look(&alone)?;
         let already = found.already_done;
         let approved_by = if already { vec![] } else { run.refuse_if_needy(&stored, &actions, true)? };
+        let watched = run.watch(&approved_by, [&statement])?;
         let timeout = if alone.is_patient() { c"0".to_owned() } else { run.settings.lock_timeout() };
         let role = identity::current_oid();
         let scope = (!already).then(|| run.permit(id, actions.clone()));
@@ -245,7 +306,7 @@ impl Piece<'_> {
         }
         pin(&run.settings)?;
         job::set_parameter("lock_timeout", &timeout.to_string_lossy())?;
-        pieces::note(id, self.way(), &self.progress(false, &found.before))?;
+        pieces::note(id, self.way(), &self.progress(false, &found.before), self.of)?;
         // The statement commits itself.
         run.use_up(id, &approved_by)?;
         let sql = found.instead.unwrap_or_else(|| statement.sql.clone());
@@ -261,111 +322,33 @@ impl Piece<'_> {
             before,
             leftovers,
             foreign,
+            commits: alone == TopLevelOnly::Commits,
+            watched,
             _scope: scope,
         })))
+    }
+
+    fn within_transaction(
+        &self,
+        run: &ApplyContext,
+        stored: &Stored,
+        statement: Statement,
+        pinned: Pinned,
+    ) -> Result<Next, Failure> {
+        let mut entries = vec![];
+        let part = Part { section: self.way(), statements: &[statement], first: self.at + 1 };
+        let ran = run.parts(stored, &[part], self.site, &mut entries)?;
+        run.use_up(&self.step.revision, &ran.approved_by)?;
+        drop(pinned);
+        run.flush()?;
+        self.done(&entries, &[])
     }
 
     /// Notes that the statement is done; `before` are objects that it was to replace or remove.
     fn done(&self, entries: &[Entry], before: &[u32]) -> Result<Next, Failure> {
         store::ledger::append(entries)?;
-        pieces::note(&self.step.revision, self.way(), &self.progress(true, before))?;
+        pieces::note(&self.step.revision, self.way(), &self.progress(true, before), self.of)?;
         moved(self.job)?;
         Ok(Next::Done)
     }
-
-    /// What is there of a statement's objects, and what of it an interrupted attempt has left.
-    fn look(&self, alone: &TopLevelOnly) -> Result<Found, Failure> {
-        let built = pieces::built(&self.step.revision, self.way(), self.number())?;
-        let before = self.begun.map(|begun| begun.before.clone());
-        let mut found = Found { before: before.clone().unwrap_or_default(), ..Found::default() };
-        let interrupted = self.begun.is_some();
-        let oid = |name: &Name| match name.identity {
-            Identity::Is(found) => Some(found.object),
-            _ => None,
-        };
-        match alone {
-            TopLevelOnly::BuildIndex { table, index } => {
-                found.already_done = interrupted && built.iter().any(|one| one.valid);
-                found.leftovers = built.into_iter().filter(|one| !one.valid).collect();
-                if let Some(table) = oid(table) {
-                    self.look_beside(table, index, &mut found)?;
-                }
-            }
-            TopLevelOnly::DropIndex { index } => {
-                found.before = before.unwrap_or_else(|| oid(index).into_iter().collect());
-                found.already_done = interrupted && !found.before.is_empty() && !pieces::any_relation(&found.before)?;
-            }
-            TopLevelOnly::Reindex { relation } => {
-                let mut leftovers = pieces::put_aside(&found.before)?;
-                leftovers.extend(built.into_iter().filter(|one| !one.valid));
-                found.before = pieces::indexes_of(&oid(relation).into_iter().collect::<Vec<_>>())?;
-                // They are known by this alone until they are dropped.
-                found.before.extend(leftovers.iter().map(|one| one.oid));
-                found.leftovers = leftovers;
-            }
-            TopLevelOnly::Detach { partition, .. } => {
-                found.before = before.unwrap_or_else(|| oid(partition).into_iter().collect());
-                if let (true, Some(partition)) = (interrupted, found.before.first()) {
-                    match pieces::detaching(*partition)? {
-                        None => found.already_done = true,
-                        Some((true, partition, table)) => {
-                            found.instead = Some(format!("ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE"));
-                        }
-                        Some((false, ..)) => {}
-                    }
-                }
-            }
-            TopLevelOnly::Create { kind, name } => {
-                let there = pieces::shared_object(&kind.to_string(), name)?;
-                found.already_done = interrupted && there.is_some_and(|oid| !found.before.contains(&oid));
-                if !interrupted {
-                    found.before = there.into_iter().collect();
-                }
-            }
-            TopLevelOnly::Drop { kind, name } => {
-                let there = pieces::shared_object(&kind.to_string(), name)?;
-                found.already_done = interrupted && !found.before.is_empty() && there.is_none();
-                if !interrupted {
-                    found.before = there.into_iter().collect();
-                }
-            }
-            TopLevelOnly::Repeatable => {}
-        }
-        Ok(found)
-    }
-
-    /// What stands where an index is to be built: an INVALID one that no revision has built stays, and IF NOT EXISTS shall not take it for the
-    /// index that is wanted.
-    fn look_beside(&self, table: u32, name: &str, found: &mut Found) -> Result<(), Failure> {
-        let same = if name.is_empty() { None } else { pieces::index_beside(table, name)? };
-        if let Some(same) = same.filter(|same| !same.valid && found.leftovers.iter().all(|ours| ours.oid != same.oid)) {
-            if !pieces::is_built_by_us(same.oid)? {
-                let detail = "No revision built it. An interrupted build left it behind, or a build is still running.";
-                let hint = format!(
-                    "If no build is running: DROP INDEX CONCURRENTLY {}; then: SELECT runbook.resume({});",
-                    same.name, self.job.job
-                );
-                let message = format!("index {} exists and is INVALID", same.name);
-                return Err(refusal("55000", message, Some(detail.to_owned()), Some(hint)).into());
-            }
-            found.leftovers.push(same);
-        }
-        for other in pieces::invalid_indexes(table)? {
-            if found.leftovers.iter().all(|ours| ours.oid != other.oid) && !pieces::is_built_by_us(other.oid)? {
-                found.foreign.push(other.name);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// See [`Piece::look`].
-#[derive(Default)]
-struct Found {
-    already_done: bool,
-    /// What finishes an interrupted statement, where that is another one.
-    instead: Option<String>,
-    before: Vec<u32>,
-    leftovers: Vec<Index>,
-    foreign: Vec<String>,
 }

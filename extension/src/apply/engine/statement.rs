@@ -1,6 +1,7 @@
 //! The executor: a revision runs statement by statement as the migration role, in a pinned session.
 
 use crate::apply::context::ApplyContext;
+use crate::apply::engine::entries::{micros, statement_entry};
 use crate::apply::gate::bound_code::limit;
 use crate::catalog::{objects, session as stored};
 use crate::error::{self, refusal};
@@ -19,12 +20,12 @@ use crate::store::revisions::Stored;
 use crate::{ledger, permission, store};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::Action;
+use runbook_core::advice::advice;
 use runbook_core::command::Command;
 use runbook_core::identity::Identity;
 use runbook_core::ledger::{Entry, Kind};
 use runbook_core::manifest::Manifest;
 use runbook_core::plan::Direction;
-use runbook_core::statement::may_hold_a_secret;
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
 use serde_json::{Value, json};
@@ -156,6 +157,7 @@ impl ApplyContext {
         *site.borrow_mut() = FailureSite { revision: id.to_owned(), ..FailureSite::default() };
         self.leave(id)?;
         self.settle(id, watched)?;
+        entries.extend(self.observed_entry(id, "SET CONSTRAINTS")?);
         self.refuse_if_taken_back(id, &actions, &approved_by)?;
         let plain = all().all(|statement| is_plain(&statement.command));
         self.remember_events(stored, &actions, &approved_by, plain)?;
@@ -242,7 +244,10 @@ impl ApplyContext {
             permission::declare(Manifest::new(declared.next().unwrap_or_default(), search_path()));
             self.settings.show(id, section, number, &statement.sql);
             let start = Instant::now();
-            statements::run(&statement.sql).map_err(|error| explained(with_context(error, &place)))?;
+            match section == "verify" && statement.tag == "SELECT" {
+                true => verify(statement, id, number, &place)?,
+                false => statements::run(&statement.sql).map(|_| ()).map_err(|error| with_context(error, &place))?,
+            }
             check_under_lock(statement)?;
             note_roles(statement);
             entries.push(statement_entry(statement, id, section, number, start)?);
@@ -251,34 +256,24 @@ impl ApplyContext {
     }
 }
 
+/// Runs a query of the verify section, whose answer counts if it is yes or no.
+fn verify(statement: &Statement, id: &str, number: usize, place: &str) -> Result<(), Failure> {
+    let Some(row) = statements::first_untrue(&statement.sql).map_err(|error| with_context(error, place))? else {
+        return Ok(());
+    };
+    let message = format!("revision \"{id}\" is not applied: statement {number} of its verify section is not true");
+    let detail = format!("Row {row} of its result is false or NULL. At {place}.");
+    let hint =
+        "A query with one boolean column in the verify section must be true in every row. Correct what it finds, or the query.";
+    Err(refusal("P0004", message, Some(detail), Some(hint.to_owned())).into())
+}
+
 /// How often triggers may put themselves off.
 const ROUNDS: usize = 20;
 
 /// Whether a trigger waits for the end of the transaction. A table can't be dropped, nor a trigger, while it does.
 fn is_anything_put_off() -> Result<bool, ErrorReport> {
     Ok(stored::tables_with_deferrable_triggers()?.into_iter().any(has_pending_triggers))
-}
-
-/// The entry about a statement that has run; takes what the guard has observed of it.
-pub fn statement_entry(
-    statement: &Statement,
-    id: &str,
-    section: &str,
-    number: usize,
-    start: Instant,
-) -> Result<Entry, Failure> {
-    let home = search_path().into_iter().next();
-    let declared = classify(&statement.command);
-    let observed = permission::covering(|coverage| coverage.map(|coverage| std::mem::take(&mut coverage.observed)));
-    let observed = observed.unwrap_or_default();
-    let actions = if declared.is_empty() { observed } else { declared };
-    let actions: Vec<Action> = actions.into_iter().map(|action| action.at_home(home.as_ref())).collect();
-    let text = (!may_hold_a_secret(&statement.tag, &statement.sql)).then_some(&statement.sql);
-    let facts = json!({
-        "revision": id, "section": section, "statement_number": number, "line": statement.line, "tag": statement.tag,
-        "objects": actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(), "statement": text, "duration_us": micros(start),
-    });
-    Ok(ledger::entry(Kind::ApplyStatement, facts)?)
 }
 
 /// Statements that wait for rows, and not for whole tables.
@@ -338,25 +333,11 @@ fn note_roles(statement: &Statement) {
     }
 }
 
-/// Microseconds since `start`.
-pub fn micros(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The error with another line of CONTEXT.
+/// The error with another line of CONTEXT, and with the hint that PostgreSQL, which knows nothing of revisions, can't give.
 pub fn with_context(mut error: PgError, place: &str) -> PgError {
     error.add_context(place);
-    error
-}
-
-/// What can't run inside a function gets the hint that PostgreSQL, which doesn't know why, can't give.
-fn explained(mut error: PgError) -> PgError {
-    // 55P04: a new value of an enum can be used once it is committed.
-    if ["25001", "55P04"].contains(&error.sqlstate().as_str()) {
-        error.suggest(
-            "Write \"-- transaction: off\" in the revision's header. A worker then runs each statement by itself: runbook \
-             upgrade, or SELECT runbook.start_upgrade();",
-        );
+    if let Some(hint) = advice(&error.sqlstate(), &error.message()) {
+        error.suggest(hint);
     }
     error
 }

@@ -23,6 +23,13 @@ pub struct Watched {
     relied: bool,
 }
 
+impl Watched {
+    /// What could run that others may not know: nothing, under an approval of its own.
+    fn could_run(&self) -> Vec<(u32, u32, &str)> {
+        if self.relied { vec![] } else { self.before.running() }
+    }
+}
+
 /// Lets nothing run, under the permission in force, that the approvals relied upon do not bind.
 pub fn limit(watched: Option<&Watched>) {
     if let Some(watched) = watched.filter(|watched| watched.relied) {
@@ -72,6 +79,13 @@ impl ApplyContext {
         Ok(*self.code_matters.get_or_init(|| matters))
     }
 
+    /// Remembers the indexes that a statement at top level has built: what runs under the same approvals will find them.
+    pub fn remember_built(&self, id: &str, watched: Option<Watched>, indexes: &[u32]) -> Result<(), Failure> {
+        let Some(watched) = watched.filter(|_| !indexes.is_empty()) else { return Ok(()) };
+        let built = watched.before.built(indexes);
+        Ok(store::code::remember(id, self.direction, &built, &watched.could_run())?)
+    }
+
     /// Refuses a revision that ran while another session replaced code that its approvals bind; remembers what the revision itself changed.
     pub fn settle(&self, id: &str, watched: Option<Watched>) -> Result<(), Failure> {
         let Some(watched) = watched else { return Ok(()) };
@@ -89,6 +103,6 @@ impl ApplyContext {
             let hint = format!("Review it, then approve again: SELECT runbook.approve('{id}');");
             return Err(refusal("42501", message, Some(detail), Some(hint)).into());
         }
-        Ok(store::code::remember(id, self.direction, &meanwhile.own)?)
+        Ok(store::code::remember(id, self.direction, &meanwhile.own, &watched.could_run())?)
     }
 }

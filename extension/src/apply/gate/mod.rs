@@ -1,5 +1,6 @@
 //! Whether a step may run.
 
 pub mod bound_code;
+pub mod next;
 pub mod object_history;
 pub mod requirements;

@@ -9,6 +9,7 @@ use crate::pg::execute::lock::Held;
 use crate::pg::execute::transaction::with_snapshot;
 use crate::pg::failure::Failure;
 use crate::pg::session::identity::{self, database, session_oid, session_role};
+use crate::pg::session::timeline;
 use crate::settings::Settings;
 use crate::store::jobs::{self, Job, New};
 use crate::store::{self, graph, job_lines, revisions};
@@ -16,6 +17,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
 use runbook_core::plan::Direction;
 use runbook_core::report::Report;
+use runbook_core::timeline::stopped_early;
 use runbook_core::vocabulary::job_state::{JobEvent, JobState};
 use serde_json::json;
 use std::cell::Cell;
@@ -89,7 +91,12 @@ pub fn look(number: i64, told: &mut Option<String>) -> error::Result<Option<Opti
         JobState::Paused => {
             ended("55000", format!("job {number} is paused"), format!("To continue: SELECT runbook.resume({number});"))
         }
-        JobState::Queued | JobState::Running | JobState::Pausing | JobState::Cancelling | JobState::Interrupted => {
+        JobState::Interrupted => ended(
+            "55000",
+            format!("job {number} is interrupted: {RECOVERED}"),
+            format!("If it shall go on: SELECT runbook.resume({number});"),
+        ),
+        JobState::Queued | JobState::Running | JobState::Pausing | JobState::Cancelling => {
             // Its worker may have found no slot, or have gone down with the server.
             let early = REVIVED.get().is_some_and(|last| last.elapsed() < Duration::from_secs(1));
             if !is_run && !early {
@@ -203,10 +210,25 @@ pub fn revive() -> error::Result<()> {
     start_anew(&job)
 }
 
+/// How the note of a job begins that somebody has to decide about.
+const RECOVERED: &str = "the server was recovered to an earlier moment";
+
 /// Starts a worker for a job that has lost its own, or has never had one, and counts it: one that does not come counts, too. Where that is no
 /// use any more, the job fails.
 fn start_anew(job: &Job) -> error::Result<()> {
     let (number, login) = (job.job, &job.login_name);
+    if job.timeline != timeline::current() {
+        let history = timeline::history();
+        let reason = match &history {
+            Some(history) => stopped_early(history, job.timeline),
+            None => Some("to a moment that its history does not tell"),
+        };
+        if let (Some(reason), Some(state)) = (reason, job.state.after(JobEvent::Recovered)) {
+            jobs::set_state(number, state, None)?;
+            jobs::note(number, Some(&format!("{RECOVERED} ({reason}): nobody knows whether it is wanted there")))?;
+            return revive();
+        }
+    }
     let error = if job.idle_starts >= IDLE_STARTS {
         Report {
             sqlstate: "58000".to_owned(),

@@ -13,9 +13,11 @@ use crate::store::graph;
 use crate::store::jobs::{self, Job};
 use crate::store::revisions::{self, Stored};
 use crate::store::{self, pieces};
+use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::graph::Along;
 use runbook_core::ledger::Entry;
 use runbook_core::plan::{Direction, heads_after};
+use runbook_core::vocabulary::status::RevisionStatus;
 use std::cell::Cell;
 
 /// One step of a job that is still to be done.
@@ -51,7 +53,7 @@ pub fn remaining(job: &Job) -> error::Result<Vec<Step>> {
     let up = job.direction == Direction::Upgrade;
     let mut steps = vec![];
     for (at, (id, digest)) in job.revisions.iter().zip(&job.digests).enumerate() {
-        let node = graph.find(id).ok_or_else(|| internal(format!("revision \"{id}\" of job {} no longer exists", job.job)))?;
+        let node = graph.find(id).ok_or_else(|| withdrawn(id))?;
         if applied.contains(node) == up {
             continue;
         }
@@ -85,6 +87,11 @@ pub fn remaining(job: &Job) -> error::Result<Vec<Step>> {
     Ok(steps)
 }
 
+fn withdrawn(id: &str) -> ErrorReport {
+    let message = format!("revision \"{id}\" was withdrawn since the job was planned");
+    refusal("55000", message, None, Some("Start the upgrade again, without it.".to_owned()))
+}
+
 /// The revision of a step, as it was planned.
 pub fn planned(step: &Step) -> Result<Stored, Failure> {
     if !lock::hold_on() {
@@ -93,6 +100,9 @@ pub fn planned(step: &Step) -> Result<Stored, Failure> {
     }
     let stored = revisions::load(std::slice::from_ref(&step.revision))?.pop();
     let stored = stored.ok_or_else(|| internal(format!("revision \"{}\" has no row", step.revision)))?;
+    if stored.status == RevisionStatus::Withdrawn {
+        return Err(withdrawn(&step.revision).into());
+    }
     if stored.digest != step.digest {
         let message = format!("revision \"{}\" was submitted again since the job was planned", step.revision);
         let hint = "Review it, have it approved, and start the upgrade again.";

@@ -15,6 +15,7 @@ use crate::guard::judge::{When, decide, refuse_by_uncommitted_rules, refuse_if_t
 use crate::guard::layers::begun;
 use crate::guard::layers::utility_hook::statement_class;
 use crate::guard::passing::{record_beginning, record_passing, record_seen};
+use crate::guard::temporary::refuse_hidden;
 use crate::guard::{permits, unresolved};
 use crate::permission::{self, Before, Coverage};
 use crate::pg::execute::transaction;
@@ -89,6 +90,8 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     let is_unguarded = is_unguarded()?;
     match event.is_judged_under_lock() && !is_unguarded {
         true => begun::settle(&event, reading, (!decided).then_some(actions), |reading, actions| {
+            // Others may have changed it while the lock was waited for.
+            remember_before(&reading.command, actions)?;
             judge(&event, reading, actions, When::During)
         }),
         false => Ok(()),
@@ -224,6 +227,9 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
         check_under_lock(&event)?;
         permits::check_code()?;
         refuse_if_taken_back(&event.tag)?;
+        if permission::is_applying() {
+            refuse_hidden()?;
+        }
     }
     if is_unguarded()? {
         return Ok(());
@@ -244,6 +250,12 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
 
 /// What depends on a temporary object goes with the session that it belongs to, without any event: so it must not come to that.
 fn check_temporary(event: &Event) -> Result<(), ErrorReport> {
+    let touched = objects::touched()?;
+    let is_temporary = |(.., path): &Touched| path.first().is_some_and(|schema| schema.starts_with("pg_temp"));
+    // Nothing lasting comes to depend on what is made beside it: PostgreSQL makes that temporary, too.
+    if !touched.is_empty() && touched.iter().all(is_temporary) {
+        return Ok(());
+    }
     let tied = relations::tied_to_temporary()?.into_iter().filter_map(|found| {
         let (kind, path, _) = describe(found)?;
         let object = Object { kind: kind.clone(), qualified: path.len() > 1, path };
@@ -295,7 +307,7 @@ fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]
         if let Identity::Is(column) = action.identity
             && coverage.before.columns.get(&column.object).is_some_and(|after| column.part > *after)
         {
-            coverage.events.create(column, action.object.path.clone());
+            coverage.create_column(column, action.object.path.clone());
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::pg::session::identity::set_local;
 use crate::pg::session::pinned::{self, has_open_cursors};
 use crate::pg::workers::shared;
 use pgrx::bgworkers::BackgroundWorkerBuilder;
-use pgrx::pg_sys::panic::CaughtError;
-use pgrx::{PgLogLevel, PgTryBuilder, pg_sys};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
 use runbook_core::report::Report;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_int};
@@ -25,6 +25,8 @@ thread_local! {
     /// Workers whose statements are cancelled then, each with the subtransaction that asked for it.
     static INTERRUPTED: RefCell<Vec<(u32, i32)>> = const { RefCell::new(Vec::new()) };
     static DATABASE: Cell<u32> = const { Cell::new(0) };
+    /// The job about which this session was last told that no worker is to be had.
+    static WARNED: Cell<i64> = const { Cell::new(0) };
 }
 
 /// Has a worker started when the transaction commits. What a savepoint takes back leaves a worker that finds no job.
@@ -82,6 +84,12 @@ pub fn start(job: i64, login: u32) -> bool {
         .is_ok();
     if !started {
         shared::mark_unsealed(None);
+        if WARNED.replace(job) != job {
+            let message = format!("no worker slot is free for job {job}; it starts as soon as there is one");
+            ErrorReport::new(PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message, "start")
+                .set_hint("To have more of them, raise max_worker_processes and restart the server.")
+                .report(PgLogLevel::WARNING);
+        }
     }
     started
 }

@@ -136,6 +136,34 @@ pub fn run(sql: &str) -> Result<u64, PgError> {
         })
 }
 
+/// Runs a query; of one with a single boolean column, the number of the first row (from 1) that is not true.
+///
+/// # Errors
+/// As [`run`].
+pub fn first_untrue(sql: &str) -> Result<Option<u64>, PgError> {
+    with_arguments(sql, &[], Sees::Latest, untrue).map(|(_, found)| found)
+}
+
+/// The number of the first row that SPI has just found and that is not true, where the rows are boolean values.
+fn untrue(processed: u64) -> Option<u64> {
+    // SAFETY: right after SPI_execute_with_args, SPI's own result table.
+    unsafe {
+        let table = pg_sys::SPI_tuptable;
+        if table.is_null() || (*(*table).tupdesc).natts != 1 {
+            return None;
+        }
+        if pg_sys::getBaseType(pg_sys::SPI_gettypeid((*table).tupdesc, 1)) != pg_sys::BOOLOID {
+            return None;
+        }
+        (0..processed).find_map(|at| {
+            let mut is_null = false;
+            let row = *(*table).vals.add(usize::try_from(at).ok()?);
+            let value = pg_sys::SPI_getbinval(row, (*table).tupdesc, 1, &raw mut is_null);
+            (is_null || value.value() == 0).then_some(at + 1)
+        })
+    }
+}
+
 /// Runs one statement with parameters of type text, as the role in force; how many rows it has changed.
 ///
 /// # Errors
@@ -185,6 +213,14 @@ pub fn query_under(view: &View, sql: &str, parameters: &[String]) -> Result<Vec<
 /// PostgreSQL's own, complete; located in `sql`.
 pub fn query(sql: &str, parameters: &[String]) -> Result<Vec<Vec<String>>, PgError> {
     with_arguments(sql, parameters, Sees::Active, rows).map(|(_, rows)| rows)
+}
+
+/// [`query`] without parameters, of what is committed now and what this transaction has done.
+///
+/// # Errors
+/// As [`query`].
+pub fn latest(sql: &str) -> Result<Vec<Vec<String>>, PgError> {
+    with_arguments(sql, &[], Sees::Latest, rows).map(|(_, rows)| rows)
 }
 
 /// The rows that SPI has just found.

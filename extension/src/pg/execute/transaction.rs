@@ -170,3 +170,14 @@ unsafe extern "C-unwind" fn on_subtransaction(
         _ => {}
     }
 }
+
+/// Ends the statement here if somebody wants that: for work that may take long. Nothing may be held that must be given back.
+pub fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
+/// Whether catalogs can be read: not while a transaction or a savepoint is being rolled back.
+pub fn is_in_progress() -> bool {
+    // SAFETY: reads the transaction state.
+    unsafe { pg_sys::IsTransactionState() }
+}

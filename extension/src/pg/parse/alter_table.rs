@@ -16,10 +16,11 @@ use runbook_core::vocabulary::verb::Verb;
 /// ALTER TABLE, VIEW, INDEX, SEQUENCE and the like.
 pub fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
     let name = relation(statement.relation);
+    let alone = items(statement.cmds).len() == 1;
     let changes = items(statement.cmds)
         .into_iter()
         // SAFETY: cmds is a list of AlterTableCmd.
-        .flat_map(|node| changes(unsafe { &*node.cast::<pg_sys::AlterTableCmd>() }, &name))
+        .flat_map(|node| changes(unsafe { &*node.cast::<pg_sys::AlterTableCmd>() }, &name, alone))
         .collect();
     let kind = kind_of(statement.relation, &name, word(statement.objtype));
     // SAFETY: as above.
@@ -31,9 +32,9 @@ pub fn alter_table(statement: &pg_sys::AlterTableStmt) -> Command {
     with_outside(own, options.filter(|node| tag(*node) == NodeTag::T_List).map(|list| list.cast()))
 }
 
-/// One subcommand can be several changes: a column comes with its constraints.
-pub fn changes(command: &pg_sys::AlterTableCmd, table: &Name) -> Vec<Change> {
-    let own = change(command, table);
+/// One subcommand, which may stand `alone`, can be several changes: a column comes with its constraints.
+pub fn changes(command: &pg_sys::AlterTableCmd, table: &Name, alone: bool) -> Vec<Change> {
+    let own = change(command, table, alone);
     if command.subtype != AlterTableType::AT_AddColumn || tag(command.def) != NodeTag::T_ColumnDef {
         return vec![own];
     }
@@ -68,7 +69,7 @@ pub fn outside(option: NodePtr) -> Option<Command> {
     }
 }
 
-fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
+fn change(command: &pg_sys::AlterTableCmd, table: &Name, alone: bool) -> Change {
     use AlterTableType::*;
     // SAFETY: for each subtype `name` and `def` are what parsenodes.h says; both may be null.
     unsafe {
@@ -76,7 +77,7 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name) -> Change {
         match command.subtype {
             AT_AddColumn => Change::AddColumn { column: column_name(command.def), rewrites: column_rewrites(command.def) },
             AT_DropColumn => Change::DropColumn { column: name },
-            AT_AlterColumnType => Change::ColumnType { effect: retyped(table, command.def, &name), column: name },
+            AT_AlterColumnType => Change::ColumnType { effect: retyped(table, command.def, &name, alone), column: name },
             AT_ColumnDefault => Change::ColumnDefault { column: name, gone: command.def.is_null() },
             AT_SetNotNull => Change::SetNotNull { column: name },
             AT_DropNotNull => Change::DropNotNull { column: name },
@@ -144,7 +145,7 @@ unsafe fn partition(definition: NodePtr) -> Name {
 
 /// What a change of type does to the values. A USING expression that is more than the column itself can do anything; explicit
 /// casts count: they cut strings and numbers short.
-unsafe fn retyped(table: &Name, definition: NodePtr, column: &str) -> TypeChange {
+unsafe fn retyped(table: &Name, definition: NodePtr, column: &str, alone: bool) -> TypeChange {
     if tag(definition) != NodeTag::T_ColumnDef {
         return TypeChange::Converts;
     }
@@ -161,7 +162,7 @@ unsafe fn retyped(table: &Name, definition: NodePtr, column: &str) -> TypeChange
             return TypeChange::Loses;
         }
     }
-    type_change(table, column, definition)
+    type_change(table, column, definition, alone)
 }
 
 /// Whether options of a relation are among those of a view that say whose privileges and which rows count.

@@ -8,6 +8,22 @@ pub fn is_own_write(xmin: u32) -> bool {
     unsafe { pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(xmin)) }
 }
 
+/// The transaction that has written a column as it is now; `None` where there is none.
+pub fn column_written(relation: u32, number: i32) -> Option<u32> {
+    // SAFETY: the tuple is null or a row that stays valid until it is released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+        let number = pg_sys::Datum::from(i16::try_from(number).ok()?);
+        let tuple = pg_sys::SearchSysCache2(cache, pg_sys::Oid::from(relation).into(), number);
+        if tuple.is_null() {
+            return None;
+        }
+        let written = (*(*tuple).t_data).t_choice.t_heap.t_xmin.into_inner();
+        pg_sys::ReleaseSysCache(tuple);
+        Some(written)
+    }
+}
+
 /// The oldest transaction that may still be running: what older ones wrote was there before now.
 pub fn horizon() -> u32 {
     // SAFETY: a fresh snapshot is only looked at; the next one replaces it.

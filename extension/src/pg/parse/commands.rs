@@ -5,7 +5,7 @@ use crate::pg::parse::control_call::control_call;
 use crate::pg::parse::create::{by_tag, create};
 use crate::pg::parse::grants::{bound_roles, grant};
 use crate::pg::parse::kinds::word;
-use crate::pg::parse::names::{either, kind_of, object, parts, relation, relation_named, schema};
+use crate::pg::parse::names::{either, kind_of, new_relation, object, parts, relation, relation_named, schema};
 use crate::pg::parse::nodes::{NodePtr, cascades, cast, field, items, tag};
 use crate::pg::parse::shared::{dropped, is_switch, shared, shared_object};
 use crate::pg::parse::type_change::has_on;
@@ -75,10 +75,18 @@ pub fn command(node: NodePtr, command_tag: &str) -> Command {
         T_ReindexStmt => cast(node).map(maintain::reindex),
         T_ExplainStmt => explained(node.cast()).map(|inner| command(inner, &tag_of(inner))).or_else(opaque),
         T_CreateSchemaStmt => cast(node).map(|statement| schema_with_elements(node, statement, command_tag)),
-        T_SelectStmt => cast(node).and_then(control_call).or_else(opaque),
+        T_SelectStmt => cast(node).and_then(into_temporary).or_else(|| cast(node).and_then(control_call)).or_else(opaque),
         _ => shared_object(node).or_else(|| create(node, command_tag)),
     };
     known.unwrap_or_else(|| by_tag(tag(node), command_tag.to_owned()))
+}
+
+/// SELECT INTO a temporary table.
+fn into_temporary(statement: &pg_sys::SelectStmt) -> Option<Command> {
+    // SAFETY: null, or an IntoClause that the parser made.
+    let into = unsafe { statement.intoClause.as_ref() }?;
+    let name = new_relation(into.rel);
+    name.temporary.then_some(Command::Create { kind: ObjectKind::Table, name, replace: false })
 }
 
 /// PostgreSQL's tag for a statement.
@@ -102,12 +110,33 @@ fn drop_user_mapping(statement: &pg_sys::DropUserMappingStmt) -> Command {
 fn set(statement: &pg_sys::VariableSetStmt, command_tag: &str) -> Command {
     let setting = field(statement.name);
     match setting.as_str() {
+        // As it is pinned: pg_dump begins so.
+        "standard_conforming_strings" if is_on(statement) => Command::Opaque { tag: command_tag.to_owned() },
         "role" | "session_authorization" | "standard_conforming_strings" | "session_replication_role" => {
             Command::SwitchRole { setting }
         }
         _ if is_switch(setting.as_bytes()) => shared(Verb::Set, ObjectKind::Parameter, &setting),
         _ => Command::Opaque { tag: command_tag.to_owned() },
     }
+}
+
+/// A word or a string that a parameter is set to.
+fn constant(node: NodePtr) -> Option<String> {
+    if tag(node) != NodeTag::T_A_Const {
+        return None;
+    }
+    // SAFETY: the tag says so; the union begins with a node, whose tag says which member it is; a string is NUL-terminated.
+    unsafe {
+        let constant = &(*node.cast::<pg_sys::A_Const>()).val;
+        (constant.node.type_ == NodeTag::T_String).then(|| text(constant.sval.sval))
+    }
+}
+
+/// Whether a parameter is set to `on`.
+fn is_on(statement: &pg_sys::VariableSetStmt) -> bool {
+    let arguments = items(statement.args);
+    statement.kind == pg_sys::VariableSetKind::VAR_SET_VALUE
+        && matches!(&arguments[..], [one] if constant(*one).is_some_and(|value| value.eq_ignore_ascii_case("on")))
 }
 
 /// The statement that EXPLAIN ANALYZE runs, where it is one that creates something.

@@ -2,7 +2,7 @@
 
 use crate::pg::parse::alter_table::with_outside;
 use crate::pg::parse::constraints::with_references;
-use crate::pg::parse::names::{new_relation, relation};
+use crate::pg::parse::names::{extension as installed, new_relation, relation};
 use crate::pg::parse::nodes::{NodePtr, cast, field, items, name_of, string, strings, tag};
 use crate::pg::parse::type_change::has_on;
 use pgrx::pg_sys::{self, NodeTag};
@@ -57,7 +57,11 @@ pub fn create(node: NodePtr, command_tag: &str) -> Option<Command> {
         T_CreateEnumStmt => cast(node).map(|one: &pg_sys::CreateEnumStmt| plain(name_of(strings(one.typeName)))),
         T_CreateDomainStmt => cast(node).map(|one: &pg_sys::CreateDomainStmt| plain(name_of(strings(one.domainname)))),
         T_CreateSchemaStmt => cast(node).map(|one: &pg_sys::CreateSchemaStmt| plain(Name::bare(field(one.schemaname)))),
-        T_CreateExtensionStmt => cast(node).map(|one| plain(extension(one))),
+        T_CreateExtensionStmt => cast(node).map(|one: &pg_sys::CreateExtensionStmt| {
+            // PostgreSQL says that it exists, and does nothing.
+            let is_there = one.if_not_exists && matches!(installed(&field(one.extname)).identity, Identity::Is(_));
+            if is_there { Command::Opaque { tag: command_tag.to_owned() } } else { plain(extension(one)) }
+        }),
         T_CreateTableAsStmt => cast(node).map(|one: &pg_sys::CreateTableAsStmt| {
             // SAFETY: null, or an IntoClause that the parser made.
             let into = unsafe { one.into.as_ref() };

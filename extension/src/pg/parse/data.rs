@@ -8,6 +8,9 @@ use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
 use std::ffi::c_int;
 
+/// What COPY … FROM STDIN is called.
+pub const FROM_CLIENT: &str = "COPY FROM STDIN";
+
 /// TRUNCATE.
 pub fn truncate(statement: &pg_sys::TruncateStmt) -> Command {
     let names = items(statement.relations).into_iter().map(|one| relation(one.cast())).collect();
@@ -32,6 +35,7 @@ pub fn copy(statement: &pg_sys::CopyStmt, command_tag: &str) -> Command {
     let name = field(statement.filename);
     match (statement.is_program, statement.is_from) {
         (true, _) => Command::Outside { verb: Verb::Run, kind: ObjectKind::Program, name },
+        (_, true) if name.is_empty() => Command::Data { tag: FROM_CLIENT.to_owned() },
         _ if name.is_empty() => Command::Data { tag: command_tag.to_owned() },
         (_, true) => Command::Outside { verb: Verb::Read, kind: ObjectKind::File, name },
         (_, false) => Command::Outside { verb: Verb::Write, kind: ObjectKind::File, name },

@@ -29,6 +29,7 @@ pub fn word(kind: Type) -> ObjectKind {
         OBJECT_MATVIEW => ObjectKind::MaterializedView,
         OBJECT_OPCLASS => ObjectKind::OperatorClass,
         OBJECT_OPERATOR => ObjectKind::Operator,
+        OBJECT_PARAMETER_ACL => ObjectKind::Parameter,
         OBJECT_OPFAMILY => ObjectKind::OperatorFamily,
         OBJECT_POLICY => ObjectKind::Policy,
         OBJECT_PROCEDURE => ObjectKind::Procedure,

@@ -9,6 +9,7 @@ use crate::pg::strings::text;
 use pgrx::pg_sys::{self, NodeTag, ObjectType};
 use runbook_core::command::Name;
 use runbook_core::identity::{Address, Identity};
+use runbook_core::temporary::SCHEMA;
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use std::ffi::CString;
 
@@ -237,7 +238,8 @@ pub fn new_relation(variable: *mut pg_sys::RangeVar) -> Name {
     // SAFETY: a RangeVar that the parser made.
     unsafe {
         let schema = text((*variable).schemaname);
-        let temporary = (*variable).relpersistence == pg_sys::RELPERSISTENCE_TEMP as std::ffi::c_char || schema == "pg_temp";
+        let temporary = (*variable).relpersistence == pg_sys::RELPERSISTENCE_TEMP as std::ffi::c_char || schema == SCHEMA;
+        let schema = if temporary { SCHEMA.to_owned() } else { schema };
         Name { schema: (!schema.is_empty()).then_some(schema), name: text((*variable).relname), temporary, ..Name::default() }
     }
 }
@@ -291,6 +293,25 @@ pub fn is_compared_as_ordered(data_type: u32) -> bool {
     unsafe {
         let greater = (*pg_sys::lookup_type_cache(pg_sys::Oid::from(data_type), pg_sys::TYPECACHE_GT_OPR as i32)).gt_opr;
         greater != pg_sys::InvalidOid && pg_sys::OperatorIsVisible(greater)
+    }
+}
+
+/// The operators of a type's B-tree order: their schema, and the type that they compare where somebody else could define better ones.
+pub fn order_of(data_type: u32) -> Option<(String, Option<String>)> {
+    // SAFETY: look-ups in the catalog's caches inside a transaction; names are copied. What is gone gives 0 or null.
+    unsafe {
+        let greater = (*pg_sys::lookup_type_cache(pg_sys::Oid::from(data_type), pg_sys::TYPECACHE_GT_OPR as i32)).gt_opr;
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::OPEROID as i32, greater.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
+        let (schema, compared) = (row.oprnamespace, row.oprleft);
+        pg_sys::ReleaseSysCache(tuple);
+        let is_ours = schema.to_u32() == pg_sys::PG_CATALOG_NAMESPACE;
+        let spelled = (!is_ours).then(|| text(pg_sys::format_type_be_qualified(compared)));
+        let schema = text(pg_sys::get_namespace_name(schema)).replace('"', "\"\"");
+        Some((format!("\"{schema}\""), spelled))
     }
 }
 

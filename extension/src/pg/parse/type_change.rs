@@ -19,7 +19,9 @@ const FIRST_NORMAL_OBJECT: u32 = 16384;
 
 /// What a change of a column's type without USING does to its values. Where the type is not to be found, or has no cast, PostgreSQL
 /// refuses the statement; until then the worst is assumed.
-pub fn type_change(table: &Name, column: &str, definition: &pg_sys::ColumnDef) -> TypeChange {
+///
+/// `alone` says that the statement does nothing else: code that it runs besides could change the parameters that a text is written under.
+pub fn type_change(table: &Name, column: &str, definition: &pg_sys::ColumnDef, alone: bool) -> TypeChange {
     let type_name = definition.typeName;
     // A table that is not there yet is asked again when it is; until then an approval must cover the worst.
     let Identity::Is(found) = table.identity else { return TypeChange::Loses };
@@ -43,7 +45,9 @@ pub fn type_change(table: &Name, column: &str, definition: &pg_sys::ColumnDef) -
         // The constraints of a domain are checked, which reads every row; and under another collation values are equal, or come before
         // others, that did not.
         let more = base != new || sorted_otherwise;
-        Ok(change.map(|change| if more { change.max_with(TypeChange::Converts) } else { change }))
+        let change = change.map(|change| if more { change.max_with(TypeChange::Converts) } else { change });
+        let depends = old != base && is_written_by_parameters(old) && !(alone && runs_no_code(relation));
+        Ok(change.map(|change| if depends { TypeChange::Loses } else { change }))
     });
     match types {
         Some(Some(change)) => change,
@@ -191,7 +195,9 @@ fn other_type(old: pg_sys::Oid, new: pg_sys::Oid, new_mod: i32) -> Option<TypeCh
         _ => TypeChange::Loses,
     };
     // The new type's own length or precision cuts or rounds what the cast gave.
-    let cuts = new_mod != -1 && same_type(to, -1, new_mod) == Some(TypeChange::Loses);
+    // A whole number fits, or is an error.
+    let is_whole = to == oid::NUMERIC && [oid::INT2, oid::INT4, oid::INT8].contains(&from) && scale_of(new_mod) >= 0;
+    let cuts = new_mod != -1 && !is_whole && same_type(to, -1, new_mod) == Some(TypeChange::Loses);
     Some(if cuts { TypeChange::Loses } else { change })
 }
 
@@ -243,6 +249,40 @@ fn writes_all(data_type: pg_sys::Oid) -> bool {
             | INT8RANGE | NUMRANGE => true,
             _ => pg_sys::get_typtype(data_type) as u8 == b'e',
         }
+    }
+}
+
+/// Whether parameters say how the text of a value is written.
+fn is_written_by_parameters(data_type: pg_sys::Oid) -> bool {
+    use oid::*;
+    // SAFETY: a look-up in a catalog cache that gives 0 for what is no array.
+    let element = unsafe { pg_sys::get_element_type(data_type) }.to_u32();
+    let kind = if element == 0 { data_type.to_u32() } else { element };
+    [FLOAT4, FLOAT8, DATE, TIMESTAMP, TIMESTAMPTZ, INTERVAL].contains(&kind) || GEOMETRY.contains(&kind)
+}
+
+/// Whether rewriting a table runs none of its own code between two values: it has no checks, no generated columns and no heirs.
+fn runs_no_code(relation: pg_sys::Oid) -> bool {
+    // SAFETY: the tuples are null or rows that stay valid until they are released.
+    unsafe {
+        let class = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, relation.into());
+        if class.is_null() {
+            return false;
+        }
+        let row = &*pg_sys::GETSTRUCT(class).cast::<pg_sys::FormData_pg_class>();
+        let (columns, plain) = (row.relnatts, row.relchecks == 0 && !row.relhassubclass);
+        pg_sys::ReleaseSysCache(class);
+        plain
+            && (1..=columns).all(|number| {
+                let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+                let column = pg_sys::SearchSysCache2(cache, relation.into(), number.into());
+                if column.is_null() {
+                    return true;
+                }
+                let generated = (*pg_sys::GETSTRUCT(column).cast::<pg_sys::FormData_pg_attribute>()).attgenerated;
+                pg_sys::ReleaseSysCache(column);
+                generated == 0
+            })
     }
 }
 

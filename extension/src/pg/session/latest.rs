@@ -33,6 +33,8 @@ thread_local! {
     static RULE_TABLES: std::cell::Cell<[u32; RULES.len()]> = const { std::cell::Cell::new([0; RULES.len()]) };
     /// Whether they may have been made again since.
     static RULE_TABLES_MOVED: std::cell::Cell<bool> = const { std::cell::Cell::new(true) };
+    /// Tables of ours whose rows this logical replication worker has left out.
+    static LEFT_OUT: std::cell::RefCell<std::collections::HashSet<u32>> = std::cell::RefCell::default();
     static RULES_VERSION: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
@@ -88,7 +90,18 @@ pub unsafe extern "C-unwind" fn runbook_guard_own_table(fcinfo: pg_sys::Function
         }
         let trigger = &*context.cast::<pg_sys::TriggerData>();
         let relation = trigger.tg_relation;
-        if !crate::pg::session::identity::is_own_sql() {
+        let operation = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+        let is_own = crate::pg::session::identity::is_own_sql();
+        // Another database's runbook, which a publication FOR ALL TABLES brings along: the row is left out, and replication goes on. That
+        // it tried is recorded once.
+        if !is_own && pg_sys::IsLogicalWorker() && operation != pg_sys::TRIGGER_EVENT_TRUNCATE {
+            let table = (*relation).rd_id.to_u32();
+            if LEFT_OUT.with_borrow_mut(|known| known.insert(table)) {
+                pg_sys::panic::pgrx_extern_c_guard(|| drop(crate::pg::hooks::entry::written(table)));
+            }
+            return pg_sys::Datum::from(0);
+        }
+        if !is_own {
             pg_sys::panic::pgrx_extern_c_guard(|| {
                 if let Err(report) = crate::pg::hooks::entry::written((*relation).rd_id.to_u32()) {
                     report.report(pgrx::PgLogLevel::ERROR);
@@ -98,7 +111,7 @@ pub unsafe extern "C-unwind" fn runbook_guard_own_table(fcinfo: pg_sys::Function
         if RULE_TABLES.get().contains(&0) || RULE_TABLES.get().contains(&(*relation).rd_id.to_u32()) {
             pg_sys::CacheInvalidateRelcache(relation);
         }
-        let updates = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+        let updates = operation == pg_sys::TRIGGER_EVENT_UPDATE;
         // Null for a trigger that is not called for a row.
         pg_sys::Datum::from(if updates { trigger.tg_newtuple } else { trigger.tg_trigtuple })
     }

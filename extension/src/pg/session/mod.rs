@@ -5,3 +5,4 @@ pub mod identity;
 pub mod latest;
 pub mod parameters;
 pub mod pinned;
+pub mod timeline;

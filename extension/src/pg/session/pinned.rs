@@ -92,7 +92,15 @@ pub fn resolution() -> Vec<String> {
     }
 }
 
-/// Whether any cursor is open.
+/// Whether the search path says that the temporary schema comes first.
+pub fn searches_temporary_first() -> bool {
+    // SAFETY: the parameter's own variable, NUL-terminated.
+    let path = unsafe { CStr::from_ptr(pg_sys::namespace_search_path) }.to_string_lossy();
+    path.split(',').next().is_some_and(|first| first.trim().trim_matches('"') == "pg_temp")
+}
+
+/// Whether any cursor is open, in a transaction that is to fail if one is: PostgreSQL's look at them is not ended where it finds one
+/// (`ThereAreNoReadyPortals` in `portalmem.c`), and more than a hundred of those end the server.
 pub fn has_open_cursors() -> bool {
     // SAFETY: looks through the session's portals.
     unsafe { !pg_sys::ThereAreNoReadyPortals() }
