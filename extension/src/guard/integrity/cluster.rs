@@ -162,5 +162,5 @@ fn settle(tag: &str, actions: &[Action], action: &Action, other: &cluster::Guard
     } else {
         format!("Connect to \"{}\" and request a permit there: SELECT runbook.request_permit('…', 'REASON');", other.name)
     };
-    Err(refusal("42501", format!("{action} is not allowed from this database"), Some(detail), Some(hint)))
+    Err(refusal("42501", format!("{action} is not allowed from here"), Some(detail), Some(hint)))
 }
