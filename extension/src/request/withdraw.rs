@@ -28,12 +28,11 @@ pub fn withdraw(name: &str, reason: &str) -> Result<String, ErrorReport> {
     if stored.status == RevisionStatus::Applied {
         return no(
             format!("revision \"{id}\" is applied"),
-            "Revert it first: runbook downgrade, or SELECT runbook.downgrade();".into(),
+            "Revert it first, by the name of the revision to go back to: runbook downgrade REVISION".into(),
         );
     }
     if pieces::is_begun(id)? {
-        let hint =
-            format!("Finish it: runbook upgrade {id}; or revert what its statements have done, then: SELECT runbook.stamp();");
+        let hint = format!("Finish it: runbook upgrade {id}; then it can be reverted, and withdrawn.");
         return no(format!("statements of revision \"{id}\" have run"), hint);
     }
     let graph = graph::graph()?;
