@@ -128,11 +128,10 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// Variables that the command reads, but for those of libpq.
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     ("DATABASE_URL", "Connection URL or key=value string, if --url is not given."),
     ("RUNBOOK_ENV", "Environment of runbook.toml, if --env is not given. It wins over DATABASE_URL and --url."),
     ("RUNBOOK_CONFIG", "Configuration file, if --config is not given."),
-    ("USER", "Login, if neither a URL nor PGUSER names one."),
     ("HOME", "Directory above .postgresql/root.crt."),
     ("VISUAL", "Editor for \"edit\"."),
     ("EDITOR", "Editor for \"edit\", if VISUAL is not set."),

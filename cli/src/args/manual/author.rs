@@ -40,8 +40,8 @@ pub const GROUP: Group = Group {
         },
         Page {
             verb: "withdraw",
-            does: "Takes a revision that is not applied out of the graph, so that it is no head any more. Revisions that build upon it \
-                   must be withdrawn first. Submitting it again brings it back.",
+            does: "Takes a revision that is not applied out of the graph, after those that build upon it. Submitting it again brings \
+                   it back.",
             prints: "the id of the revision.",
             role: Role::Caller(&changing::WITHDRAW, ""),
             examples: &["runbook withdraw 1c0ffee00aa1 -m 'replaced by 2c0ffee00aa2'"],
