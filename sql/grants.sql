@@ -13,7 +13,7 @@ GRANT SELECT ON runbook.revisions, runbook.approvals, runbook.permits, runbook.p
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 GRANT EXECUTE ON FUNCTION
     runbook.show(text), runbook.plan(text, text), runbook.heads(), runbook.current(), runbook.history(text),
-    runbook.branches(), runbook.require(text), runbook.guard_status(), runbook_internal.jobs_in_force(bigint), runbook_internal.policy_in_force(), runbook_internal.permits_in_force(),
+    runbook.branches(), runbook.require(text), runbook.guard_status(), runbook_internal.jobs_in_force(bigint), runbook_internal.policy_in_force(), runbook_internal.settings_in_force(), runbook_internal.permits_in_force(),
     runbook_internal.approval_void(text, text, text, text, oid, timestamptz, text, oid), runbook.fingerprint()
     TO runbook_author, runbook_approver, runbook_operator, runbook_auditor, runbook_admin, runbook_break_glass;
 
@@ -21,7 +21,7 @@ GRANT EXECUTE ON FUNCTION
 -- call it, so that an attempt with the wrong role is evidence and not just a line in the server log.
 GRANT EXECUTE ON FUNCTION
     runbook.submit(jsonb), runbook.upgrade(text), runbook.downgrade(text), runbook.stamp(text, boolean),
-    runbook.start_upgrade(text), runbook.start_downgrade(text), runbook.cancel(bigint), runbook.pause(bigint), runbook.resume(bigint),
+    runbook.start_upgrade(text, text), runbook.start_downgrade(text), runbook.cancel(bigint), runbook.pause(bigint), runbook.resume(bigint),
     runbook.approve(text, text, text, interval, text), runbook.reject(text, text), runbook.revoke(text, text), runbook.withdraw(text, text), runbook.inbox(),
     runbook.request_permit(text, text, interval), runbook.approve_permit(text, text), runbook.reject_permit(text, text),
     runbook.break_glass(text, interval), runbook.close_break_glass(),
@@ -47,7 +47,7 @@ GRANT EXECUTE ON PROCEDURE runbook.seal(), runbook.wait(bigint)
 
 -- The library declares these functions; their comments stand here, since the library can't write them.
 COMMENT ON FUNCTION runbook.show(text) IS 'Returns all that is stored about one revision, as JSON.';
-COMMENT ON FUNCTION runbook.plan(text, text) IS 'Lists the steps to a target in order, and what each step still needs.';
+COMMENT ON FUNCTION runbook.plan(text, text) IS 'Lists the steps to a target in order, what each step still needs, where a later phase begins, and what the way back of each will need.';
 COMMENT ON FUNCTION runbook.heads() IS 'Lists the revisions that no other revision follows.';
 COMMENT ON FUNCTION runbook.current() IS 'Lists where this database stands: the applied revisions that no other applied revision builds upon.';
 COMMENT ON FUNCTION runbook.history(text) IS 'Lists the revisions of a range (lower:upper), newest first.';
@@ -75,6 +75,7 @@ COMMENT ON FUNCTION runbook.guard_status() IS 'Lists the parts of the guard: whe
 COMMENT ON FUNCTION runbook.configure(text, text) IS 'Sets a setting, or puts it back to its default if the value is NULL; returns the old value.';
 COMMENT ON FUNCTION runbook.set_policy(text, text, integer, text, text) IS 'Sets the rule for a class of actions, or for a class on objects that match a pattern. Verdict "default" removes the rule.';
 COMMENT ON FUNCTION runbook_internal.policy_in_force() IS 'Returns the rows of view policy.';
+COMMENT ON FUNCTION runbook_internal.settings_in_force() IS 'Returns the rows of view settings.';
 COMMENT ON FUNCTION runbook.tree_head() IS 'Returns the state of the ledger''s Merkle tree: origin, epoch, size and root; and how many entries wait to be sealed, and since when.';
 COMMENT ON FUNCTION runbook.inclusion_proof(bigint, bigint) IS 'Returns the hashes that prove that an entry is in the tree (RFC 6962), from the leaf upwards.';
 COMMENT ON FUNCTION runbook.consistency_proof(bigint, bigint) IS 'Returns the hashes that prove that the smaller tree is the beginning of the larger one (RFC 6962).';
@@ -83,7 +84,7 @@ COMMENT ON FUNCTION runbook.verify_ledger() IS 'Computes all hashes of the ledge
 COMMENT ON FUNCTION runbook.open_epoch(text, bigint) IS 'Opens the next epoch of the ledger, after history was rolled back on purpose to a position; returns EPOCH:POSITION.';
 COMMENT ON FUNCTION runbook.record_checkpoint(text) IS 'Records in the ledger that a checkpoint of it was signed. Checks the note''s origin, size and root, but not its signature.';
 COMMENT ON FUNCTION runbook.archive_ledger(bigint, bytea, text) IS 'Removes the entries before a position, which must be in an export; the tree over them stays. Returns the number of removed entries.';
-COMMENT ON FUNCTION runbook.start_upgrade(text) IS 'Starts a job: a worker applies revisions up to target, each in transactions of its own, after the calling transaction commits. Returns the number of the job.';
+COMMENT ON FUNCTION runbook.start_upgrade(text, text) IS 'Starts a job: a worker applies revisions up to target, each in transactions of its own, after the calling transaction commits. Without a target it goes towards head, and stops where a later phase begins; with "through", it stops at the end of that phase. Returns the number of the job.';
 COMMENT ON FUNCTION runbook.start_downgrade(text) IS 'Starts a job: a worker reverts revisions down to target, each in transactions of its own, after the calling transaction commits. Returns the number of the job.';
 COMMENT ON FUNCTION runbook.cancel(bigint) IS 'Cancels a job: its current statement is rolled back, and applied revisions stay applied. Returns false if the job has ended already.';
 COMMENT ON FUNCTION runbook.pause(bigint) IS 'Stops a job before its next revision, statement or batch, so that it can be resumed. Returns false if the job has ended already.';

@@ -81,12 +81,6 @@ COMMENT ON COLUMN runbook.maintenance_windows.opens IS 'Time of day at which the
 COMMENT ON COLUMN runbook.maintenance_windows.closes IS 'Time of day at which the window closes; if not later than "opens", on the next day';
 COMMENT ON COLUMN runbook.maintenance_windows.time_zone IS 'UTC, or the full name of a time zone, such as Europe/Berlin';
 
-CREATE VIEW runbook.settings AS
-    SELECT s.key, s.value FROM runbook.setting AS s ORDER BY s.key;
-COMMENT ON VIEW runbook.settings IS 'Settings that configure(key, value) has set. A key that is absent has its default.';
-COMMENT ON COLUMN runbook.settings.key IS 'Name of the setting';
-COMMENT ON COLUMN runbook.settings.value IS 'Value of the setting, as text';
-
 CREATE VIEW runbook.jobs AS
     SELECT j.job, j.state, j.direction, j.target, j.revision, j.step, j.steps, j.statement, j.percent, j.eta, j.waiting_for, j.login,
         j.requested_at, j.started_at, j.finished_at, j.worker_pid, j.note, j.error

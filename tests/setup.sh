@@ -30,8 +30,8 @@ fi
 # Extensions that the tests look at the library beside; where one can't be had, its test says so.
 if [ "${1:-}" = --python ]; then
     beside=()
-    # sqlsmith sends random queries. The last two are the other implementation that checkpoints and proofs are checked with.
-    for package in "postgresql-$PG_MAJOR-pgaudit" "postgresql-$PG_MAJOR-cron" "postgresql-$PG_MAJOR-plpgsql-check" sqlsmith \
+    # sqlsmith sends random queries; pgbouncer is the pooler that the command is tried behind. The last two are the other implementation that checkpoints and proofs are checked with.
+    for package in "postgresql-$PG_MAJOR-pgaudit" "postgresql-$PG_MAJOR-cron" "postgresql-$PG_MAJOR-plpgsql-check" sqlsmith pgbouncer \
         golang-go golang-golang-x-mod-dev; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || beside+=("$package")
     done

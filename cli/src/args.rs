@@ -50,6 +50,9 @@ pub struct Global {
     /// Shape of the output
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = "Output")]
     pub format: Format,
+    /// Print no notices, no progress, and not which database it is
+    #[arg(long, short, global = true, help_heading = "Output")]
+    pub quiet: bool,
     /// Read revision files instead of the database (heads, branches, history, show)
     #[arg(long, global = true, help_heading = "Connection")]
     pub local: bool,
@@ -155,6 +158,28 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it changes something in a database.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Submit(_)
+            | Self::Withdraw(_)
+            | Self::Approve(_)
+            | Self::Reject(_)
+            | Self::Revoke(_)
+            | Self::BreakGlass(_)
+            | Self::Upgrade(_)
+            | Self::Downgrade(_)
+            | Self::Cancel(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Stamp(_) => true,
+            Self::Permit(permit) => !matches!(permit, Permit::List { .. }),
+            Self::Policy(policy) => !matches!(policy, Policy::Show),
+            Self::Audit(audit) => matches!(audit, Audit::Archive(_) | Audit::OpenEpoch(_)),
+            _ => false,
+        }
+    }
+
     /// Whether runbook.toml is read before it runs.
     pub fn wants_configuration(&self) -> bool {
         !matches!(self, Self::Init(_) | Self::Completions { .. } | Self::Man(_) | Self::Candidates { .. })

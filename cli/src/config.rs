@@ -120,9 +120,13 @@ impl Config {
         self.environments.keys().map(String::as_str)
     }
 
-    /// The URL of an environment: the one named, or the default one, if there is one.
-    pub fn url(&self, name: Option<&str>) -> Result<Option<String>> {
-        let Some(name) = name.or(self.default_environment.as_deref()) else { return Ok(None) };
+    /// The environment that is used where none is named.
+    pub fn default_environment(&self) -> Option<&str> {
+        self.default_environment.as_deref()
+    }
+
+    /// The URL of an environment.
+    pub fn url(&self, name: &str) -> Result<String> {
         let known: Vec<&str> = self.environments.keys().map(String::as_str).collect();
         let environment = self.environments.get(name).ok_or_else(|| {
             let hint = if known.is_empty() {
@@ -132,7 +136,7 @@ impl Config {
             };
             Error::new(Kind::Input, format!("no environment \"{name}\" in {NAME}"), hint)
         })?;
-        Ok(Some(environment.url.clone()))
+        Ok(environment.url.clone())
     }
 }
 

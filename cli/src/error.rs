@@ -4,6 +4,7 @@ use crate::output::{self, Line, Style};
 use crate::place;
 use runbook_core::error::Kind as CoreKind;
 use runbook_core::visible::visible_line;
+use serde_json::{Value, json};
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,6 +45,7 @@ pub struct Error {
     kind: Kind,
     message: String,
     rest: Vec<(&'static str, String)>,
+    sqlstate: Option<String>,
     broken_pipe: bool,
 }
 
@@ -52,7 +54,7 @@ impl Error {
     pub fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
         let hint = hint.into();
         let rest = if hint.is_empty() { vec![] } else { vec![("hint", hint)] };
-        Self { kind, message: message.into(), rest, broken_pipe: false }
+        Self { kind, message: message.into(), rest, sqlstate: None, broken_pipe: false }
     }
 
     /// The message alone.
@@ -106,7 +108,9 @@ impl Error {
 
     /// The lines for stderr. A text of several lines is indented: it can't begin a label of ours.
     pub fn lines(&self) -> Vec<Line> {
-        let mut lines = output::paragraph(Line::default().styled(Style::Error, "error:").then(" "), &self.message);
+        let state = self.sqlstate.as_ref().map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
+        let message = format!("{}{state}", self.message);
+        let mut lines = output::paragraph(Line::default().styled(Style::Error, "error:").then(" "), &message);
         for (label, body) in &self.rest {
             match *label {
                 // Drawn by us.
@@ -118,6 +122,18 @@ impl Error {
             }
         }
         lines
+    }
+
+    /// The same for programs: an object with `message`, `exit_code`, and, where there are any, `sqlstate`, `detail`, `hint` and others.
+    pub fn json(&self) -> Value {
+        let mut error = json!({"message": self.message, "exit_code": self.exit_code()});
+        if let Some(state) = &self.sqlstate {
+            error["sqlstate"] = state.as_str().into();
+        }
+        for (label, body) in self.rest.iter().filter(|(label, _)| !label.is_empty()) {
+            error[*label] = body.as_str().into();
+        }
+        json!({"error": error})
     }
 
     /// A server's error, with every field that a person can use; `running` if a revision's own SQL may have raised it.
@@ -140,6 +156,10 @@ impl Error {
             // The ledger is damaged.
             "XX001" => Kind::Check,
             "42P08" | "42704" => Kind::Target,
+            // As the resolver of targets says it; other values of arguments have the same SQLSTATE.
+            "22023" if db.message().starts_with("target ") || db.message().ends_with(" target from the current heads") => {
+                Kind::Target
+            }
             "22007" | "22023" | "42601" | "42710" | "42P17" | "54000" => Kind::Input,
             _ if ["08", "28", "3D", "57P"].iter().any(|class| code.starts_with(class)) => Kind::Connection,
             _ => Kind::Failed,
@@ -166,7 +186,7 @@ impl Error {
         {
             rest.push(("hint", hint));
         }
-        Self { kind, message: format!("{} (SQLSTATE {code})", db.message()), rest, broken_pipe: false }
+        Self { kind, message: db.message().to_owned(), rest, sqlstate: Some(code.to_owned()), broken_pipe: false }
     }
 }
 
@@ -238,7 +258,7 @@ impl From<runbook_core::Error> for Error {
         let mut rest = Vec::new();
         rest.extend(error.detail().map(|detail| ("detail", detail)));
         rest.extend(error.hint().map(|hint| ("hint", hint)));
-        Self { kind, message: error.to_string(), rest, broken_pipe: false }
+        Self { kind, message: error.to_string(), rest, sqlstate: None, broken_pipe: false }
     }
 }
 
@@ -251,7 +271,7 @@ impl From<postgres::Error> for Error {
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let broken_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
-        Self { kind: Kind::Failed, message: error.to_string(), rest: vec![], broken_pipe }
+        Self { kind: Kind::Failed, message: error.to_string(), rest: vec![], sqlstate: None, broken_pipe }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Following a job of the server: a line for each revision that is done, a bar on a terminal, and what Ctrl-C means meanwhile.
 
 use crate::args::Format;
+use crate::client::{Client, Queries};
 use crate::context::{Context, rows};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::output::{self, Line, Progress, Row, Style};
-use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use runbook_core::vocabulary::job_state::JobState;
 use serde_json::Value;
@@ -179,6 +179,7 @@ enum Wish {
 struct View<'a> {
     verb: &'a str,
     prints: bool,
+    waits: bool,
     bar: Progress,
     last: String,
 }
@@ -186,7 +187,13 @@ struct View<'a> {
 impl<'a> View<'a> {
     fn new(context: &Context, verb: &'a str) -> Self {
         let prints = context.format() == Format::Table;
-        Self { verb, prints, bar: Progress::new(prints), last: String::new() }
+        Self {
+            verb,
+            prints,
+            bar: Progress::new(prints && !context.is_quiet()),
+            waits: prints && !context.is_quiet(),
+            last: String::new(),
+        }
     }
 
     /// A revision is done.
@@ -223,7 +230,7 @@ impl<'a> View<'a> {
             let message = if waits.is_empty() { format!("{percent}{eta}") } else { format!("{percent}{eta}  {waits}") };
             let message = if message.trim().is_empty() { format!("{} s", elapsed.as_secs()) } else { message };
             self.bar.draw(share, &before, &message);
-        } else if self.prints && !waits.is_empty() && changed(&waits) != changed(&self.last) {
+        } else if self.waits && !waits.is_empty() && changed(&waits) != changed(&self.last) {
             output::diagnostic(&Line::new(&waits));
             self.last = waits;
         }

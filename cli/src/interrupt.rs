@@ -1,8 +1,8 @@
 //! What Ctrl-C means: a wish that whoever follows a job looks for; or, during one long call, that the server shall cancel it.
 
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::{self, Result};
-use postgres::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 

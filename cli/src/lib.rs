@@ -7,6 +7,7 @@
 
 pub mod args;
 mod audit;
+mod client;
 mod commands;
 mod config;
 mod connect;
@@ -21,7 +22,7 @@ mod output;
 mod place;
 mod trust;
 
-use args::Args;
+use args::{Args, Format};
 use clap::FromArgMatches;
 use std::process::ExitCode;
 
@@ -38,13 +39,18 @@ pub fn run() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
-    let result = context::Context::new(args.global, args.command.wants_configuration())
+    let format = args.global.format;
+    let (wants_configuration, changes) = (args.command.wants_configuration(), args.command.changes());
+    let result = context::Context::new(args.global, wants_configuration, changes)
         .and_then(|context| commands::run(args.command, &context));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is_broken_pipe() {
-                error.lines().iter().for_each(output::diagnostic);
+                match format {
+                    Format::Json => output::diagnostic_value(&error.json()),
+                    Format::Table => error.lines().iter().for_each(output::diagnostic),
+                }
             }
             ExitCode::from(error.exit_code())
         }

@@ -56,6 +56,8 @@ pub enum Error {
     AmbiguousWalk { target: String, candidates: Vec<String> },
     /// A relative step beyond the ends of the graph.
     TooFar { target: String },
+    /// Steps in the direction that the verb does not go.
+    WrongWay { target: String, direction: &'static str },
     /// Targets that contain one another.
     Overlap { revision: String, other: Vec<String> },
     /// A target that isn't on the way in that direction.
@@ -72,9 +74,11 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::RevisionId { .. } => Kind::Input,
             Self::Duplicate { .. } | Self::MissingParent { .. } | Self::Cycle { .. } | Self::LabelTaken { .. } => Kind::Graph,
-            Self::NoSuchRevision { .. } | Self::NotOnBranch { .. } | Self::TooFar { .. } | Self::NotOnTheWay { .. } => {
-                Kind::NotFound
-            }
+            Self::NoSuchRevision { .. }
+            | Self::NotOnBranch { .. }
+            | Self::TooFar { .. }
+            | Self::WrongWay { .. }
+            | Self::NotOnTheWay { .. } => Kind::NotFound,
             Self::AmbiguousPrefix { .. } | Self::MultipleHeads { .. } | Self::AmbiguousWalk { .. } | Self::Overlap { .. } => {
                 Kind::Ambiguous
             }
@@ -89,7 +93,7 @@ impl Error {
             Self::Duplicate { .. } | Self::LabelTaken { .. } => "42710",
             Self::Cycle { .. } => "42P17",
             Self::MissingParent { .. } | Self::NoSuchRevision { .. } | Self::NotOnBranch { .. } => "42704",
-            Self::TooFar { .. } | Self::NotOnTheWay { .. } => "22023",
+            Self::TooFar { .. } | Self::WrongWay { .. } | Self::NotOnTheWay { .. } => "22023",
             Self::AmbiguousPrefix { .. } | Self::MultipleHeads { .. } | Self::AmbiguousWalk { .. } | Self::Overlap { .. } => {
                 "42P08"
             }
@@ -142,6 +146,10 @@ impl Error {
             Self::NotOnBranch { .. } => "See the branches with \"runbook branches\".".into(),
             Self::AmbiguousWalk { .. } => "Name the revision, or the branch, as in label@+1.".into(),
             Self::TooFar { .. } => "Use \"head\" to go to the end or \"base\" to go to the start.".into(),
+            Self::WrongWay { direction, .. } => {
+                let back = *direction == "downgrade";
+                format!("Write runbook {direction} {}, or use the other verb.", if back { "-1" } else { "+1" })
+            }
             Self::Overlap { .. } => "Name only the later of them.".into(),
             Self::NotOnTheWay { direction, .. } => {
                 let other = if *direction == "upgrade" { "downgrade" } else { "upgrade" };
@@ -179,6 +187,9 @@ impl fmt::Display for Error {
             }
             Self::AmbiguousWalk { target, .. } => write!(f, "target \"{target}\" is ambiguous: the path forks"),
             Self::TooFar { target } => write!(f, "target \"{target}\" walks past the end of the graph"),
+            Self::WrongWay { target, direction } => {
+                write!(f, "target \"{target}\" is no step of {direction}: it goes the other way")
+            }
             Self::Overlap { revision, other } => {
                 write!(f, "requested revision \"{revision}\" overlaps with other requested revisions {}", other.join(", "))
             }

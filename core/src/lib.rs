@@ -12,6 +12,7 @@ pub mod advice;
 pub mod approval;
 pub mod audit;
 pub mod backfill;
+pub mod border;
 pub mod canonical;
 pub mod changing;
 pub mod checkpoint;

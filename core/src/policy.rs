@@ -1,6 +1,6 @@
 //! Policy: the rule for each class of action, and its exceptions for objects.
 //!
-//! A policy is data: an environment (a preset for every class) and rules set on top, each for a class or for a class on
+//! A policy is data: a preset for every class and rules set on top, each for a class or for a class on
 //! objects that match a pattern. The most specific rule decides. Everything here is a pure function.
 
 use crate::action::{Action, Class, Object};
@@ -30,7 +30,7 @@ words! {
 words! {
     /// A preset for every class, mildest first.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    Environment {
+    Preset {
         /// A developer's own database: everything is allowed or recorded.
         Local = "local",
         /// Data loss needs somebody else's approval. The default.
@@ -41,7 +41,7 @@ words! {
     }
 }
 
-impl Environment {
+impl Preset {
     /// The preset's rule for `class`.
     pub fn rule(self, class: Class) -> Rule {
         use Verdict::{Allow, Record, RequireApproval};
@@ -94,15 +94,15 @@ pub struct Override {
 /// The policy in force.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    environment: Environment,
+    preset: Preset,
     overrides: Vec<Override>,
     windows: Vec<(Window, NaiveDateTime)>,
 }
 
 impl Policy {
-    /// The policy of `environment` with `overrides` on top.
-    pub fn new(environment: Environment, overrides: Vec<Override>) -> Self {
-        Self { environment, overrides, windows: vec![] }
+    /// The policy of `preset` with `overrides` on top.
+    pub fn new(preset: Preset, overrides: Vec<Override>) -> Self {
+        Self { preset, overrides, windows: vec![] }
     }
 
     /// The policy with maintenance windows, each with what the clocks of its time zone show now.
@@ -130,9 +130,9 @@ impl Policy {
         closed(&self.windows, actions.iter().filter(|action| !action.temporary).map(|action| action.class))
     }
 
-    /// Its environment.
-    pub fn environment(&self) -> Environment {
-        self.environment
+    /// The preset it starts from.
+    pub fn preset(&self) -> Preset {
+        self.preset
     }
 
     /// The rules that were set, in the order given.
@@ -143,7 +143,7 @@ impl Policy {
     /// The rule for `class` where no pattern matches.
     pub fn class_rule(&self, class: Class) -> Rule {
         let set = self.overrides.iter().find(|one| one.class == class && one.objects.is_none());
-        set.map_or_else(|| self.environment.rule(class), |one| one.rule.clone())
+        set.map_or_else(|| self.preset.rule(class), |one| one.rule.clone())
     }
 
     /// The rule for an action: of the patterns that match its object the most specific, and of equals the strictest. Where
@@ -218,7 +218,7 @@ impl Policy {
                     && other != objects
                     && other.is_some_and(|other| objects.is_none_or(|mine| mine.overlaps(other)))
             });
-            let fallback = if objects.is_none() { self.environment.rule(class) } else { self.class_rule(class) };
+            let fallback = if objects.is_none() { self.preset.rule(class) } else { self.class_rule(class) };
             std::iter::once(fallback).chain(touched.map(|one| one.rule.clone()))
         };
         match (same, rule) {

@@ -97,7 +97,7 @@ impl fmt::Display for Digest {
 }
 
 /// Where a revision stands in expand → migrate → contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Additive: old code keeps working.

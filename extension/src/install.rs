@@ -30,7 +30,11 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!("../../sql/protect.sql", name = "protect", requires = ["tables"]);
-extension_sql_file!("../../sql/policy.sql", name = "policy", requires = ["tables", api::policy::policy_in_force]);
+extension_sql_file!(
+    "../../sql/policy.sql",
+    name = "policy",
+    requires = ["tables", "views", api::policy::policy_in_force, api::policy::settings_in_force]
+);
 extension_sql_file!(
     "../../sql/grants.sql",
     name = "grants",

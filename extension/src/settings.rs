@@ -8,13 +8,13 @@ use crate::pg::session::identity::{session_is_member, session_role};
 use crate::pg::session::pinned::Pinned;
 use crate::spi::clock;
 use crate::store::settings;
-use runbook_core::policy::Environment;
+use runbook_core::policy::Preset;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::time::Duration;
 
 /// The keys, with their defaults and what they mean.
-pub const KEYS: [(&str, &str, &str); 15] = [
+pub const KEYS: [(&str, &str, &str); 16] = [
     ("alembic_version", "off", "keep Alembic's table of that name in step with runbook.current()"),
     ("approval_valid_for", "30 days", "how long an approval is valid unless it says so itself"),
     ("backfill_max_dead", "0", "percentage of dead rows at which a backfill waits for a running vacuum of its table; 0: never"),
@@ -26,12 +26,13 @@ pub const KEYS: [(&str, &str, &str); 15] = [
     ),
     ("break_glass_max", "1 hour", "the longest time for which the glass can be broken"),
     ("data_lock_timeout", "1min", "lock_timeout of INSERT, UPDATE, DELETE and MERGE, behind which no session queues"),
-    ("environment", "staging", "the preset of the policy: local, staging or production"),
+    ("environment", "", "the name of this database, which runbook --env must then give"),
     ("lock_budget", "10min", "how long a lock that is not granted is tried again; 0: one attempt only"),
     ("lock_timeout", "2s", "lock_timeout of all other statements, behind which sessions queue"),
     ("migration_role", "", "the role that revisions run as; empty: the role that calls upgrade()"),
     ("migrator_wait", "60", "seconds that upgrade() waits for another migrator"),
     ("permit_max", "1 day", "the longest time for which a permit can be requested"),
+    ("preset", "staging", "what the policy starts from: local, staging or production"),
     ("search_path", "\"$user\", public", "search_path under which revisions run"),
     ("terminate_idle_blockers", "0", "end blocking sessions that have been idle in a transaction for this long; 0: never"),
 ];
@@ -210,6 +211,9 @@ pub fn configure(key: &str, value: Option<&str>) -> error::Result<Option<String>
     match value {
         Some(value) => {
             check(key, value)?;
+            if key == "environment" {
+                check_name(value, all.get("preset").map(String::as_str))?;
+            }
             all.insert(key.to_owned(), value.to_owned());
         }
         None => drop(all.remove(key)),
@@ -224,13 +228,34 @@ pub fn configure(key: &str, value: Option<&str>) -> error::Result<Option<String>
     Ok(old)
 }
 
+/// The name of a database. Setting `environment` was once the preset: what is written for that must not pass as a name.
+fn check_name(name: &str, preset: Option<&str>) -> error::Result<()> {
+    if name.is_empty() || name.chars().count() > 63 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
+        let fix = "A name has 1 to 63 letters, digits, dots, hyphens and underscores of ASCII.".to_owned();
+        return Err(refusal("22023", format!("invalid value for setting \"environment\": \"{name}\""), None, Some(fix)));
+    }
+    let in_force = preset.and_then(Preset::parse).unwrap_or_default();
+    if Preset::parse(name).is_none_or(|meant| meant == in_force) {
+        return Ok(());
+    }
+    Err(refusal(
+        "22023",
+        format!("\"{name}\" is a preset, and setting \"environment\" is the name of this database"),
+        Some(format!(
+            "The preset in force is {}. A database takes the name of a preset only where that is in force.",
+            in_force.as_str()
+        )),
+        Some(format!("For the preset: SELECT runbook.configure('preset', '{name}');")),
+    ))
+}
+
 fn check(key: &str, value: &str) -> error::Result<()> {
     let wrong = |fix: &str| {
         Err(refusal("22023", format!("invalid value for setting \"{key}\": \"{value}\""), None, Some(fix.to_owned())))
     };
     match key {
         "alembic_version" if !["on", "off"].contains(&value) => wrong("The values are on and off."),
-        "environment" if Environment::parse(value).is_none() => wrong("The values are local, staging and production."),
+        "preset" if Preset::parse(value).is_none() => wrong("The values are local, staging and production."),
         "approval_valid_for" | "break_glass_max" | "permit_max" if !is_interval(value) => {
             wrong("Give a time as PostgreSQL writes intervals, such as 30 days or 1 hour.")
         }
@@ -260,13 +285,18 @@ fn check(key: &str, value: &str) -> error::Result<()> {
     }
 }
 
-/// Whether PostgreSQL takes the value for a positive interval; an error of its own is a no.
+/// Whether PostgreSQL takes the value for a positive interval; an error of its own is a no, and so is a number without a unit: it would be
+/// seconds, and who wrote `30` for 30 days would never learn it.
 fn is_interval(value: &str) -> bool {
+    if !value.contains(|c: char| c.is_ascii_alphabetic() || c == ':') {
+        return false;
+    }
     let asked = subtransaction::within(|| Ok(clock::is_positive_interval(value)?));
     matches!(asked, Ok(true))
 }
 
 fn is_duration(value: &str) -> bool {
     let digits = value.trim_end_matches(char::is_alphabetic);
-    digits.parse::<u32>().is_ok() && ["", "ms", "s", "min", "h"].contains(&&value[digits.len()..])
+    let unit = &value[digits.len()..];
+    value == "0" || (digits.parse::<u32>().is_ok() && ["ms", "s", "min", "h"].contains(&unit))
 }

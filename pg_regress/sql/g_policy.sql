@@ -18,13 +18,13 @@ CREATE TABLE billing.tmp_import (id int);
 RESET ROLE;
 \c - root
 SELECT class, verdict, approvals, source FROM runbook.policy;
-SELECT runbook.configure('environment', 'moon');
-SELECT runbook.configure('environment', 'production');
+SELECT runbook.configure('preset', 'moon');
+SELECT runbook.configure('preset', 'production');
 SELECT class, verdict, approvals, source FROM runbook.policy;
 -- Raising is free, lowering needs a permit that somebody else approves.
 SELECT runbook.set_policy('destructive', 'require_approval', 3);
 SELECT runbook.set_policy('destructive', 'default');
-SELECT runbook.request_permit('SELECT runbook.configure(''environment'', ''staging'')', 'it is a rehearsal') AS permit \gset
+SELECT runbook.request_permit('SELECT runbook.configure(''preset'', ''staging'')', 'it is a rehearsal') AS permit \gset
 SELECT status, requested_by, statement, needs FROM runbook.permits;
 \c - eve
 SELECT kind, requested_by, message, would FROM runbook.inbox();
@@ -32,7 +32,7 @@ SELECT runbook.approve_permit(:'permit', 'fine');
 SELECT kind, message FROM runbook.inbox();
 \c - root
 SELECT status, needs FROM runbook.permits;
-SELECT runbook.configure('environment', 'staging');
+SELECT runbook.configure('preset', 'staging');
 SELECT status, needs FROM runbook.permits;
 -- Patterns: the most specific decides; an approver role of its own.
 SELECT runbook.set_policy('destructive', 'require_approval', 1, 'billing', 'billing_dba');

@@ -31,7 +31,7 @@ SELECT length(runbook.approve('c005'));
 SELECT runbook.upgrade('head');
 -- Approved once, both ways: renames, a column that is dropped and added again, a routine that is replaced; in production.
 \c - root
-SELECT runbook.configure('environment', 'production');
+SELECT runbook.configure('preset', 'production');
 SELECT runbook.set_policy('destructive', 'require_approval', 1);
 \c - postgres
 SET client_min_messages = error;

@@ -19,8 +19,7 @@ fn contender(name: &'static str, preload: &str, setup: &str) -> Contender {
     Contender { name, server }
 }
 
-const GUARDED: &str =
-    "CREATE EXTENSION pg_runbook; SELECT runbook.configure('environment', 'local'); SELECT runbook.activate()";
+const GUARDED: &str = "CREATE EXTENSION pg_runbook; SELECT runbook.configure('preset', 'local'); SELECT runbook.activate()";
 
 /// Transactions per second of a pgbench run.
 fn pgbench(server: &Server, arguments: &[&str]) -> f64 {

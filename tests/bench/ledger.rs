@@ -34,7 +34,7 @@ pub fn ledger(count: u64) {
                 "  {name}: {entries} entries made in {filled:.1} s, sealed in {sealed:.1} s: {:.0} entries/s",
                 entries as f64 / sealed
             );
-            session.batch_execute("SELECT runbook.configure('environment', 'local'); SELECT runbook.activate()").unwrap();
+            session.batch_execute("SELECT runbook.configure('preset', 'local'); SELECT runbook.activate()").unwrap();
             for statement in ["VACUUM ANALYZE runbook.entry", "VACUUM runbook.unsealed", "SET synchronous_commit = off"] {
                 session.batch_execute(statement).unwrap();
             }

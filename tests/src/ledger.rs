@@ -68,7 +68,7 @@ pub fn is_whole(client: &mut Client) {
 /// A database that is guarded under the rules of `local`.
 pub fn guarded(server: &Server, database: &str) -> Client {
     let mut admin = server.database(database);
-    admin.batch_execute("SELECT runbook.configure('environment', 'local')").unwrap();
+    admin.batch_execute("SELECT runbook.configure('preset', 'local')").unwrap();
     admin.batch_execute("SELECT runbook.activate()").unwrap();
     admin
 }

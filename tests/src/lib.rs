@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 
 pub mod attempts;
+mod desk;
 pub mod entries;
 pub mod erroneous;
 pub mod escapes;
@@ -10,6 +11,8 @@ pub mod jobs;
 pub mod ledger;
 pub mod scale;
 pub mod tamper;
+
+pub use desk::Desk;
 
 use postgres::{Client, Config, NoTls};
 use std::path::{Path, PathBuf};

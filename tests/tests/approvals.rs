@@ -3,40 +3,7 @@
 
 use postgres::Client;
 use runbook_tests::scale::{Scene, Size, compare};
-use runbook_tests::{Server, revision, sqlstate, submit, wait_until};
-use std::process::Output;
-
-struct Desk {
-    server: Server,
-    directory: tempfile::TempDir,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let server = Server::start();
-        let mut admin = server.database("app");
-        admin
-            .batch_execute(
-                "CREATE TABLE orders (id serial, old text); ALTER TABLE orders OWNER TO app_owner; \
-                 CREATE ROLE dba LOGIN IN ROLE app_owner, runbook_operator; GRANT runbook_break_glass, runbook_auditor TO dba; \
-                 SELECT runbook.activate()",
-            )
-            .unwrap();
-        Self { server, directory: tempfile::tempdir().unwrap() }
-    }
-
-    fn run(&self, user: &str, arguments: &[&str]) -> Output {
-        self.server.runbook("app", user, self.directory.path()).args(arguments).output().unwrap()
-    }
-
-    /// Runs a command that must end with `code`; what it printed.
-    fn ends(&self, user: &str, arguments: &[&str], code: i32) -> String {
-        let output = self.run(user, arguments);
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "{user}: {arguments:?}\n{text}");
-        text
-    }
-}
+use runbook_tests::{Desk, Server, revision, sqlstate, submit, wait_until};
 
 #[test]
 fn an_approved_delete_opens_the_table_for_itself_alone() {
@@ -166,9 +133,9 @@ fn the_glass_is_broken_for_one_command_and_loud_meanwhile() {
     desk.ends("root", &["policy", "set", "breaking", "perhaps"], 3);
     desk.ends("root", &["policy", "set", "breaking", "require_approval", "--objects", "public.orders"], 0);
     assert!(desk.ends("bob", &["policy", "show"], 0).contains("public.orders"));
-    desk.ends("bob", &["policy", "environment", "local"], 4);
+    desk.ends("bob", &["policy", "preset", "local"], 4);
     // In production a permit lets the very command through that was refused.
-    desk.ends("root", &["policy", "environment", "production"], 0);
+    desk.ends("root", &["policy", "preset", "production"], 0);
     let refused = desk.ends("root", &["policy", "set", "blocking", "record"], 4);
     let ask = refused.split_once("request_permit(").unwrap().1.split_once(", 'REASON'").unwrap().0;
     let statement = ask.trim_matches('\'').replace("''", "'");
@@ -184,6 +151,7 @@ fn definer_results(client: &mut Client) -> Vec<(String, String)> {
     let calls = [
         "guard_status()",
         "policy_in_force()",
+        "settings_in_force()",
         "permits_in_force()",
         "jobs_in_force()",
         "show('a001')",

@@ -242,7 +242,7 @@ fn a_restore_on_purpose_goes_on_in_an_epoch_that_the_auditor_accepts() {
 fn in_production_archiving_and_new_epochs_need_a_permit_and_checkpoints_an_auditor() {
     let server = Server::start();
     let mut admin = server.database("app");
-    admin.batch_execute("SELECT runbook.configure('environment', 'production')").unwrap();
+    admin.batch_execute("SELECT runbook.configure('preset', 'production')").unwrap();
     admin.batch_execute("SELECT runbook.activate()").unwrap();
     fill(&mut admin, 600);
     admin.batch_execute("CALL runbook.seal()").unwrap();
@@ -300,8 +300,9 @@ fn the_log_is_read_by_object_role_time_and_kind_and_followed() {
     let files = tempfile::tempdir().unwrap();
     let log = |arguments: &str| -> Vec<String> {
         let mut command = server.runbook("app", "postgres", files.path());
-        let output = succeed(command.args(["log", "--format", "json"]).args(arguments.split(' ')));
+        let output = command.args(["log", "--format", "json"]).args(arguments.split(' ')).output().unwrap();
         let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(i32::from(entries.is_empty())), "{arguments}");
         entries
             .iter()
             .map(|entry| entry["tag"].as_str().unwrap_or_else(|| entry["kind"].as_str().unwrap()).to_owned())
@@ -313,6 +314,15 @@ fn the_log_is_read_by_object_role_time_and_kind_and_followed() {
     assert_eq!(log("--object shop.orders --kind ddl --since yesterday -n 1"), ["ALTER TABLE"]);
     assert!(log("--object shop.orders --until yesterday").is_empty());
     assert!(log("--object shop.order").is_empty());
+    let near = |arguments: &str| -> String {
+        let mut command = server.runbook("app", "postgres", files.path());
+        let output = command.arg("log").args(arguments.split(' ')).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{arguments}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(near("--object orders").contains("There is shop.orders"), "{}", near("--object orders"));
+    assert!(near("--role ap").contains("app") && near("--kind ddl.odd").contains("ddl.blocked"));
+    assert!(near("--object nowhere").contains("shows the newest"));
     let mut wrong = server.runbook("app", "postgres", files.path());
     let output = wrong.args(["log", "--since", "whenever"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");

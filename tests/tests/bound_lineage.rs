@@ -194,7 +194,7 @@ fn open_cursors_and_triggers_of_others_do_no_harm() {
     admin.batch_execute("INSERT INTO own DEFAULT VALUES").unwrap();
     assert_eq!(admin.query_one(entries, &[]).unwrap().get::<_, i64>(0), before);
     // What other databases do to parameters of the guard is refused here, too.
-    admin.batch_execute("SELECT runbook.configure('environment', 'production')").unwrap();
+    admin.batch_execute("SELECT runbook.configure('preset', 'production')").unwrap();
     let mut elsewhere = server.connect("postgres", "postgres");
     assert_eq!(sqlstate(elsewhere.batch_execute("GRANT SET ON PARAMETER runbook.mode TO bob")), "42501");
 }

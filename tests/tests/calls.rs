@@ -222,7 +222,7 @@ fn a_call_that_is_inlined_at_the_place_of_another_needs_its_very_arguments() {
 #[test]
 fn every_function_that_roles_may_call_either_changes_nothing_or_is_listed() {
     /// Volatile, since they look at what is committed by now; they change nothing.
-    const READERS: [&str; 17] = [
+    const READERS: [&str; 18] = [
         "approval_void",
         "branches",
         "consistency_proof",
@@ -238,6 +238,7 @@ fn every_function_that_roles_may_call_either_changes_nothing_or_is_listed() {
         "plan",
         "policy_in_force",
         "require",
+        "settings_in_force",
         "show",
         "verify_ledger",
     ];

@@ -55,7 +55,7 @@ fn set_scene(admin: &mut Client) {
             "CREATE TABLE orders (id int); CREATE SCHEMA mal; GRANT USAGE ON SCHEMA mal TO PUBLIC; CREATE TABLE mal.orders (id int); \
              SELECT runbook.protect_table('public.orders', 10), runbook.protect_table('mal.orders', 10), \
                  runbook.set_maintenance_window('night', ARRAY['blocking'], 'daily', '01:00', '02:00', 'UTC'), \
-                 runbook.activate(), runbook.configure('environment', 'production'); \
+                 runbook.activate(), runbook.configure('preset', 'production'); \
              CALL runbook.seal()",
         )
         .unwrap();
@@ -183,9 +183,7 @@ fn a_change_of_rules_is_judged_by_those_that_the_one_before_has_left() {
     let server = Server::start_with(&["shared_preload_libraries=pg_runbook"]);
     let mut admin = server.database("app");
     admin
-        .batch_execute(
-            "CREATE TABLE orders (id int); SELECT runbook.activate(), runbook.configure('environment', 'production')",
-        )
+        .batch_execute("CREATE TABLE orders (id int); SELECT runbook.activate(), runbook.configure('preset', 'production')")
         .unwrap();
     let mut root = server.connect("app", "root");
     // Each rule of production's, written down: nothing is weaker for it, and from here on the environment decides nothing.
@@ -194,8 +192,10 @@ fn a_change_of_rules_is_judged_by_those_that_the_one_before_has_left() {
         let (class, verdict, approvals): (String, String, i32) = (rule.get(0), rule.get(1), rule.get(2));
         root.batch_execute(&format!("SELECT runbook.set_policy('{class}', '{verdict}', {approvals})")).unwrap();
     }
-    root.batch_execute("BEGIN; SELECT runbook.set_policy('destructive', 'require_approval', 3); SELECT runbook.configure('environment', 'local')")
-        .unwrap();
+    root.batch_execute(
+        "BEGIN; SELECT runbook.set_policy('destructive', 'require_approval', 3); SELECT runbook.configure('preset', 'local')",
+    )
+    .unwrap();
     let weakened = after(&server, &mut root, "root", "SELECT runbook.set_policy('destructive', 'default')");
     assert_eq!(sqlstate(weakened), "42501");
     let verdict = "SELECT verdict FROM runbook.policy WHERE class = 'destructive' AND objects IS NULL";

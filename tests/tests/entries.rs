@@ -91,7 +91,7 @@ fn scene(server: &Server) -> Client {
     audit("carol", "checkpoint --key auditor.key --out one.note");
     audit("root", "archive --before 256 --out old.jsonl --checkpoint one.note --key auditor.key.pub -m retention");
     audit("root", "open-epoch -m restored");
-    run(&mut root, &["SELECT runbook.configure('environment', 'local')", "SELECT runbook.deactivate('the end')"]);
+    run(&mut root, &["SELECT runbook.configure('preset', 'local')", "SELECT runbook.deactivate('the end')"]);
     // What was archived is looked at, too.
     for line in fs::read_to_string(files.path().join("old.jsonl")).unwrap().lines() {
         postgres.execute("CREATE TABLE IF NOT EXISTS archived (payload text)", &[]).unwrap();

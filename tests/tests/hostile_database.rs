@@ -168,7 +168,7 @@ fn what_no_rollback_takes_back_does_not_follow_a_change_of_rules() {
     for change in [
         "runbook.set_policy('control', 'allow')",
         "runbook.set_policy('control', 'allow', objects => '*.*')",
-        "runbook.configure('environment', 'local')",
+        "runbook.configure('preset', 'local')",
         "runbook.deactivate('for a moment')",
     ] {
         for work in [
@@ -353,7 +353,7 @@ fn what_a_block_reaches_is_judged_by_the_rules_of_now_and_a_no_stands() {
     let mut admin = server.database("app");
     let tables =
         "SET ROLE app_owner; CREATE TABLE gold (id int); CREATE TABLE child (id int); INSERT INTO child VALUES (1); RESET ROLE";
-    admin.batch_execute(&format!("{tables}; SELECT runbook.activate(), runbook.configure('environment', 'local')")).unwrap();
+    admin.batch_execute(&format!("{tables}; SELECT runbook.activate(), runbook.configure('preset', 'local')")).unwrap();
     let mut alice = server.connect("app", "alice");
     let block = "DO $$ BEGIN PERFORM pg_advisory_xact_lock(7); EXECUTE 'DROP TABLE gold'; END $$";
     submit(&mut alice, &revision("r1", &[], block, "")).unwrap();

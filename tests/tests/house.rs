@@ -32,7 +32,7 @@ const FLOORS: [(&str, &[&str]); 2] = [
         &[
             "line place",
             "args error",
-            "trust key output",
+            "trust key client output",
             "config connect",
             "context",
             "files",

@@ -124,7 +124,7 @@ fn many_databases(count: usize) {
     for at in 0..count {
         root.batch_execute(&format!("CREATE DATABASE app_{at} TEMPLATE template_app")).unwrap();
         let mut session = server.connect(&format!("app_{at}"), "postgres");
-        session.batch_execute("SELECT runbook.configure('environment', 'local')").unwrap();
+        session.batch_execute("SELECT runbook.configure('preset', 'local')").unwrap();
         session.batch_execute("SELECT runbook.activate()").unwrap();
     }
     let start = std::time::Instant::now();

@@ -207,7 +207,7 @@ fn what_outlasts_a_transaction_is_judged_and_covered_like_everything_else() {
     admin
         .batch_execute(
             "CREATE INDEX t_w ON t (w); GRANT ALTER SYSTEM ON PARAMETER work_mem TO app_owner; \
-             SELECT runbook.configure('environment', 'production'); SELECT runbook.activate()",
+             SELECT runbook.configure('preset', 'production'); SELECT runbook.activate()",
         )
         .unwrap();
     submit(&mut alice, &piecemeal("a001", &[], "DROP INDEX CONCURRENTLY t_w; ALTER SYSTEM SET work_mem = '5MB'", "")).unwrap();

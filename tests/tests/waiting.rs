@@ -467,7 +467,7 @@ fn a_guard_is_activated_on_a_whole_extension_only() {
     admin
         .batch_execute(
             "DO $$ BEGIN EXECUTE 'CREATE OR REPLACE VIEW runbook.settings AS ' || \
-                 replace(pg_get_viewdef('runbook.settings'), 'ORDER BY', 'WHERE key <> ''environment'' ORDER BY'); END $$",
+                 replace(pg_get_viewdef('runbook.settings'), ';', ' WHERE key <> ''preset'''); END $$",
         )
         .unwrap();
     let refused = admin.batch_execute("SELECT runbook.activate()").unwrap_err();
@@ -676,7 +676,7 @@ fn an_approval_counts_for_the_migration_role_and_once_for_what_no_rollback_takes
     assert_eq!(rows(&mut admin), 80);
 
     admin
-        .batch_execute("GRANT pg_execute_server_program TO app_owner; SELECT runbook.configure('environment', 'production')")
+        .batch_execute("GRANT pg_execute_server_program TO app_owner; SELECT runbook.configure('preset', 'production')")
         .unwrap();
     let program = "COPY gold (id) TO PROGRAM 'cat >> ran'";
     submit(&mut server.connect("app", "alice"), &revision("r2", &["r1"], program, "")).unwrap();

@@ -8,7 +8,14 @@ use std::path::PathBuf;
 #[derive(Debug, ClapArgs)]
 pub struct Approve {
     /// Revision: its id, or the beginning of its id
-    pub revision: String,
+    #[arg(required_unless_present = "all")]
+    pub revision: Option<String>,
+    /// Show every revision that waits for your approval, ask, and approve them all; not permits
+    #[arg(long, conflicts_with_all = ["revision", "digest"])]
+    pub all: bool,
+    /// Do not ask
+    #[arg(long, short, requires = "all")]
+    pub yes: bool,
     /// Reason for the decision, kept in the ledger
     #[arg(long, short = 'm', alias = "message")]
     pub comment: Option<String>,
@@ -104,7 +111,7 @@ pub enum Policy {
         approver_role: Option<String>,
     },
     /// Choose the preset of the policy
-    Environment {
+    Preset {
         /// Preset
         #[arg(value_parser = words::presets())]
         name: String,

@@ -41,11 +41,18 @@ fn what_fingers_learnt_with_alembic_is_understood() {
             panic!("{line}: {error}");
         }
     }
+    for line in ["stamp head --purge", "stamp --purge head", "stamp -1 --purge"] {
+        let parsed = Args::try_parse_from(["runbook"].into_iter().chain(line.split(' '))).unwrap();
+        assert!(matches!(parsed.command, Command::Stamp(stamp) if stamp.purge && stamp.targets.len() == 1), "{line}");
+    }
+    for line in ["stamp --prge", "upgrade --atomci", "downgrade --sq", "plan --downgarde", "stamp head --prge"] {
+        assert!(Args::try_parse_from(["runbook"].into_iter().chain(line.split(' '))).is_err(), "{line}");
+    }
 }
 
 #[test]
 fn a_word_outside_a_closed_set_is_left_to_the_server() {
-    for line in ["policy set breaking perhaps", "policy set odd deny", "policy environment odd", "revision --phase odd"] {
+    for line in ["policy set breaking perhaps", "policy set odd deny", "policy preset odd", "revision --phase odd"] {
         assert!(Args::try_parse_from(["runbook"].into_iter().chain(line.split(' '))).is_ok(), "{line}");
     }
 }

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
 use runbook_core::Phase;
 use runbook_core::action::Class;
-use runbook_core::policy::{Environment, Verdict};
+use runbook_core::policy::{Preset, Verdict};
 use std::ffi::OsStr;
 
 /// Offers words, and accepts any text.
@@ -26,6 +26,11 @@ impl TypedValueParser for Words {
     }
 }
 
+/// Where a verb goes. What begins with two hyphens is an option that was mistyped, and no number of steps.
+pub fn target(text: &str) -> Result<String, String> {
+    if text.starts_with("--") { Err("there is no such option".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// The classes of actions.
 pub fn classes() -> Words {
     Words(Class::ALL.into_iter().map(Class::as_str).collect())
@@ -38,7 +43,7 @@ pub fn verdicts() -> Words {
 
 /// The presets of the policy.
 pub fn presets() -> Words {
-    Words(Environment::ALL.into_iter().map(Environment::as_str).collect())
+    Words(Preset::ALL.into_iter().map(Preset::as_str).collect())
 }
 
 /// The phases of a rollout.

@@ -2,10 +2,10 @@
 
 use crate::audit::blocks::{Columns, Sink, Tile};
 use crate::audit::copy::{MICROSECONDS_TO_2000, Records, Rows, odd};
+use crate::client::{Client, Queries};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::output;
-use postgres::Client;
 use runbook_core::audit::{Finding, Opening};
 use runbook_core::checkpoint::Origin;
 use runbook_core::merkle::{Frontier, Hash, subtree};
@@ -29,7 +29,7 @@ pub struct Head {
 
 /// Opens a connection and seals what is committed, where the server can. A standby is read as it is.
 pub fn connect(context: &Context) -> Result<Client> {
-    let mut client = context.connect()?;
+    let mut client = context.connect_session()?;
     let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.try_get(0)?;
     if !standby {
         client.batch_execute("SET lock_timeout = '5s'")?;
@@ -49,7 +49,7 @@ pub fn connect(context: &Context) -> Result<Client> {
 
 /// Everything is read in one snapshot from now on.
 pub fn begin(client: &mut Client) -> Result<()> {
-    Ok(client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off")?)
+    Ok(client.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off")?)
 }
 
 /// Where the tree stands.

@@ -1,10 +1,10 @@
 //! `runbook break-glass`: policy set aside for this one session, and put back before it ends.
 
 use crate::args::BreakGlass;
+use crate::client::{Client, Queries};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::output;
-use postgres::Client;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub fn run(args: &BreakGlass, context: &Context) -> Result<()> {
         (None, Some(file)) => Some(read(file)?),
         (None, None) => None,
     };
-    let mut client = context.connect_as_is()?;
+    let mut client = context.connect_session()?.as_is();
     // The server's warning says until when.
     client.query_one(
         "SELECT runbook.break_glass($1, $2::pg_catalog.text::pg_catalog.interval)",

@@ -1,6 +1,7 @@
 //! `runbook reject`, `revoke`.
 
 use crate::args::Decide;
+use crate::client::Queries;
 use crate::context::Context;
 use crate::error::Result;
 use crate::output;

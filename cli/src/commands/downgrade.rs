@@ -1,7 +1,8 @@
 //! `runbook downgrade`: the way back, all steps in one transaction where that is possible.
 
 use crate::args::{Downgrade, Format};
-use crate::commands::{job, sql};
+use crate::client::Queries;
+use crate::commands::{job, plan, sql};
 use crate::context::{Context, rows};
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -14,6 +15,9 @@ use serde_json::json;
 pub fn run(args: &Downgrade, context: &Context) -> Result<()> {
     if args.sql {
         return sql::print(context, &args.target, Direction::Downgrade);
+    }
+    if args.dry_run {
+        return plan::downgrade(&args.target, context);
     }
     let mut client = context.connect()?;
     let plan = rows(&mut client, "SELECT * FROM runbook.plan($1, 'downgrade')", &[&args.target])?;

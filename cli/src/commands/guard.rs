@@ -1,10 +1,10 @@
 //! `runbook guard report`: what the guard has refused, or would have refused, in a trial period.
 
 use crate::args::{Format, Report};
+use crate::client::Client;
 use crate::context::{Context, rows};
 use crate::error::Result;
 use crate::output::{self, Line, Row, Style};
-use postgres::Client;
 use serde_json::{Value, json};
 
 const SQL: &str = "\

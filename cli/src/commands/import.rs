@@ -41,7 +41,7 @@ struct Recorded {
 pub fn alembic(args: &Alembic, context: &Context) -> Result<()> {
     let scratch_server = args.scratch.clone().or(context.url()?);
     let directory = args.out.clone().unwrap_or_else(|| context.revisions());
-    let mut admin = connect::connect(scratch_server.as_deref())?;
+    let mut admin = connect::connect(scratch_server.as_deref(), true, None)?;
     let name = format!("runbook_import_{}", std::process::id());
     admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))?;
     let result = record(args, scratch_server.as_deref(), &name);

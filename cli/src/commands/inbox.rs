@@ -3,7 +3,7 @@
 use crate::args::Format;
 use crate::context::{Context, rows};
 use crate::error::Result;
-use crate::output::{self, Line, Style};
+use crate::output::{self, Line, Row, Style};
 
 /// Prints what waits for the login, with commands that approve exactly what is shown.
 pub fn run(context: &Context) -> Result<()> {
@@ -11,10 +11,15 @@ pub fn run(context: &Context) -> Result<()> {
     if context.format() == Format::Json {
         return output::value(&waiting);
     }
+    show(&waiting)
+}
+
+/// Prints what waits, for people.
+pub fn show(waiting: &[Row]) -> Result<()> {
     if waiting.is_empty() {
         output::line(&Line::new("nothing waits for you"))?;
     }
-    for one in &waiting {
+    for one in waiting {
         let text = |key: &str| output::text(one.get(key));
         let word = |key: &str| shell_word(&text(key));
         let first = Line::new(text("kind")).then(" ").styled(Style::Bold, text("id"));

@@ -1,11 +1,11 @@
 //! `runbook jobs`, `wait`, `cancel`, `pause`, `resume`: what workers of the server apply.
 
 use crate::args::{Job, Resume};
+use crate::client::{Client, Queries};
 use crate::context::{Context, rows};
 use crate::error::{Error, Result};
 use crate::follow::{self, End};
 use crate::output;
-use postgres::Client;
 use serde_json::json;
 
 /// Prints all jobs, as the view has them.

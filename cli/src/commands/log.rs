@@ -1,11 +1,12 @@
 //! `runbook log`: the ledger, oldest of the chosen entries first.
 
 use crate::args::{Format, Log};
+use crate::client::{Client, Queries};
 use crate::commands::policy::literal;
 use crate::context::{Context, rows};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind as Failure, Result};
 use crate::output::{self, Row};
-use postgres::Client;
+use runbook_core::ledger::Kind;
 use runbook_core::terms::term;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -23,7 +24,11 @@ pub fn run(args: &Log, context: &Context) -> Result<()> {
     let chosen = Chosen::new(args);
     let entries = chosen.newest(&mut client, args.limit)?;
     if !args.follow {
-        return print(args, context, entries);
+        let nothing = entries.is_empty() && chosen.names_something();
+        if !nothing || context.format() == Format::Json {
+            print(args, context, entries)?;
+        }
+        return if nothing { Err(nothing_matches(args, &mut client)) } else { Ok(()) };
     }
     // An entry is read once without a position, and once with one; it is printed once.
     let mut printed: HashSet<String> = HashSet::new();
@@ -72,7 +77,7 @@ struct Chosen {
 
 const COLUMNS: &str = "l.position, l.recorded_at, l.kind, l.session_role, l.current_role, l.revision, l.tag, \
      COALESCE(pg_catalog.jsonb_path_query_array(l.objects, '$[*].identity'), '[]') AS objects, l.statement, l.verdict, l.reason, \
-     l.payload::jsonb ->> 'break_glass' IS NOT NULL AS break_glass, l.permit, l.client_addr, l.application, l.xid, l.entry_id, l.payload";
+     l.payload::jsonb ->> 'break_glass' IS NOT NULL AS break_glass, l.payload::jsonb -> 'approved_by' AS approved_by, l.payload::jsonb -> 'lost' AS lost, l.permit, l.client_addr, l.application, l.xid, l.entry_id, l.payload";
 
 /// Terms lead to sealed entries by their index; the rest is compared.
 const CONDITION: &str = "($1::text[] = '{}' OR runbook.ledger_terms(l.payload) @> $1) AND ($2::text IS NULL OR l.kind LIKE $2) \
@@ -91,6 +96,11 @@ impl Chosen {
             since: args.since.clone(),
             until: args.until.clone(),
         }
+    }
+
+    /// Whether the arguments name something.
+    fn names_something(&self) -> bool {
+        !self.terms.is_empty() || self.kind.is_some()
     }
 
     fn newest(&self, client: &mut Client, limit: i64) -> Result<Vec<Row>> {
@@ -130,16 +140,61 @@ impl Chosen {
                 return error;
             }
             let hint = "Write times as PostgreSQL does: --since 2026-11-27, --since '2026-11-27 09:00', --since yesterday";
-            Error::new(Kind::Input, error.message().to_owned(), hint)
+            Error::new(Failure::Input, error.message().to_owned(), hint)
         })
     }
 }
+
+/// No entry matches: says what comes near to what was asked for.
+fn nothing_matches(args: &Log, client: &mut Client) -> Error {
+    let near = |client: &mut Client, sql: &str, word: &str| -> String {
+        let found = client.query(sql, &[&word]).unwrap_or_default();
+        found.iter().filter_map(|row| row.try_get::<_, String>(0).ok()).collect::<Vec<_>>().join(", ")
+    };
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let (filter, found) = if let Some(object) = &args.object {
+        (format!("--object {object}"), near(client, NEAR_OBJECTS, &last(object)))
+    } else if let Some(revision) = &args.revision {
+        let sql = "SELECT r.revision FROM runbook.revisions AS r WHERE pg_catalog.starts_with(r.revision, $1) LIMIT 5";
+        (format!("--revision {revision}"), near(client, sql, revision))
+    } else if let Some(role) = &args.role {
+        let sql = "SELECT r.rolname::text FROM pg_catalog.pg_roles AS r WHERE pg_catalog.strpos(r.rolname, $1) > 0 LIMIT 5";
+        (format!("--role {role}"), near(client, sql, role))
+    } else if let Some(kind) = &args.kind {
+        let word = kind.split('.').next().unwrap_or_default();
+        let like = Kind::ALL.iter().map(|kind| kind.as_str()).filter(|known| known.contains(word)).take(8);
+        (format!("--kind {kind}"), like.collect::<Vec<_>>().join(", "))
+    } else {
+        ("--permit".to_owned(), String::new())
+    };
+    let hint =
+        if found.is_empty() { "\"runbook log\" shows the newest entries.".to_owned() } else { format!("There is {found}.") };
+    Error::new(Failure::Failed, format!("no entry of the ledger matches {filter}"), hint)
+}
+
+/// Objects of the newest entries whose name has a word in it.
+const NEAR_OBJECTS: &str = "SELECT DISTINCT o.identity FROM ( \
+     SELECT pg_catalog.jsonb_path_query(l.objects, '$[*].identity') #>> '{}' AS identity \
+     FROM (SELECT e.objects FROM runbook.ledger AS e ORDER BY e.position DESC NULLS FIRST LIMIT 5000) AS l) AS o \
+     WHERE pg_catalog.strpos(o.identity, $1) > 0 ORDER BY 1 LIMIT 5";
 
 fn print(args: &Log, context: &Context, mut entries: Vec<Row>) -> Result<()> {
     let columns: &[&str] = if args.verbose {
         &["position", "recorded_at", "payload"]
     } else {
-        &["position", "recorded_at", "kind", "session_role", "revision", "tag", "objects", "reason", "glass"]
+        &[
+            "position",
+            "recorded_at",
+            "kind",
+            "session_role",
+            "revision",
+            "tag",
+            "objects",
+            "reason",
+            "approved_by",
+            "lost",
+            "glass",
+        ]
     };
     for entry in &mut entries {
         let broken = entry.get("break_glass") == Some(&Value::Bool(true));

@@ -1,6 +1,7 @@
 //! `runbook permit request`, `approve`, `reject`, `list`.
 
 use crate::args::{DecidePermit, Permit};
+use crate::client::Queries;
 use crate::context::{Context, rows};
 use crate::error::Result;
 use crate::output;

@@ -38,9 +38,9 @@ pub fn run(args: &Policy, context: &Context) -> Result<()> {
             let which = objects.as_ref().map_or_else(String::new, |objects| format!(" on {objects}"));
             output::message(context.format(), "policy", json!(verdict), &format!("{class}{which}: {verdict}"))
         }
-        Policy::Environment { name } => {
-            client.batch_execute(&format!("SELECT runbook.configure('environment', {})", literal(name)))?;
-            output::message(context.format(), "environment", json!(name), &format!("environment: {name}"))
+        Policy::Preset { name } => {
+            client.batch_execute(&format!("SELECT runbook.configure('preset', {})", literal(name)))?;
+            output::message(context.format(), "preset", json!(name), &format!("preset: {name}"))
         }
     }
 }

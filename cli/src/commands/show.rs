@@ -3,6 +3,7 @@
 //! Headings and headers begin at the first column; SQL stands behind a gutter. So no SQL can be taken for a section.
 
 use crate::args::{Format, Show};
+use crate::client::Queries;
 use crate::context::{Context, unreadable};
 use crate::error::{Error, Kind, Result};
 use crate::files;

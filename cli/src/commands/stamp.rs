@@ -1,6 +1,7 @@
 //! `runbook stamp`: says where the database stands.
 
 use crate::args::Stamp;
+use crate::client::Queries;
 use crate::context::Context;
 use crate::error::Result;
 use crate::output;

@@ -1,9 +1,10 @@
 //! `runbook status`: where the database stands, what is pending, which protections are active.
 
 use crate::args::Format;
-use crate::context::{Context, rows, tell_of_parts};
+use crate::context::{Context, Identity, rows, tell_of_parts};
 use crate::error::Result;
 use crate::output::{self, Line, Style};
+use crate::place;
 use serde_json::json;
 
 /// Prints the protections, where the database stands, and what is pending.
@@ -12,8 +13,16 @@ pub fn run(context: &Context) -> Result<()> {
     let layers = rows(&mut client, "SELECT * FROM runbook.guard_status()", &[])?;
     let current = rows(&mut client, "SELECT * FROM runbook.current()", &[])?;
     let pending = rows(&mut client, "SELECT * FROM runbook.plan('heads')", &[])?;
+    let (known, place) = (Identity::of(&mut client), place::last());
     if context.format() == Format::Json {
-        return output::value(&json!({"guard": layers, "current": current, "pending": pending}));
+        let place = place.map(|place| json!({"server": place.server, "database": place.database, "login": place.login}));
+        return output::value(&json!({
+            "place": place, "environment": known.environment, "preset": known.preset,
+            "guard": layers, "current": current, "pending": pending
+        }));
+    }
+    if let Some(place) = place {
+        output::line(&Line::new(format!("{place}{known}")))?;
     }
     let heading = |text: &str| output::line(&Line::default().styled(Style::Bold, text));
     heading("guard")?;

@@ -1,6 +1,7 @@
 //! `runbook submit`: revision files to the database, parents first, all or none.
 
 use crate::args::Submit;
+use crate::client::Queries;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::{files, output};
@@ -33,12 +34,12 @@ fn send(context: &Context, revisions: &[&Revision]) -> Result<()> {
         transaction.query_one("SELECT pg_catalog.pg_has_role(session_user, 'runbook_author', 'MEMBER')", &[])?.try_get(0)?;
     let is_new =
         |one: &&&Revision| !may || known.get(one.revision.as_str()).is_none_or(|digest| *digest != one.digest().as_str());
-    let submit =
-        transaction.prepare("SELECT runbook.submit($1::text::jsonb)").map_err(|error| Error::from_server(&error, false))?;
     let mut sent = Vec::new();
     for revision in revisions.iter().filter(is_new) {
         let json = serde_json::to_string(revision).map_err(|error| Error::new(Kind::Failed, error.to_string(), ""))?;
-        let row = transaction.query_one(&submit, &[&json]).map_err(|error| Error::from_server(&error, true))?;
+        let row = transaction
+            .query_one("SELECT runbook.submit($1::text::jsonb)", &[&json])
+            .map_err(|error| Error::from_server(&error, true))?;
         sent.push(Value::from(row.try_get::<_, String>(0)?));
     }
     transaction.commit()?;

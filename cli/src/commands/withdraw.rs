@@ -1,6 +1,7 @@
 //! `runbook withdraw`.
 
 use crate::args::Withdraw;
+use crate::client::Queries;
 use crate::context::Context;
 use crate::error::Result;
 use crate::output;

@@ -3,32 +3,48 @@
 //! *Architecture invariant: no connection is made with less protection than was asked for.* The library that connects knows fewer
 //! options than libpq. So the string is read here (`parameters`), and an option or a mode that can't be kept is an error.
 
+mod files;
 mod parameters;
 mod tls;
 
 pub use parameters::{Parameters, honoured, ignored, refused_variables};
 
+use crate::client::Client;
 use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::place::{self, Place};
+use postgres::Config;
 use postgres::config::Host;
-use postgres::{Client, Config};
 use postgres_openssl::MakeTlsConnector;
 use std::env;
 use std::error::Error as _;
 use std::path::PathBuf;
 use tls::Tls;
 
-/// Opens a connection. NOTICE and WARNING messages of the server go to stderr.
-pub fn connect(url: Option<&str>) -> Result<Client> {
+/// A parameter that marks a session.
+pub const MARK: &str = "runbook_command.session";
+
+/// Opens a connection. WARNING messages of the server go to stderr, and its notices if they are wanted.
+///
+/// With `mark`, the session starts with the parameter [`MARK`] set to it. A pooler does not hand that on.
+pub fn connect(url: Option<&str>, wants_notices: bool, mark: Option<&str>) -> Result<Client> {
     let parameters = resolve(url)?;
     let tls = protection(&parameters)?;
     let mut config = configure(&parameters)?;
-    config.notice_callback(|notice| output::notice(&notice.severity().to_lowercase(), notice.message()));
+    config.notice_callback(move |notice| {
+        if wants_notices || notice.severity() == "WARNING" {
+            output::notice(&notice.severity().to_lowercase(), notice.message());
+        }
+    });
+    if let Some(mark) = mark {
+        let mut options = config.get_options().map(str::to_owned).unwrap_or_default();
+        options.push_str(&format!(" -c {MARK}={mark}"));
+        config.options(options.trim());
+    }
     config.ssl_mode(tls.mode.for_library());
     tracing::debug!(mode = ?tls.mode, "connecting");
     place::remember(place_of(&config));
-    config.connect(tls.connector()?).map_err(|error| Error::from_server(&error, false).unreachable())
+    config.connect(tls.connector()?).map(Client::new).map_err(|error| Error::from_server(&error, false).unreachable())
 }
 
 fn place_of(config: &Config) -> Place {
@@ -65,13 +81,19 @@ fn resolve(url: Option<&str>) -> Result<Parameters> {
     if let Some(name) = parameters::variables().find(|name| env::var_os(name).is_some_and(|value| value.to_str().is_none())) {
         return Err(Error::new(Kind::Input, format!("the value of {name} is not UTF-8"), format!("unset {name}")));
     }
-    parameters.complete(|name| env::var(name).ok())?;
+    let variable = |name: &str| env::var(name).ok();
+    files::apply_service(&mut parameters, variable, home().as_deref())?;
+    parameters.complete(variable)?;
     Ok(parameters)
 }
 
+fn home() -> Option<PathBuf> {
+    env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
 fn protection(parameters: &Parameters) -> Result<Tls> {
-    let default_root = env::var_os("HOME").map(|home| PathBuf::from(home).join(".postgresql/root.crt"));
-    Tls::new(parameters, default_root.filter(|file| file.is_file()))
+    let default = |name: &str| home().map(|home| home.join(".postgresql").join(name)).filter(|file| file.is_file());
+    Tls::new(parameters, default("root.crt"), default("root.crl"))
 }
 
 fn configure(parameters: &Parameters) -> Result<Config> {
@@ -81,7 +103,7 @@ fn configure(parameters: &Parameters) -> Result<Config> {
         Error::new(Kind::Input, format!("the connection string can't be used: {why}"), parameters::HINT)
     })?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        config.host("/var/run/postgresql");
+        config.host(files::SOCKETS);
     }
     if config.get_user().is_none() {
         // As libpq: the user of the operating system, whatever the environment says.
@@ -97,7 +119,15 @@ fn configure(parameters: &Parameters) -> Result<Config> {
         config.dbname(&user);
     }
     if config.get_application_name().is_none() {
-        config.application_name("runbook");
+        config.application_name(parameters.get("fallback_application_name").unwrap_or("runbook"));
+    }
+    if config.get_password().is_none() {
+        let (user, database) = (config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default());
+        let mut with_password = parameters.clone();
+        files::apply_password(&mut with_password, user, database, home().as_deref())?;
+        if let Some(password) = with_password.get("password") {
+            config.password(password);
+        }
     }
     Ok(config)
 }

@@ -21,7 +21,7 @@ const fn keyword(name: &'static str, variable: Option<&'static str>, library: Op
     Keyword { name, variable, library }
 }
 
-const KEYWORDS: [Keyword; 24] = [
+const KEYWORDS: [Keyword; 29] = [
     keyword("host", Some("PGHOST"), Some("host")),
     keyword("hostaddr", Some("PGHOSTADDR"), Some("hostaddr")),
     keyword("port", Some("PGPORT"), Some("port")),
@@ -46,12 +46,16 @@ const KEYWORDS: [Keyword; 24] = [
     keyword("sslsni", Some("PGSSLSNI"), None),
     keyword("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION"), None),
     keyword("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION"), None),
+    keyword("sslcrl", Some("PGSSLCRL"), None),
+    keyword("passfile", Some("PGPASSFILE"), None),
+    keyword("service", Some("PGSERVICE"), None),
+    keyword("servicefile", Some("PGSERVICEFILE"), None),
+    keyword("fallback_application_name", None, None),
 ];
 
 /// Options of libpq that are not supported. Their names may be told: they are not part of a value.
-const UNSUPPORTED: [&str; 28] = [
+const UNSUPPORTED: [&str; 23] = [
     "client_encoding",
-    "fallback_application_name",
     "gssdelegation",
     "gssencmode",
     "gsslib",
@@ -63,17 +67,13 @@ const UNSUPPORTED: [&str; 28] = [
     "oauth_client_secret",
     "oauth_issuer",
     "oauth_scope",
-    "passfile",
     "replication",
     "require_auth",
     "requirepeer",
     "scram_client_key",
     "scram_server_key",
-    "service",
-    "servicefile",
     "sslcertmode",
     "sslcompression",
-    "sslcrl",
     "sslcrldir",
     "sslkeylogfile",
     "sslnegotiation",
@@ -90,22 +90,19 @@ const fn refused(variable: &'static str, fine: &'static [&'static str]) -> Refus
     Refused { variable, fine }
 }
 
-const REFUSED: [Refused; 9] = [
+const REFUSED: [Refused; 7] = [
     // Without it, libpq connects by GSS where it can, and by TLS otherwise.
     refused("PGGSSENCMODE", &["disable", "prefer"]),
     refused("PGMINPROTOCOLVERSION", &["3.0"]),
     refused("PGREQUIREAUTH", &[]),
     refused("PGREQUIREPEER", &[]),
-    // It names a server, and what protects the connection to it.
-    refused("PGSERVICE", &[]),
     refused("PGSSLCERTMODE", &["allow"]),
-    refused("PGSSLCRL", &[]),
     refused("PGSSLCRLDIR", &[]),
     refused("PGSSLNEGOTIATION", &["postgres"]),
 ];
 
 /// Variables that are not read, each with the reason why a connection without it is neither weaker nor another one.
-const HARMLESS: [(&str, &str); 16] = [
+const HARMLESS: [(&str, &str); 13] = [
     ("PGCLIENTENCODING", "all texts are UTF-8"),
     ("PGDATESTYLE", "revisions run with a DateStyle of their own"),
     ("PGGEQO", "it changes the speed of a query alone"),
@@ -116,13 +113,17 @@ const HARMLESS: [(&str, &str); 16] = [
     ("PGMAXPROTOCOLVERSION", "3.0 is spoken, the least of its values"),
     ("PGOAUTHCAFILE", "there are no logins by OAuth"),
     ("PGOAUTHDEBUG", "there are no logins by OAuth"),
-    ("PGPASSFILE", "password files are not read: the login fails"),
     ("PGREALM", "libpq has not read it since PostgreSQL 9.4"),
-    ("PGSERVICEFILE", "it is read for PGSERVICE, which is refused"),
     ("PGSSLCOMPRESSION", "compression protects nothing"),
-    ("PGSYSCONFDIR", "it is read for PGSERVICE, which is refused"),
     ("PGTZ", "revisions run with a TimeZone of their own"),
 ];
+
+/// Options that are understood as far as they ask for what is done anyway.
+const FINE: [(&str, &[&str]); 2] =
+    [("gssencmode", &["disable", "prefer"]), ("client_encoding", &["auto", "utf8", "utf-8", "unicode"])];
+
+/// The directory of the machine's service file.
+const SYSTEM: &str = "PGSYSCONFDIR";
 
 /// libpq's older word for `sslmode=require`.
 const REQUIRE_SSL: &str = "PGREQUIRESSL";
@@ -134,7 +135,7 @@ pub fn variables() -> impl Iterator<Item = &'static str> {
 
 /// Those that are read, each for an option that a connection string leaves out.
 pub fn honoured() -> impl Iterator<Item = &'static str> {
-    KEYWORDS.iter().filter_map(|keyword| keyword.variable).chain([REQUIRE_SSL])
+    KEYWORDS.iter().filter_map(|keyword| keyword.variable).chain([REQUIRE_SSL, SYSTEM])
 }
 
 /// Those that are an error, unless they have a value that asks for nothing.
@@ -156,14 +157,36 @@ fn unreadable(why: &str) -> Error {
 }
 
 impl Parameters {
-    /// Reads a URL or a key=value string.
+    /// Reads a URL or a key=value string. `postgresql+DRIVER://`, as SQLAlchemy writes it, is the same URL.
     pub fn parse(text: &str) -> Result<Self> {
         let mut parameters = Self::default();
-        match text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
-            Some(rest) => parameters.read_url(rest)?,
+        let url = text.split_once("://").filter(|(scheme, _)| {
+            let (scheme, driver) = scheme.split_once('+').map_or((*scheme, None), |(scheme, driver)| (scheme, Some(driver)));
+            let is_word = |driver: &str| !driver.is_empty() && driver.chars().all(|c| c.is_ascii_alphanumeric());
+            ["postgres", "postgresql"].contains(&scheme) && driver.is_none_or(is_word)
+        });
+        match url {
+            Some((_, rest)) => parameters.read_url(rest)?,
             None => parameters.read_pairs(text)?,
         }
         Ok(parameters)
+    }
+
+    /// Takes from `other` what is left out here.
+    pub fn fill(&mut self, other: &Self) {
+        for (name, value) in &other.0 {
+            self.0.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+
+    /// Takes a password.
+    pub fn fill_password(&mut self, password: String) {
+        self.0.insert("password", password);
+    }
+
+    /// Stores an option unless it is there already.
+    pub fn store_first(&mut self, name: &str, value: &str) -> Result<()> {
+        if self.given(name).is_some() { Ok(()) } else { self.store(name, value.to_owned()) }
     }
 
     /// The value of an option; an empty one counts as left out.
@@ -200,7 +223,7 @@ impl Parameters {
             let is_left_out = self.given(keyword.name).is_none_or(|value| value.is_empty() && !is_mode);
             let value = keyword.variable.filter(|_| is_left_out).and_then(&variable);
             if let Some(value) = value.filter(|value| !value.is_empty() || is_mode) {
-                self.0.insert(keyword.name, value);
+                self.store(keyword.name, value)?;
             }
         }
         // As `conninfo_add_defaults`: an sslmode from anywhere wins over it.
@@ -217,8 +240,25 @@ impl Parameters {
     }
 
     fn store(&mut self, name: &str, value: String) -> Result<()> {
-        // As the JDBC driver has it; libpq accepts it in URLs.
-        let (name, value) = if name == "ssl" && value == "true" { ("sslmode", "require".to_owned()) } else { (name, value) };
+        // As the JDBC driver has it, which libpq accepts in URLs; and as asyncpg has it.
+        let (name, value) = match (name, value.as_str()) {
+            ("ssl", "true") => ("sslmode", "require".to_owned()),
+            ("ssl", "disable" | "allow" | "prefer" | "require" | "verify-ca" | "verify-full") => ("sslmode", value),
+            // A database whose default is read-only is refused, too, and nothing else is taken for a primary.
+            ("target_session_attrs", "primary") => (name, "read-write".to_owned()),
+            ("target_session_attrs", "standby" | "prefer-standby") => {
+                return Err(unreadable(&format!(
+                    "runbook does not support target_session_attrs={value}; write any, primary or read-only"
+                )));
+            }
+            _ => (name, value),
+        };
+        if FINE
+            .iter()
+            .any(|(known, fine)| *known == name && (value.is_empty() || fine.contains(&value.to_lowercase().as_str())))
+        {
+            return Ok(());
+        }
         if let Some(keyword) = KEYWORDS.iter().find(|keyword| keyword.name == name) {
             self.0.insert(keyword.name, value);
             return Ok(());

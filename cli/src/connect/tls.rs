@@ -7,7 +7,8 @@ use crate::connect::Parameters;
 use crate::error::{Error, Kind, Result};
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode, SslVersion};
-use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::store::{X509Lookup, X509StoreBuilder};
+use openssl::x509::verify::X509VerifyFlags;
 use postgres_openssl::MakeTlsConnector;
 use std::path::PathBuf;
 
@@ -72,6 +73,8 @@ pub struct Tls {
     versions: (SslVersion, Option<SslVersion>),
     /// Whether the server's name is sent in clear text.
     sends_name: bool,
+    /// Certificates that are not valid any more.
+    revoked: Option<PathBuf>,
 }
 
 /// Versions of TLS, from the oldest.
@@ -93,8 +96,8 @@ fn version(parameters: &Parameters, option: &str) -> Result<Option<usize>> {
 }
 
 impl Tls {
-    /// Reads the options; `default_root` is libpq's `~/.postgresql/root.crt`, if there is one.
-    pub fn new(parameters: &Parameters, default_root: Option<PathBuf>) -> Result<Self> {
+    /// Reads the options; `default_root` and `default_crl` are libpq's `~/.postgresql/root.crt` and `root.crl`, if they are there.
+    pub fn new(parameters: &Parameters, default_root: Option<PathBuf>, default_crl: Option<PathBuf>) -> Result<Self> {
         let root = parameters.get("sslrootcert");
         let mode = match parameters.given("sslmode") {
             Some(text) => Mode::parse(text)?,
@@ -136,13 +139,18 @@ impl Tls {
         }
         let versions = (VERSIONS[oldest].1, newest.map(|newest| VERSIONS[newest].1));
         let sends_name = parameters.get("sslsni").is_none_or(|value| value.starts_with('1'));
-        Ok(Self { mode, authorities, identity, versions, sends_name })
+        let revoked = parameters.get("sslcrl").map(PathBuf::from).or(default_crl);
+        Ok(Self { mode, authorities, identity, versions, sends_name, revoked })
     }
 
     /// What encrypts.
     pub fn connector(&self) -> Result<MakeTlsConnector> {
         let bad = |error: ErrorStack| {
-            Error::new(Kind::Connection, format!("TLS set-up failed: {error}"), "Check sslrootcert, sslcert and sslkey.")
+            Error::new(
+                Kind::Connection,
+                format!("TLS set-up failed: {error}"),
+                "Check sslrootcert, sslcrl, sslcert and sslkey.",
+            )
         };
         let mut connector = MakeTlsConnector::new(self.builder().map_err(bad)?.build());
         let (compares_name, sends_name) = (self.mode == Mode::VerifyFull, self.sends_name);
@@ -167,6 +175,11 @@ impl Tls {
                 builder.set_ca_file(file)?;
             }
         }
+        if let Some(file) = self.revoked.as_ref().filter(|_| self.authorities != Authorities::Nobody) {
+            let store = builder.cert_store_mut();
+            store.add_lookup(X509Lookup::file())?.load_crl_file(file, SslFiletype::PEM)?;
+            store.set_flags(X509VerifyFlags::CRL_CHECK | X509VerifyFlags::CRL_CHECK_ALL)?;
+        }
         if let Some((certificate, key)) = &self.identity {
             builder.set_certificate_chain_file(certificate)?;
             builder.set_private_key_file(key, SslFiletype::PEM)?;
@@ -185,7 +198,7 @@ mod tests {
     use std::path::Path;
 
     fn tls(text: &str) -> Result<Tls> {
-        Tls::new(&Parameters::parse(text).unwrap(), None)
+        Tls::new(&Parameters::parse(text).unwrap(), None, None)
     }
 
     #[test]
@@ -203,7 +216,7 @@ mod tests {
     fn an_empty_variable_is_no_mode() {
         let mut parameters = Parameters::default();
         parameters.complete(|name| (name == "PGSSLMODE").then(String::new)).unwrap();
-        assert!(Tls::new(&parameters, None).is_err());
+        assert!(Tls::new(&parameters, None, None).is_err());
     }
 
     #[test]
@@ -214,7 +227,8 @@ mod tests {
             assert!(error.message().contains("root certificate"));
             let file = tls(&format!("sslmode={mode} sslrootcert=/ca.pem")).unwrap();
             assert_eq!(file.authorities, Authorities::File("/ca.pem".into()));
-            let default = Tls::new(&Parameters::parse(&format!("sslmode={mode}")).unwrap(), Some("/root.crt".into())).unwrap();
+            let default =
+                Tls::new(&Parameters::parse(&format!("sslmode={mode}")).unwrap(), Some("/root.crt".into()), None).unwrap();
             assert_eq!(default.authorities, Authorities::File("/root.crt".into()));
         }
         assert_eq!(tls("sslmode=require sslrootcert=/ca.pem").unwrap().authorities, Authorities::File("/ca.pem".into()));

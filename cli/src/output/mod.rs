@@ -6,17 +6,20 @@
 
 mod progress;
 mod table;
+mod terminal;
 mod values;
 mod writer;
 
 pub use crate::line::{Line, Style, code, paragraph};
 pub use progress::Progress;
 pub use table::{Row, rows};
+use terminal::{is_coloured, width};
 pub use values::{compact, text, value};
 pub use writer::{stderr, stdout};
 
 use crate::args::Format;
 use crate::error::Result;
+use runbook_core::visible::visible_json;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 
@@ -32,6 +35,11 @@ pub fn diagnostic(line: &Line) {
     let out = std::io::stderr();
     let text = line.render(is_coloured(&out), width(&out));
     let _ = writeln!(out.lock(), "{text}");
+}
+
+/// Prints a JSON value to stderr, in one line.
+pub fn diagnostic_value(value: &Value) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible_json(&value.to_string()));
 }
 
 /// Prints a text to stderr, with the severity in front of it; more lines are indented.
@@ -72,16 +80,6 @@ pub fn messages(format: Format, key: &str, value: Value, lines: &[&str]) -> Resu
 /// Prints an empty line between two tables.
 pub fn blank() -> Result<()> {
     line(&Line::default())
-}
-
-fn is_coloured(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
-}
-
-/// The columns of a terminal.
-fn width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(stream).ok().filter(|_| stream.is_terminal())?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 #[cfg(test)]

@@ -16,11 +16,11 @@ pub fn text(value: Option<&Value>) -> String {
     }
 }
 
-/// Time stamps in local time, to the second.
+/// Time stamps in local time, to the second, with its distance from UTC.
 fn time(text: &str) -> Option<String> {
     let looks_like = text.len() > 19 && text.as_bytes()[4] == b'-' && text.as_bytes()[10] == b'T';
     let parsed = looks_like.then(|| chrono::DateTime::parse_from_rfc3339(text).ok()).flatten()?;
-    Some(parsed.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string())
+    Some(parsed.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S%:::z").to_string())
 }
 
 /// Prints a JSON document.

@@ -37,7 +37,7 @@ fn with(rules: &[(Class, Option<&str>, Rule)]) -> Policy {
         objects: objects.map(|text| Pattern::parse(text).unwrap()),
         rule: rule.clone(),
     });
-    Policy::new(Environment::Staging, overrides.collect())
+    Policy::new(Preset::Staging, overrides.collect())
 }
 
 fn on(class: Class, schema: Option<&str>, name: &str) -> Action {
@@ -54,8 +54,8 @@ fn by_default_only_data_loss_needs_an_approval() {
 }
 
 #[test]
-fn environments_get_stricter_class_by_class() {
-    for pair in Environment::ALL.windows(2) {
+fn presets_get_stricter_class_by_class() {
+    for pair in Preset::ALL.windows(2) {
         for class in Class::ALL {
             assert!(!pair[1].rule(class).is_weaker_than(&pair[0].rule(class)), "{pair:?} {class:?}");
         }

@@ -1,7 +1,7 @@
 //! `upgrade`, `downgrade`, `stamp`, `require`.
 
 use crate::apply::{stamp, transactional, way};
-use crate::error::{from_core, refusal};
+use crate::error::refusal;
 use crate::guard::caller::{enter, given};
 use crate::pg::failure::Failure;
 use crate::store::graph;
@@ -45,7 +45,10 @@ fn require(revision: Option<&str>) -> Result<bool, ErrorReport> {
     let graph = graph::graph()?;
     let heads = way::nodes(&graph, &graph::heads()?)?;
     let resolver = Resolver::new(&graph, &heads);
-    let wanted = resolver.many(revision).map_err(from_core)?;
+    // An application that starts asks one question, and every no has one SQLSTATE.
+    let wanted = resolver.many(revision).map_err(|error| {
+        refusal("55000", format!("revision \"{revision}\" is required, and {error}"), error.detail(), error.hint())
+    })?;
     let applied = resolver.applied();
     let Some(&missing) = wanted.iter().find(|&&node| !applied.contains(node)) else { return Ok(true) };
     let at = if heads.is_empty() { "base".to_owned() } else { graph.ids(&heads).join(", ") };

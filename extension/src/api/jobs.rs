@@ -1,6 +1,6 @@
 //! `start_upgrade`, `start_downgrade`, `wait`, `cancel`, `pause`, `resume`, and view `jobs`.
 
-use crate::apply::job::queue;
+use crate::apply::job::queue::{self, Stop};
 use crate::error::refusal;
 use crate::guard::caller::enter;
 use crate::pg::execute::procedure;
@@ -12,16 +12,32 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use runbook_core::plan::Direction;
 use runbook_core::vocabulary::job_state::JobState;
-use runbook_core::{changing, progress};
+use runbook_core::{Phase, changing, progress};
 use std::time::Duration;
 
-/// Has a worker apply revisions up to target, one transaction each.
+/// Has a worker apply revisions, one transaction each: up to target, up to the end of a phase, or, where neither is given, towards head up
+/// to the border of a phase.
 #[pg_extern]
 #[search_path(pg_catalog, runbook, pg_temp)]
-fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(Option<&str>, "'head'")) -> Result<i64, ErrorReport> {
+fn start_upgrade(
+    fcinfo: pg_sys::FunctionCallInfo,
+    target: default!(Option<&str>, "''"),
+    through: default!(Option<&str>, "''"),
+) -> Result<i64, ErrorReport> {
     let call = enter(fcinfo, &changing::START_UPGRADE)?;
-    let target = call.given(target, "target")?;
-    Ok(queue::start(Direction::Upgrade, target)?)
+    let [target, through] = [call.given(target, "target")?, call.given(through, "through")?];
+    let last = Some(through).filter(|text| !text.is_empty()).map(|text| {
+        Phase::parse(text).ok_or_else(|| {
+            let hint = "The phases are expand, migrate and contract.".to_owned();
+            refusal("22023", format!("unknown phase \"{text}\""), None, Some(hint))
+        })
+    });
+    let stop = match (target, last.transpose()?) {
+        (_, Some(phase)) => Stop::Behind(phase),
+        ("", None) => Stop::AtBorder,
+        (_, None) => Stop::Never,
+    };
+    Ok(queue::start(Direction::Upgrade, if target.is_empty() { "head" } else { target }, stop)?)
 }
 
 /// Has a worker revert revisions down to target, one transaction each.
@@ -30,7 +46,7 @@ fn start_upgrade(fcinfo: pg_sys::FunctionCallInfo, target: default!(Option<&str>
 fn start_downgrade(fcinfo: pg_sys::FunctionCallInfo, target: Option<&str>) -> Result<i64, ErrorReport> {
     let call = enter(fcinfo, &changing::START_DOWNGRADE)?;
     let target = call.given(target, "target")?;
-    Ok(queue::start(Direction::Downgrade, target)?)
+    Ok(queue::start(Direction::Downgrade, target, Stop::Never)?)
 }
 
 /// Behind `CALL runbook.wait(bigint)`.

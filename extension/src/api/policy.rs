@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 use runbook_core::action::Class;
 use runbook_core::changing;
 use runbook_core::ledger::Kind;
-use runbook_core::policy::{Environment, Pattern, Policy, Rule, Verdict};
+use runbook_core::policy::{Pattern, Policy, Preset, Rule, Verdict};
 use serde_json::{Value, json};
 
 /// Sets a setting, NULL for its default; returns the value it had.
@@ -26,15 +26,15 @@ fn configure(fcinfo: pg_sys::FunctionCallInfo, key: Option<&str>, value: Option<
     };
     let before = stored::policy()?;
     let mut facts = json!({"setting": key, "new": value});
-    if key == "environment" {
-        let environment = value.map_or(Some(Environment::default()), Environment::parse);
-        let after = Policy::new(environment.unwrap_or_default(), before.overrides().to_vec());
-        if let (Some(_), Some(class)) = (environment, before.weakened_by(&after)) {
+    if key == "preset" {
+        let preset = value.map_or(Some(Preset::default()), Preset::parse);
+        let after = Policy::new(preset.unwrap_or_default(), before.overrides().to_vec());
+        if let (Some(_), Some(class)) = (preset, before.weakened_by(&after)) {
             control::decide(&changing::CONFIGURE, None, &format!("weaken the rule for {} actions", class.as_str()))?;
         }
         facts["old_rules"] = rules(&before);
         facts["new_rules"] = rules(&after);
-    } else if !["alembic_version", "lock_timeout", "migrator_wait"].contains(&key) {
+    } else if !["alembic_version", "environment", "lock_timeout", "migrator_wait"].contains(&key) {
         control::decide(&changing::CONFIGURE, None, &format!("change the setting {key}"))?;
     }
     let old = settings::configure(key, value)?;
@@ -117,6 +117,22 @@ fn describe(rule: &Rule) -> Value {
     value
 }
 
+/// The settings in force, with what each is for.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, runbook, pg_temp)]
+#[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
+fn settings_in_force() -> Result<
+    TableIterator<'static, (name!(key, String), name!(value, String), name!(source, String), name!(description, String))>,
+    ErrorReport,
+> {
+    let set = stored::all()?;
+    let rows = settings::KEYS.iter().map(move |(key, default, description)| {
+        let (value, source) = set.get(*key).map_or((*default, "default"), |value| (value.as_str(), "set"));
+        ((*key).to_owned(), value.to_owned(), source.to_owned(), (*description).to_owned())
+    });
+    Ok(TableIterator::new(rows.collect::<Vec<_>>()))
+}
+
 /// The rules in force: one for each class, then those for patterns of objects.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
@@ -143,7 +159,7 @@ fn policy_in_force() -> Result<
     let mut rows = Vec::new();
     for class in Class::ALL {
         let set = policy.overrides().iter().any(|one| one.class == class && one.objects.is_none());
-        let source = if set { "set".to_owned() } else { format!("environment {}", policy.environment().as_str()) };
+        let source = if set { "set".to_owned() } else { format!("preset {}", policy.preset().as_str()) };
         rows.push(row(class, None, policy.class_rule(class), source));
         let patterns = policy.overrides().iter().filter(|one| one.class == class);
         let mut patterns: Vec<_> = patterns.filter_map(|one| Some((one.objects.clone()?, one.rule.clone()))).collect();

@@ -11,15 +11,15 @@ use crate::pg::failure::Failure;
 use crate::request::submit;
 use crate::settings::Settings;
 use crate::store::graph;
-use crate::store::revisions::{self, Summary};
+use crate::store::revisions::{self, Summary, phase_before, phases};
 use crate::store::settings;
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use runbook_core::changing;
 use runbook_core::plan::{self, Direction};
 use runbook_core::target::Resolver;
+use runbook_core::{border, changing};
 use serde_json::{Value, json};
 
 /// Behind `runbook.submit(jsonb)`.
@@ -38,7 +38,7 @@ fn show(revision: &str) -> Result<JsonB, ErrorReport> {
     let node = node.ok_or_else(|| refusal("42704", "base is not a revision", None, None))?;
     let stored = revisions::load(&[graph.id(node).to_owned()])?.pop().ok_or_else(|| internal("a revision has no row"))?;
     let mut json = serde_json::to_value(&stored.revision).map_err(|error| internal(error.to_string()))?;
-    json["phase"] = stored.phase.into();
+    json["phase"] = stored.phase.as_str().into();
     json["author"] = stored.author.into();
     json["digest"] = stored.digest.into();
     json["status"] = stored.status.as_str().into();
@@ -51,7 +51,7 @@ fn show(revision: &str) -> Result<JsonB, ErrorReport> {
     Ok(JsonB(json))
 }
 
-/// The steps to a target, and what each still needs.
+/// The steps to a target, what each still needs, where a later phase begins, and what the way back of each will need.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, runbook, pg_temp)]
 #[allow(clippy::type_complexity, reason = "the columns of the result, which pgrx reads from here")]
@@ -68,6 +68,8 @@ fn plan(
             name!(phase, String),
             name!(needs, Option<String>),
             name!(message, String),
+            name!(border, bool),
+            name!(way_back, Option<String>),
         ),
     >,
     ErrorReport,
@@ -85,6 +87,7 @@ fn plan(
     let policy = (Enforcement::current()? == Enforcement::Enforce).then(settings::policy).transpose()?;
     let approvals = Approvals::of(&ids)?;
     let stored = revisions::load(&ids)?;
+    let (before, phases) = (phase_before(&stored)?, phases(&stored));
     let mut rows = Vec::with_capacity(stored.len());
     for (at, one) in stored.into_iter().enumerate() {
         let mut needs = need(&one, way, one.actions(way), policy.as_ref(), &approvals, None)?;
@@ -94,7 +97,15 @@ fn plan(
         let needs = needs.0.map(|need| need.text);
         let id = one.revision.revision.as_str().to_owned();
         let step = i32::try_from(at + 1).unwrap_or(i32::MAX);
-        rows.push((step, way.as_str().to_owned(), id, one.phase, needs, one.revision.message));
+        let border = way == Direction::Upgrade && border::begins(before, &phases, at);
+        let back = match way {
+            Direction::Upgrade => {
+                need(&one, Direction::Downgrade, one.actions(Direction::Downgrade), policy.as_ref(), &approvals, None)?.0
+            }
+            Direction::Downgrade => None,
+        };
+        let phase = one.phase.as_str().to_owned();
+        rows.push((step, way.as_str().to_owned(), id, phase, needs, one.revision.message, border, back.map(|need| need.text)));
     }
     Ok(TableIterator::new(rows))
 }

@@ -125,7 +125,7 @@ const STRANGERS: &str = "WITH extension AS ( \
      UNION ALL SELECT pg_catalog.format('function %s has other settings or privileges', p.oid::pg_catalog.regprocedure) \
      FROM pg_catalog.pg_proc AS p JOIN member AS m ON m.classid OPERATOR(pg_catalog.=) 1255 AND m.objid OPERATOR(pg_catalog.=) p.oid \
      WHERE p.prosecdef AND p.proname OPERATOR(pg_catalog.<>) ALL ('{branches,consistency_proof,current,fingerprint,guard_status,heads,history,\
-             inclusion_proof,jobs_in_force,permits_in_force,plan,policy_in_force,require,show,tree_frontier,tree_head,verify_ledger}'\
+             inclusion_proof,jobs_in_force,permits_in_force,plan,policy_in_force,require,settings_in_force,show,tree_frontier,tree_head,verify_ledger}'\
              ::pg_catalog.name[]) \
          OR COALESCE(pg_catalog.array_to_string(p.proconfig, ';'), 'search_path=pg_catalog, pg_temp') OPERATOR(pg_catalog.<>) ALL \
              ('{\"search_path=pg_catalog, pg_temp\",\"search_path=pg_catalog, runbook, pg_temp\"}'::pg_catalog.text[])";

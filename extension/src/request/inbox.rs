@@ -1,7 +1,7 @@
 //! What waits for a login's approval.
 
 use crate::apply::gate::next::need_now;
-use crate::apply::gate::requirements;
+use crate::apply::gate::requirements::{self, Need};
 use crate::approval::tally::{Approvals, describe_missing, tally_permit, who_may};
 use crate::catalog::logins::this_login;
 use crate::code;
@@ -9,8 +9,10 @@ use crate::pg::execute::statements;
 use crate::pg::session::identity::database;
 use crate::request::inbox;
 use crate::request::permit::is_used;
-use crate::store::{permits, revisions, settings};
+use crate::store::revisions::{self, Stored};
+use crate::store::{permits, settings};
 use pgrx::pg_sys::panic::ErrorReport;
+use runbook_core::action::Action;
 use runbook_core::approval::Login;
 use runbook_core::plan::Direction;
 use runbook_core::policy::Policy;
@@ -45,15 +47,10 @@ pub fn inbox() -> Result<Vec<Waiting>, ErrorReport> {
     let ids = revisions::waiting()?;
     let approvals = Approvals::of(&ids)?;
     for stored in revisions::load(&ids)? {
-        if login.meets(&stored.submitter) || policy.obstacle(&stored.upgrade_actions).is_none() {
+        if login.meets(&stored.submitter) {
             continue;
         }
-        let actions = &stored.upgrade_actions;
-        let known = requirements::need(&stored, Direction::Upgrade, actions, Some(&policy), &approvals, None)?;
-        let (need, by) = need_now(&stored, Direction::Upgrade, known)?;
-        let Some(need) = need.filter(|need| need.verdict == Judgement::RequireApproval && !by.contains(&login.name)) else {
-            continue;
-        };
+        let Some(needs) = decision(&stored, &policy, &approvals, &login)? else { continue };
         let id = stored.revision.revision.as_str().to_owned();
         waiting.push(Waiting {
             kind: "revision",
@@ -61,17 +58,36 @@ pub fn inbox() -> Result<Vec<Waiting>, ErrorReport> {
             id,
             requested_by: stored.submitter.name.clone(),
             message: stored.revision.message.clone(),
-            would: actions
-                .iter()
-                .filter(|action| policy.stops(action))
-                .map(ToString::to_string)
-                .chain(code::lines(|| code::texts_of(&stored.revision, Direction::Upgrade)))
-                .collect(),
-            needs: need.text,
+            would: effects(&stored, &policy),
+            needs,
             digest: Some(stored.digest),
         });
     }
     Ok(waiting)
+}
+
+/// What a revision needs that `login` can decide: for its way forth; or for its way back, so that who has to go it need not look for
+/// somebody first.
+fn decision(stored: &Stored, policy: &Policy, approvals: &Approvals, login: &Login) -> Result<Option<String>, ErrorReport> {
+    let can_decide = |(need, by): (Option<Need>, Vec<String>)| {
+        need.filter(|need| need.verdict == Judgement::RequireApproval && !by.contains(&login.name))
+    };
+    if policy.obstacle(&stored.upgrade_actions).is_some() {
+        let known = requirements::need(stored, Direction::Upgrade, &stored.upgrade_actions, Some(policy), approvals, None)?;
+        return Ok(can_decide(need_now(stored, Direction::Upgrade, known)?).map(|need| need.text));
+    }
+    let back = requirements::need(stored, Direction::Downgrade, &stored.downgrade_actions, Some(policy), approvals, None)?;
+    Ok(can_decide(back).map(|need| format!("for the way back: {}", need.text)))
+}
+
+/// What policy stops of what a revision does, on both ways, and what can't be known of it.
+fn effects(stored: &Stored, policy: &Policy) -> Vec<String> {
+    let stopped = |actions: &[Action]| -> Vec<String> {
+        actions.iter().filter(|action| policy.stops(action)).map(ToString::to_string).collect()
+    };
+    let back = stopped(&stored.downgrade_actions).into_iter().map(|action| format!("{action}, on the way back"));
+    let forth = stopped(&stored.upgrade_actions).into_iter();
+    forth.chain(code::lines(|| code::texts_of(&stored.revision, Direction::Upgrade))).chain(back).collect()
 }
 
 /// The permits that wait for `login`.

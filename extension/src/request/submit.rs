@@ -72,7 +72,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     check_graph(&revision, known.is_some())?;
     let voided = void_decisions(&revision, known.as_ref())?;
     let stored = Stored {
-        phase: revision.phase.unwrap_or_else(|| phase_of(&upgrade, &upgrade_actions)).as_str().to_owned(),
+        phase: revision.phase.unwrap_or_else(|| phase_of(&upgrade, &upgrade_actions)),
         author: revision.author.clone().unwrap_or_else(session_role),
         status: RevisionStatus::Pending,
         submitter: submitter(known.as_ref())?,
@@ -87,7 +87,7 @@ pub fn submit(json: &Value, settings: &Settings) -> Result<String, Failure> {
     }
     keep_rejection(&id)?;
     let facts = json!({
-        "revision": id, "digest": stored.digest, "phase": stored.phase, "message": stored.revision.message,
+        "revision": id, "digest": stored.digest, "phase": stored.phase.as_str(), "message": stored.revision.message,
         "author": stored.author, "parents": stored.revision.parents, "resubmitted": known.is_some(), "voided": voided,
         "objects": stored.upgrade_actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });
@@ -145,7 +145,7 @@ fn also_submitted(known: &Stored) -> Result<(), ErrorReport> {
     let id = known.revision.revision.as_str();
     revisions::add_submitter(id, &login)?;
     let facts = json!({
-        "revision": id, "digest": known.digest, "phase": known.phase, "message": known.revision.message, "author": known.author,
+        "revision": id, "digest": known.digest, "phase": known.phase.as_str(), "message": known.revision.message, "author": known.author,
         "parents": known.revision.parents, "resubmitted": true, "voided": 0,
         "objects": known.upgrade_actions.iter().map(runbook_core::ledger::listed).collect::<Vec<_>>(),
     });

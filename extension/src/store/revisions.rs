@@ -5,11 +5,11 @@ use crate::spi::{Row, execute, read, write};
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::Oid;
-use runbook_core::Revision;
 use runbook_core::action::Action;
 use runbook_core::approval::Login;
 use runbook_core::plan::Direction;
 use runbook_core::vocabulary::status::RevisionStatus;
+use runbook_core::{Phase, Revision};
 
 /// A stored revision.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Stored {
     /// Its digest at submission.
     pub digest: String,
     /// The phase in force: declared, or derived from the actions.
-    pub phase: String,
+    pub phase: Phase,
     /// `pending`, `approved`, `rejected`, `applied`, `reverted` or `withdrawn`.
     pub status: RevisionStatus,
     /// The login that submitted it, with the login roles that it was or could become.
@@ -82,7 +82,7 @@ fn stored(row: &Row) -> Result<Stored> {
     Ok(Stored {
         revision: parse(&row.get::<String>(1)?)?,
         digest: row.get(2)?,
-        phase: row.get(3)?,
+        phase: read_phase(&row.get::<String>(3)?)?,
         status: read_status(&row.get::<String>(4)?)?,
         submitter: Login { name: row.get(5)?, identities: row.get::<Vec<Oid>>(10)?.into_iter().map(Oid::to_u32).collect() },
         submitter_oid: row.get::<Oid>(9)?.to_u32(),
@@ -90,6 +90,22 @@ fn stored(row: &Row) -> Result<Stored> {
         upgrade_actions: parse(&row.get::<String>(7)?)?,
         downgrade_actions: parse(&row.get::<String>(8)?)?,
     })
+}
+
+fn read_phase(text: &str) -> Result<Phase> {
+    Phase::parse(text).ok_or_else(|| internal(format!("runbook.revision has the unknown phase {text}")))
+}
+
+/// The phases of revisions, in their order.
+pub fn phases(stored: &[Stored]) -> Vec<Phase> {
+    stored.iter().map(|one| one.phase).collect()
+}
+
+/// The latest phase of what the first of these steps builds upon.
+pub fn phase_before(steps: &[Stored]) -> Result<Option<Phase>> {
+    let Some(first) = steps.first() else { return Ok(None) };
+    let parents: Vec<String> = first.revision.parents.iter().map(|parent| parent.as_str().to_owned()).collect();
+    Ok(phases(&load(&parents)?).into_iter().max())
 }
 
 fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {

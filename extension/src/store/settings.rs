@@ -6,7 +6,7 @@ use crate::pg::session::latest::rules_version;
 use crate::spi::{execute, latest, read};
 use chrono::NaiveDateTime;
 use runbook_core::action::Class;
-use runbook_core::policy::{Environment, Override, Pattern, Policy, Rule, Verdict};
+use runbook_core::policy::{Override, Pattern, Policy, Preset, Rule, Verdict};
 use runbook_core::window::{Window, parse_days};
 use serde::Deserialize;
 use std::cell::{Cell, RefCell};
@@ -125,7 +125,7 @@ pub fn policy() -> Result<Policy> {
 fn read_policy() -> Result<Policy> {
     let json = latest(
         "SELECT pg_catalog.jsonb_build_object(\
-             'environment', (SELECT s.value FROM runbook.setting AS s WHERE s.key OPERATOR(pg_catalog.=) 'environment'), \
+             'preset', (SELECT s.value FROM runbook.setting AS s WHERE s.key OPERATOR(pg_catalog.=) 'preset'), \
              'rules', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(\
                  p.class, p.objects, p.verdict, p.approvals, p.approver_role)) FROM runbook.policy_rule AS p), \
              'windows', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(\
@@ -140,7 +140,7 @@ fn read_policy() -> Result<Policy> {
 
 #[derive(Deserialize)]
 struct StoredPolicy {
-    environment: Option<String>,
+    preset: Option<String>,
     rules: Option<Vec<StoredRule>>,
     windows: Option<Vec<StoredWindow>>,
 }
@@ -153,9 +153,9 @@ struct StoredWindow(String, Vec<String>, String, String, String, String, String)
 
 impl StoredPolicy {
     fn read(self) -> Option<Policy> {
-        let environment = match &self.environment {
-            Some(text) => Environment::parse(text)?,
-            None => Environment::default(),
+        let preset = match &self.preset {
+            Some(text) => Preset::parse(text)?,
+            None => Preset::default(),
         };
         let rules = self.rules.unwrap_or_default().into_iter().map(|rule| {
             let StoredRule(class, objects, verdict, approvals, approver_role) = rule;
@@ -164,7 +164,7 @@ impl StoredPolicy {
             Some(Override { class: Class::parse(&class)?, objects, rule })
         });
         let windows = self.windows.unwrap_or_default().into_iter().map(StoredWindow::read);
-        Some(Policy::new(environment, rules.collect::<Option<_>>()?).with_windows(windows.collect::<Option<_>>()?))
+        Some(Policy::new(preset, rules.collect::<Option<_>>()?).with_windows(windows.collect::<Option<_>>()?))
     }
 }
 

@@ -113,7 +113,7 @@ pub fn guarded(preloaded: bool) -> Server {
         }
         client.batch_execute(&scene(guard)).unwrap();
         if guard == Guard::Apply {
-            client.batch_execute("SELECT runbook.configure('environment', 'local')").unwrap();
+            client.batch_execute("SELECT runbook.configure('preset', 'local')").unwrap();
         }
         if guard != Guard::Inert {
             client.batch_execute("SELECT runbook.activate()").unwrap();

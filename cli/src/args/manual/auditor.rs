@@ -14,7 +14,7 @@ pub const GROUP: Group = Group {
             role: Role::Reader(""),
             examples: &[
                 "runbook log -n 5",
-                "runbook log --object public.orders --since yesterday",
+                "runbook log --kind revision --since yesterday",
                 "runbook log --blocked --follow --format json",
             ],
         },

@@ -18,7 +18,7 @@ pub const GROUP: Group = Group {
             verb: "policy",
             does: "Shows and sets policy: what the guard does about each class of actions.",
             prints: "what its verbs print.",
-            role: Role::Any("\"policy set\" and \"policy environment\" need runbook_admin."),
+            role: Role::Any("\"policy set\" and \"policy preset\" need runbook_admin."),
             examples: &["runbook policy show", "runbook policy set blocking record"],
         },
         Page {
@@ -39,11 +39,11 @@ pub const GROUP: Group = Group {
             ],
         },
         Page {
-            verb: "policy environment",
+            verb: "policy preset",
             does: "Chooses the preset of the policy. A preset has a rule for each class; rules that you set stay on top of it.",
             prints: "the name of the preset.",
             role: Role::Caller(&changing::CONFIGURE, WEAKENS),
-            examples: &["runbook policy environment production"],
+            examples: &["runbook policy preset production"],
         },
         Page {
             verb: "guard",

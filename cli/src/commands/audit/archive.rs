@@ -3,6 +3,7 @@
 use crate::args::{Archive, Shape};
 use crate::audit::finding::failed;
 use crate::audit::{blocks, files, notes, server};
+use crate::client::Queries;
 use crate::commands::audit::{export, verify};
 use crate::commands::policy::literal;
 use crate::context::Context;
@@ -51,7 +52,7 @@ pub fn run(args: &Archive, context: &Context) -> Result<()> {
         let hint = "Nothing was removed. Check the disk, and try again with another file.";
         return Err(Error::new(Kind::Check, format!("{} does not hold what was exported", args.out.display()), hint));
     }
-    client.batch_execute("COMMIT")?;
+    client.commit()?;
     // The text is what a permit covers: no parameters.
     let root: String = kept.root().iter().map(|byte| format!("{byte:02x}")).collect();
     let call = format!("SELECT runbook.archive_ledger({before}, '\\x{root}', {})", literal(&args.reason));

@@ -3,12 +3,12 @@
 use crate::args::CheckpointArgs;
 use crate::audit::finding::failed;
 use crate::audit::{notes, server};
+use crate::client::{Client, Queries};
 use crate::commands::audit::{export, verify};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::key::{PrivateKey, cannot_read};
 use crate::output;
-use postgres::Client;
 use runbook_core::audit::{Finding, abandoned_by};
 use runbook_core::checkpoint::{Checkpoint, Note, Origin};
 use std::fs::{self, File};
@@ -58,7 +58,7 @@ pub fn run(args: &CheckpointArgs, context: &Context) -> Result<()> {
     // First what this key has signed, so that a crash in between can't make it forget.
     remember(&state, &note)?;
     write(&args.out, &note)?;
-    client.batch_execute("COMMIT")?;
+    client.commit()?;
     record(&mut client, &note)?;
     let read = last.map_or(checkpoint.size, |last| checkpoint.size.saturating_sub(last.size));
     let root = runbook_core::checkpoint::format_hash(&checkpoint.root);
@@ -88,7 +88,7 @@ fn of_ledger(signed: Vec<Checkpoint>, origin: &Origin, line: &str, is_new_accept
 fn record(client: &mut Client, note: &str) -> Result<()> {
     let standby: bool = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])?.try_get(0)?;
     if !standby {
-        client.execute("SELECT runbook.record_checkpoint($1)", &[&note])?;
+        client.query_one("SELECT runbook.record_checkpoint($1)", &[&note])?;
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use crate::args::{Export, Shape};
 use crate::audit::server;
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::key::cannot_read;
 use crate::output::{self, Line};
-use postgres::Client;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};

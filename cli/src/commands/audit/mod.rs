@@ -8,6 +8,7 @@ mod prove;
 mod verify;
 
 use crate::args::Audit;
+use crate::client::Queries;
 use crate::commands::policy::literal;
 use crate::context::Context;
 use crate::error::Result;

@@ -2,6 +2,7 @@
 
 use crate::args::{CheckProof, Format, Prove};
 use crate::audit::{notes, server};
+use crate::client::Queries;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::key::cannot_read;

@@ -3,10 +3,10 @@
 use crate::args::{Format, Verify};
 use crate::audit::finding::failed;
 use crate::audit::{blocks, files, notes, server};
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::output;
-use postgres::Client;
 use runbook_core::audit::{Auditor, Finding, Opening, abandoned_by};
 use runbook_core::checkpoint::{Checkpoint, Origin};
 use runbook_core::merkle::{self, Frontier};

@@ -41,7 +41,7 @@ fn bash_offers_revisions_environments_and_words() {
     assert_eq!(offered(&["runbook", "-e", ""]), ["local", "production"]);
     assert!(!offered(&["runbook", "approve", "-m", ""]).contains(&"2d00".to_owned()), "a comment is no revision");
     assert_eq!(offered(&["runbook", "policy", "set", "destr"]), ["destructive"]);
-    assert_eq!(offered(&["runbook", "policy", "environment", "prod"]), ["production"]);
+    assert_eq!(offered(&["runbook", "policy", "preset", "prod"]), ["production"]);
     assert_eq!(offered(&["runbook", "policy", "set", "destructive", "require"]), ["require_approval"]);
     assert_eq!(offered(&["runbook", "appr"]), ["approve"]);
     assert!(offered(&["runbook", "__"]).is_empty());

@@ -37,6 +37,15 @@ fn urls_mean_what_they_mean_to_libpq() {
     for query in ["ssl%6Dode=require", "sslmode=%72equire", "ssl=true", "&sslmode=require&"] {
         assert_eq!(parsed(&format!("postgres:///?{query}")), pairs(&[("sslmode", "require")]), "{query}");
     }
+    for driver in ["+psycopg2", "+asyncpg", "+psycopg", "+pg8000"] {
+        let url = format!("postgresql{driver}://u:p@h/db?ssl=verify-full");
+        let expected = pairs(&[("dbname", "db"), ("host", "h"), ("password", "p"), ("sslmode", "verify-full"), ("user", "u")]);
+        assert_eq!(parsed(&url), expected, "{driver}");
+    }
+    assert_eq!(
+        parsed("gssencmode=disable client_encoding=UTF8 target_session_attrs=primary"),
+        pairs(&[("target_session_attrs", "read-write")])
+    );
     assert_eq!(parsed("postgresql://"), pairs(&[]));
     assert_eq!(parsed("postgresql:///app"), pairs(&[("dbname", "app")]));
     assert_eq!(parsed("postgresql://%2Ftmp:5432"), pairs(&[("host", "/tmp"), ("port", "5432")]));
@@ -59,7 +68,10 @@ fn what_cant_be_read_is_refused_and_nothing_of_it_is_told() {
         "postgresql://u:HUNTER2@[::1]x/d",
         "postgresql://u:HUNTER2/x@h/d?Sslmode=require",
         "host=h require_auth=scram-sha-256 password=HUNTER2",
-        "host=h sslcrl=HUNTER2",
+        "host=h sslcrldir=HUNTER2",
+        "host=h gssencmode=require password=HUNTER2",
+        "postgresql+psy copg://u:HUNTER2@h/d",
+        "mysql+pymysql://u:HUNTER2@h/d",
     ] {
         let Err(error) = Parameters::parse(text) else { panic!("{text} was read") };
         let told: Vec<String> = error.lines().iter().map(|line| line.render(false, None)).collect();
@@ -112,7 +124,6 @@ fn every_variable_of_libpq_is_honoured_refused_or_harmless() {
 fn a_variable_that_cannot_be_kept_is_named() {
     for (name, value) in [
         ("PGGSSENCMODE", "require"),
-        ("PGSERVICE", "production"),
         ("PGSSLCERTMODE", "require"),
         ("PGSSLNEGOTIATION", "direct"),
         ("PGMINPROTOCOLVERSION", "3.2"),

@@ -19,7 +19,9 @@ impl<'a> Since<'a> {
         let counts = |one: &&Made| {
             let own = one.revision == revision;
             let way_back = direction == Direction::Downgrade && one.direction == Direction::Upgrade;
-            one.at > decided_at && (one.created || one.approved) && (!own || way_back)
+            // The way back is asked about when the way forth may have run long ago; what that made is what it is about.
+            let made_to_go = own && way_back && one.created;
+            made_to_go || (one.at > decided_at && (one.created || one.approved) && (!own || way_back))
         };
         Self { events: done.iter().filter(counts).collect(), revision }
     }
@@ -119,6 +121,15 @@ mod tests {
         let done = [made("r0", Direction::Upgrade, 7, "public.t", true)];
         let since = Since::new(&done, 10, "r1", Direction::Upgrade);
         assert!(!since.brought(Address::relation(7), &path("public.t"), Identity::Missing));
+    }
+
+    #[test]
+    fn what_its_own_way_forth_made_counts_for_the_way_back_whenever_that_was() {
+        let (table, name) = (Address::relation(7), path("public.t"));
+        let done = [made("r1", Direction::Upgrade, 7, "public.t", true)];
+        let since = |revision, direction| Since::new(&done, 20, revision, direction).brought(table, &name, Identity::Missing);
+        assert!(since("r1", Direction::Downgrade));
+        assert!(!since("r1", Direction::Upgrade) && !since("r2", Direction::Downgrade) && !since("r2", Direction::Upgrade));
     }
 
     #[test]

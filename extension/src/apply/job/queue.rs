@@ -12,13 +12,15 @@ use crate::pg::session::identity::{self, database, session_oid, session_role};
 use crate::pg::session::timeline;
 use crate::settings::Settings;
 use crate::store::jobs::{self, Job, New};
-use crate::store::{self, graph, job_lines, revisions};
+use crate::store::revisions::{self, Stored, phase_before, phases};
+use crate::store::{self, graph, job_lines};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::ledger::Kind;
 use runbook_core::plan::Direction;
 use runbook_core::report::Report;
 use runbook_core::timeline::stopped_early;
 use runbook_core::vocabulary::job_state::{JobEvent, JobState};
+use runbook_core::{Phase, border};
 use serde_json::json;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -26,16 +28,22 @@ use std::time::{Duration, Instant};
 /// After this many workers in a row ended without progress, no other is started by itself: the job may be what ends them.
 const IDLE_STARTS: i32 = 10;
 
-/// Stores a job for the steps to `target`; its worker starts when the calling transaction commits.
+/// Stores a job for the steps to `target`, or for those before the border of a phase; its worker starts when the calling transaction
+/// commits.
 ///
 /// # Errors
 /// Those of the target; 42501 where an approval is missing: what would stop a later step is said before the first.
-pub fn start(direction: Direction, target: &str) -> Result<i64, Failure> {
+pub fn start(direction: Direction, target: &str, stop: Stop) -> Result<i64, Failure> {
     let settings = Settings::load()?;
     let Way { graph, steps, .. } = way(&graph::heads()?, target, direction)?;
-    let ids = graph.ids(&steps);
+    let mut ids = graph.ids(&steps);
+    let mut stored = revisions::load(&ids)?;
+    if let Some(next) = stop.within(&stored)? {
+        tell_of_border(&stored[next]);
+        stored.truncate(next);
+        ids.truncate(next);
+    }
     let run = ApplyContext::new(direction, settings, &ids)?;
-    let stored = revisions::load(&ids)?;
     for one in &stored {
         run.refuse_if_needy(one, one.actions(direction), false)?;
     }
@@ -63,6 +71,37 @@ pub fn start(direction: Direction, target: &str) -> Result<i64, Failure> {
         job::start_at_commit(job, login);
     }
     Ok(job)
+}
+
+/// How far an upgrade goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Stop {
+    /// To its target.
+    Never,
+    /// To the end of a phase.
+    Behind(Phase),
+    /// To where a later phase begins.
+    AtBorder,
+}
+
+impl Stop {
+    /// How many of the steps that is, if not all.
+    fn within(self, steps: &[Stored]) -> error::Result<Option<usize>> {
+        Ok(match self {
+            Self::Never => None,
+            Self::Behind(phase) => border::stop(None, &phases(steps), Some(phase)),
+            Self::AtBorder => border::stop(phase_before(steps)?, &phases(steps), None),
+        })
+    }
+}
+
+/// Says before which revision an upgrade stops.
+fn tell_of_border(next: &Stored) {
+    let (id, phase) = (next.revision.revision.as_str(), next.phase.as_str());
+    pgrx::notice!(
+        "the upgrade stops before revision \"{id}\", where phase {phase} begins; to go on after the release: \
+         runbook upgrade --through {phase}, or SELECT runbook.start_upgrade('head', '{phase}');"
+    );
 }
 
 thread_local! {
