@@ -157,6 +157,28 @@ fn a_statement_that_is_not_repeatable_is_found_out_by_its_first_batch() {
 }
 
 #[test]
+fn what_a_trigger_counts_does_not_make_a_statement_unrepeatable() {
+    let server = Server::start();
+    let counting = "ALTER TABLE t ADD COLUMN version int NOT NULL DEFAULT 0; CREATE FUNCTION count_version() RETURNS trigger \
+                    LANGUAGE plpgsql AS 'BEGIN NEW.version = OLD.version + 1; RETURN NEW; END'; \
+                    CREATE TRIGGER count BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION count_version()";
+    let (mut admin, mut alice, mut app) = scene(&server, "counting", &format!("{TABLE}; {counting}"));
+    submit(&mut alice, &backfill("a001", &[], "table t", "UPDATE t SET w = id * 2 WHERE id BETWEEN :from AND :to")).unwrap();
+    apply(&mut app, "a001").unwrap();
+    assert_eq!(number(&mut admin, "SELECT count(*) FROM t WHERE w IS DISTINCT FROM id * 2 OR version <> 1"), 0);
+    for (id, parent, sets) in
+        [("a002", "a001", "w = w * 2"), ("a003", "a001", "(v, w) = (v, w + 1)"), ("a004", "a001", "version = version + 1")]
+    {
+        submit(&mut alice, &backfill(id, &[parent], "table t", &format!("UPDATE t SET {sets} WHERE id BETWEEN :from AND :to")))
+            .unwrap();
+        let error = apply(&mut app, id).unwrap_err();
+        let column = if sets.starts_with("version") { "version" } else { "w" };
+        let detail = error.as_db_error().unwrap().detail().unwrap_or_default().to_owned();
+        assert!(detail.starts_with(&format!("The first batch changes {column} again")), "{sets}: {detail}");
+    }
+}
+
+#[test]
 fn what_others_write_meanwhile_does_not_make_it_unrepeatable() {
     let server = Server::start();
     let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$";

@@ -255,6 +255,12 @@ impl Plan {
         self.header.filter.as_ref().map_or_else(|| "true".to_owned(), |filter| format!("({filter}\n)"))
     }
 
+    /// The text of a column with the key of its row.
+    fn keyed(&self, column: &str) -> String {
+        let key: Vec<String> = self.columns().iter().map(|column| format!("{column}::pg_catalog.text")).collect();
+        format!("pg_catalog.concat_ws('|', {}, backfilled.{}::pg_catalog.text)", key.join(", "), quote(column))
+    }
+
     /// Runs the first batch again, to be rolled back, and compares the rows of its range.
     pub(super) fn refuse_unless_repeatable(
         &self,
@@ -262,20 +268,33 @@ impl Plan {
         parameters: &[String],
         statement: &Statement,
     ) -> Result<(), Failure> {
+        // What triggers do by the way, such as counting versions, is theirs; the columns that the statement sets are looked at one by one.
+        let sum = |value: &str| {
+            format!("pg_catalog.md5(pg_catalog.string_agg(pg_catalog.md5({value}), '' ORDER BY pg_catalog.md5({value})))")
+        };
+        let mut columns = if self.updates(statement) { statement.sets.clone() } else { vec![] };
+        columns.sort_unstable();
+        columns.dedup();
+        let sums = match columns.as_slice() {
+            [] => sum("backfilled::pg_catalog.text"),
+            columns => columns.iter().map(|one| sum(&self.keyed(one))).collect::<Vec<_>>().join(", "),
+        };
         let rows = format!(
-            "SELECT pg_catalog.md5(pg_catalog.string_agg(sum, '' ORDER BY sum)) FROM (SELECT \
-             pg_catalog.md5(backfilled::pg_catalog.text) FROM {} AS backfilled WHERE {} AND {}) AS found (sum)",
+            "SELECT {sums} FROM {} AS backfilled WHERE {} AND {}",
             self.table.name,
             self.compared(">=", &self.bound(1)),
             self.compared("<=", &self.bound(1 + self.key.types.len()))
         );
         let before = statements::query_under(view, &rows, parameters)?;
-        let mut same = false;
+        let (mut same, mut changed_again) = (false, Vec::new());
         // Rolled back whatever comes of it.
         let again = subtransaction::within(|| {
             let changed = statements::execute_under(view, &self.sql, parameters)?;
             let inserts = statement.tag == "INSERT" && changed > 0;
-            same = !inserts && statements::query_under(view, &rows, parameters)? == before;
+            let after = statements::query_under(view, &rows, parameters)?;
+            same = !inserts && after == before;
+            let differs = |at: usize| before.first().map(|row| &row[at]) != after.first().map(|row| &row[at]);
+            changed_again = columns.iter().enumerate().filter(|(at, _)| differs(*at)).map(|(_, name)| quote(name)).collect();
             Err::<(), Failure>(refusal("RB001", "rolled back", None, None).into())
         });
         if same {
@@ -283,6 +302,9 @@ impl Plan {
         }
         let detail = match again {
             Err(Failure::PgError(error)) => format!("The first batch fails when it runs a second time: {}", error.message()),
+            _ if !changed_again.is_empty() => {
+                format!("The first batch changes {} again when it runs a second time.", changed_again.join(", "))
+            }
             _ => "The first batch changes rows again when it runs a second time.".to_owned(),
         };
         let hint = "Write it so that a second run changes nothing, such as SET total = price * quantity; or, if each row may \

@@ -2,8 +2,8 @@
 
 use crate::pg::execute::{lock, subtransaction, top_level_only};
 use crate::pg::ffi;
-use crate::pg::parse::commands;
 use crate::pg::parse::nodes::{self, NodePtr};
+use crate::pg::parse::{commands, data};
 use crate::pg::pg_error::{PgError, trap};
 use crate::pg::session::pinned::Quiet;
 use crate::pg::strings::text;
@@ -26,6 +26,8 @@ pub struct Statement {
     pub command: Command,
     /// What it is, if it can't be part of a transaction.
     pub top_level_only: Option<TopLevelOnly>,
+    /// The columns that an UPDATE sets.
+    pub sets: Vec<String>,
     /// The existing tables that it will lock, with the mode.
     pub locks: Vec<(u32, i32)>,
 }
@@ -47,7 +49,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, PgError> {
         let tag = tag_of(tree);
         let command = commands::read(tree, &tag).command;
         let (top_level_only, locks) = (top_level_only::read(tree), lock::needed(tree, &command));
-        Statement { sql, line, tag, command, top_level_only, locks }
+        Statement { sql, line, tag, command, top_level_only, sets: data::set_columns(tree), locks }
     };
     Ok(split(sql)?.into_iter().map(read).collect())
 }

@@ -1,7 +1,7 @@
 //! TRUNCATE, DELETE, LOCK and COPY.
 
 use crate::pg::parse::names::relation;
-use crate::pg::parse::nodes::{cascades, field, items};
+use crate::pg::parse::nodes::{NodePtr, cascades, cast, field, items};
 use pgrx::pg_sys;
 use runbook_core::command::Command;
 use runbook_core::vocabulary::object_kind::ObjectKind;
@@ -40,4 +40,10 @@ pub fn copy(statement: &pg_sys::CopyStmt, command_tag: &str) -> Command {
         (_, true) => Command::Outside { verb: Verb::Read, kind: ObjectKind::File, name },
         (_, false) => Command::Outside { verb: Verb::Write, kind: ObjectKind::File, name },
     }
+}
+
+/// The columns that an UPDATE sets; none of any other statement.
+pub fn set_columns(tree: NodePtr) -> Vec<String> {
+    let Some(update) = cast::<pg_sys::UpdateStmt>(tree) else { return vec![] };
+    items(update.targetList).into_iter().filter_map(cast::<pg_sys::ResTarget>).map(|target| field(target.name)).collect()
 }

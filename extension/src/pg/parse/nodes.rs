@@ -100,6 +100,7 @@ tagged! {
     RefreshMatViewStmt = T_RefreshMatViewStmt,
     ReindexStmt = T_ReindexStmt,
     RenameStmt = T_RenameStmt,
+    ResTarget = T_ResTarget,
     RuleStmt = T_RuleStmt,
     SelectStmt = T_SelectStmt,
     TruncateStmt = T_TruncateStmt,
