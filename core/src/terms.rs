@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 
 /// What an entry is about, for look-ups: `kind:`, `role:`, `revision:`, `permit:`, and `object:` with the identity of each object and of
-/// whatever contains it, up to its schema's members. Sorted, each once; empty if the payload is no entry.
+/// whatever contains it, its schema too. Sorted, each once; empty if the payload is no entry.
 pub fn terms(payload: &str) -> Vec<String> {
     let Ok(about) = serde_json::from_str::<About>(payload) else { return Vec::new() };
     let mut terms = Vec::with_capacity(8);
@@ -21,7 +21,7 @@ pub fn terms(payload: &str) -> Vec<String> {
     for identity in about.objects.into_iter().filter_map(|object| object.identity) {
         terms.push(self::term("object", &identity));
         let dots = dots(&identity);
-        terms.extend(dots.iter().skip(1).take(4).map(|dot| self::term("object", &identity[..*dot])));
+        terms.extend(dots.iter().take(4).map(|dot| self::term("object", &identity[..*dot])));
     }
     terms.sort_unstable();
     terms.dedup();

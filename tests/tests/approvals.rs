@@ -69,6 +69,36 @@ fn a_permit_goes_from_request_to_use_on_the_command_line() {
 
 /// PostgreSQL refuses DROP INDEX CONCURRENTLY in a transaction that has written anything, an entry or the use of a permit included.
 #[test]
+fn a_permit_says_at_once_what_of_a_cascade_it_does_not_cover() {
+    let desk = Desk::new();
+    let mut admin = desk.server.connect("app", "postgres");
+    admin
+        .batch_execute(
+            "CREATE SCHEMA s; CREATE TABLE s.a (id int PRIMARY KEY, x serial); CREATE TABLE s.b (id int REFERENCES s.a); \
+             CREATE TYPE s.e AS ENUM ('x'); CREATE TABLE u (e s.e); CREATE TABLE s.alone (id int); CREATE VIEW v AS SELECT * FROM s.alone",
+        )
+        .unwrap();
+    let ask =
+        |admin: &mut Client, statement: &str| admin.query_one("SELECT runbook.request_permit($1, 'clean up')", &[&statement]);
+    let refused = ask(&mut admin, "DROP SCHEMA s CASCADE").unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert_eq!(
+        (refused.code().code(), refused.message().starts_with("a permit does not cover what CASCADE reaches")),
+        ("22023", true)
+    );
+    for part in ["table s.a", "table s.b", "column public.u.e", "table s.alone", "view public.v"] {
+        assert!(refused.detail().unwrap().contains(part), "{part}: {refused:?}");
+    }
+    // What goes along is no decision of its own, and what policy allows is none either.
+    for statement in ["DROP TABLE s.b CASCADE", "DROP TABLE s.alone CASCADE", "DROP SCHEMA s"] {
+        ask(&mut admin, statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    let permit: String = ask(&mut admin, "DROP TABLE s.alone CASCADE").unwrap().get(0);
+    desk.server.connect("app", "bob").batch_execute(&format!("SELECT runbook.approve_permit('{permit}')")).unwrap();
+    admin.batch_execute("DROP TABLE s.alone CASCADE").unwrap();
+}
+
+#[test]
 fn an_index_is_dropped_concurrently_under_a_permit_and_in_record_mode() {
     const DROP: &str = "DROP INDEX CONCURRENTLY orders_old";
     for parameters in [&["fsync=off"][..], &["fsync=off", "shared_preload_libraries=pg_runbook"]] {

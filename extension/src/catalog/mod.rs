@@ -1,5 +1,6 @@
 //! SQL over PostgreSQL's own catalogs and views.
 
+pub mod cascade;
 pub mod cluster;
 pub mod logins;
 pub mod names;

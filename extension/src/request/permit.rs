@@ -1,6 +1,7 @@
 //! Permits, from request to decision. Their use is the guard's business.
 
 use crate::approval::tally::{describe_missing, tally_permit};
+use crate::catalog::cascade;
 use crate::catalog::logins::{self, this_login};
 use crate::error::{internal, refusal};
 use crate::guard::caller::{limited, limited_reason};
@@ -8,7 +9,7 @@ use crate::guard::classify::classify_all;
 use crate::guard::judge::allow_call;
 use crate::guard::statement_text::recordable;
 use crate::ledger::refusal::refused;
-use crate::pg::execute::statements;
+use crate::pg::execute::statements::{self, Statement};
 use crate::pg::failure::Failure;
 use crate::pg::session::identity::{database, session_oid};
 use crate::pg::session::parameters::{ROLE, reading};
@@ -22,6 +23,8 @@ use crate::{code, ledger};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::Action;
+use runbook_core::command::Command;
+use runbook_core::identity::{Address, Identity};
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
 use runbook_core::policy::{Policy, Verdict};
@@ -52,7 +55,9 @@ pub fn request(statement: &str, reason: &str, valid_for: Interval) -> Result<Str
         return Err(refusal("22023", "a string constant continues on the next line", Some(detail), Some(hint)));
     };
     let manifest = manifest_of(statement)?;
-    refuse_needless(&manifest, &settings::policy()?)?;
+    let policy = settings::policy()?;
+    refuse_needless(&manifest, &policy)?;
+    refuse_what_cascade_reaches(statement, &manifest, &policy)?;
     let id: String = uuid::Uuid::new_v4().simple().to_string().chars().take(12).collect();
     let request = Request {
         permit: &id,
@@ -88,6 +93,27 @@ fn refuse_needless(manifest: &Manifest, policy: &Policy) -> Result<(), ErrorRepo
         }
         Some(_) => Ok(()),
     }
+}
+
+/// A permit covers what its statement names. What CASCADE takes along would be refused when it is used; so it is said before anybody decides.
+fn refuse_what_cascade_reaches(statement: &str, manifest: &Manifest, policy: &Policy) -> Result<(), ErrorReport> {
+    let parsed = statements::parse(statement).map_err(Failure::from)?;
+    let cascades = |one: &Statement| matches!(one.command, Command::Drop { cascade: true, .. });
+    if !parsed.iter().any(cascades) {
+        return Ok(());
+    }
+    let roots: Vec<Address> = manifest
+        .actions()
+        .iter()
+        .filter_map(|action| if let Identity::Is(found) = action.identity { Some(found) } else { None })
+        .collect();
+    let reached = cascade::reached(&roots)?;
+    let Some(first) = reached.iter().find(|action| policy.stops(action)) else { return Ok(()) };
+    let message = format!("a permit does not cover what CASCADE reaches: {first} is {}", first.class.as_str());
+    let names: Vec<String> = reached.iter().take(20).map(|action| action.object.to_string()).collect();
+    let detail = format!("It reaches {}{}.", names.join(", "), if reached.len() > 20 { ", …" } else { "" });
+    let hint = "Request a permit to drop each of them, dependent objects first; or write a revision with these statements.";
+    Err(refusal("22023", message, Some(detail), Some(hint.to_owned())))
 }
 
 /// What one statement would do, to which objects.
