@@ -225,13 +225,14 @@ impl<'a> View<'a> {
             let percent = state.get("percent").and_then(Value::as_f64);
             let share = (step + percent.unwrap_or_default() / 100.0) / steps;
             let before = format!("{} {} {:.0}/{steps:.0}", self.verb, text("revision"), step + 1.0);
-            let percent = percent.map_or_else(String::new, |percent| format!("{percent:.0} %"));
-            let eta = if text("eta").is_empty() { String::new() } else { format!(", {} left", text("eta")) };
-            let message = if waits.is_empty() { format!("{percent}{eta}") } else { format!("{percent}{eta}  {waits}") };
-            let message = if message.trim().is_empty() { format!("{} s", elapsed.as_secs()) } else { message };
+            // What the bar shows, the figure says: how much of all steps is done. The time left is that of the step.
+            let eta = if text("eta").is_empty() { String::new() } else { format!(", {} left of this step", text("eta")) };
+            let message = format!("{:.0} %{eta}, {} s", share * 100.0, elapsed.as_secs());
             self.bar.draw(share, &before, &message);
-        } else if self.waits && !waits.is_empty() && changed(&waits) != changed(&self.last) {
-            output::diagnostic(&Line::new(&waits));
+        }
+        // On a line of its own, where no width cuts a name off.
+        if self.waits && !waits.is_empty() && changed(&waits) != changed(&self.last) {
+            self.bar.suspend(|| output::diagnostic(&Line::new(&waits)));
             self.last = waits;
         }
     }

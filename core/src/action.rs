@@ -59,7 +59,12 @@ impl Object {
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted: Vec<String> = self.path.iter().map(|part| quote(part)).collect();
-        write!(f, "{} {}", self.kind, quoted.join("."))
+        // PostgreSQL will choose the name.
+        match self.path.split_last() {
+            Some((name, [])) if name.is_empty() => write!(f, "{} without a name", self.kind),
+            Some((name, owner)) if name.is_empty() => write!(f, "{} on {}", self.kind, quoted[..owner.len()].join(".")),
+            _ => write!(f, "{} {}", self.kind, quoted.join(".")),
+        }
     }
 }
 

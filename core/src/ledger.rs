@@ -32,8 +32,8 @@ pub fn bounded(text: &str, most: usize) -> Cow<'_, str> {
 
 /// Bytes of an object's identity in a payload.
 const LONGEST_IDENTITY: usize = 2_000;
-/// Bytes of a reason or a detail in a payload.
-const LONGEST_REASON: usize = 64 << 10;
+/// Bytes of a reason, a detail or a statement in a payload.
+const LONGEST_TEXT: usize = 64 << 10;
 
 /// A payload as a value; `None` for what is no JSON that PostgreSQL can hold as jsonb, which has no NUL in strings.
 pub fn readable(payload: &str) -> Option<Value> {
@@ -202,9 +202,9 @@ impl Entry {
             _ => Map::new(),
         };
         object.retain(|_, value| !value.is_null());
-        for key in ["reason", "detail"] {
+        for key in ["reason", "detail", "statement"] {
             if let Some(Value::String(text)) = object.get_mut(key)
-                && let Cow::Owned(cut) = bounded(text, LONGEST_REASON)
+                && let Cow::Owned(cut) = bounded(text, LONGEST_TEXT)
             {
                 *text = cut;
             }

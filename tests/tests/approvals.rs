@@ -99,6 +99,35 @@ fn a_permit_says_at_once_what_of_a_cascade_it_does_not_cover() {
 }
 
 #[test]
+fn windows_and_protected_tables_are_set_on_the_command_line() {
+    let desk = Desk::new();
+    let window = ["policy", "window", "nights", "--classes", "blocking,breaking", "--opens", "22:00", "--closes", "04:00"];
+    assert!(desk.ends("root", &window, 0).contains("window nights: set"));
+    assert!(
+        desk.ends("root", &["policy", "protect", "public.orders", "--max-rows", "10"], 0).contains("public.orders: protected")
+    );
+    let shown = desk.ends("bob", &["policy", "show"], 0);
+    assert!(shown.contains("nights") && shown.contains("blocking, breaking") && shown.contains("orders"), "{shown}");
+    desk.ends("bob", &window, 4);
+    for (wrong, code) in [
+        (&["policy", "window", "x", "--classes", "odd", "--opens", "22:00", "--closes", "04:00"][..], 3),
+        (&["policy", "window", "x", "--classes", "blocking", "--opens", "25:00", "--closes", "04:00"], 3),
+        (&["policy", "window", "x", "--opens", "22:00", "--closes", "04:00"], 2),
+        (&["policy", "protect", "public.nosuch"], 1),
+        (&["policy", "protect", "public.orders", "--max-rows", "-1"], 2),
+    ] {
+        desk.ends("root", wrong, code);
+    }
+    for (arguments, first, second) in [
+        (&["policy", "drop-window", "nights"][..], "window nights: removed", "there was no window nights"),
+        (&["policy", "unprotect", "public.orders"], "public.orders: no longer protected", "public.orders was not protected"),
+    ] {
+        assert!(desk.ends("root", arguments, 0).contains(first));
+        assert!(desk.ends("root", arguments, 0).contains(second));
+    }
+}
+
+#[test]
 fn an_index_is_dropped_concurrently_under_a_permit_and_in_record_mode() {
     const DROP: &str = "DROP INDEX CONCURRENTLY orders_old";
     for parameters in [&["fsync=off"][..], &["fsync=off", "shared_preload_libraries=pg_runbook"]] {

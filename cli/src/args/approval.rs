@@ -116,6 +116,44 @@ pub enum Policy {
         #[arg(value_parser = words::presets())]
         name: String,
     },
+    /// Set a weekly time in which actions of some classes run
+    Window {
+        /// Name of the window
+        name: String,
+        /// Classes of actions that run only in windows
+        #[arg(long, required = true, value_delimiter = ',', value_parser = words::classes())]
+        classes: Vec<String>,
+        /// Days on which it opens: mon-fri, sat,sun, …
+        #[arg(long, default_value = "mon-sun")]
+        days: String,
+        /// Time at which it opens
+        #[arg(long, value_name = "HH:MM")]
+        opens: String,
+        /// Time at which it closes; before the opening time: on the next day
+        #[arg(long, value_name = "HH:MM")]
+        closes: String,
+        /// Time zone: UTC or a full name
+        #[arg(long, value_name = "ZONE", default_value = "UTC")]
+        time_zone: String,
+    },
+    /// Remove a maintenance window
+    DropWindow {
+        /// Name of the window
+        name: String,
+    },
+    /// Protect a table against TRUNCATE, and against changes of many rows
+    Protect {
+        /// Table, with its schema
+        table: String,
+        /// Most rows that one transaction may delete or update; without it there is no limit
+        #[arg(long, value_name = "N")]
+        max_rows: Option<i64>,
+    },
+    /// Remove the protection of a table
+    Unprotect {
+        /// Table, with its schema
+        table: String,
+    },
 }
 
 /// `reject`, `revoke`.

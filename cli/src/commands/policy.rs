@@ -1,29 +1,33 @@
-//! `runbook policy show`, `set`, `environment`.
+//! `runbook policy`: rules, the preset, maintenance windows and protected tables.
 
 use crate::args::{Format, Policy};
+use crate::client::{Client, Queries};
 use crate::context::{Context, rows};
 use crate::error::Result;
 use crate::output;
 use serde_json::json;
 
-/// Prints the rules and windows, or sets a rule or the preset.
+/// Prints what is in force, or sets a part of it.
 pub fn run(args: &Policy, context: &Context) -> Result<()> {
     let mut client = context.connect()?;
     match args {
         Policy::Show => {
             let rules = rows(&mut client, "SELECT * FROM runbook.policy", &[])?;
+            let tables = rows(&mut client, "SELECT * FROM runbook.protected_tables", &[])?;
             let windows = rows(&mut client, "SELECT * FROM runbook.maintenance_windows", &[])?;
             if context.format() == Format::Json {
-                return output::value(&json!({"rules": rules, "windows": windows}));
+                return output::value(&json!({"rules": rules, "windows": windows, "protected_tables": tables}));
             }
             let columns = ["class", "objects", "verdict", "approvals", "approver_role", "source"];
             output::rows(context.format(), &rules, &columns, "there is no rule")?;
-            if windows.is_empty() {
-                return Ok(());
+            let windowed: &[&str] = &["name", "classes", "days", "opens", "closes", "time_zone"];
+            for (found, columns) in [(windows, windowed), (tables, &["table", "max_rows", "enabled"])] {
+                if !found.is_empty() {
+                    output::blank()?;
+                    output::rows(context.format(), &found, columns, "")?;
+                }
             }
-            output::blank()?;
-            let columns = ["name", "classes", "days", "opens", "closes", "time_zone"];
-            output::rows(context.format(), &windows, &columns, "there is no maintenance window")
+            Ok(())
         }
         Policy::Set { class, verdict, approvals, objects, approver_role } => {
             // With constants, not parameters: a permit is for a text, and the server's hint shows this one.
@@ -41,6 +45,39 @@ pub fn run(args: &Policy, context: &Context) -> Result<()> {
         Policy::Preset { name } => {
             client.batch_execute(&format!("SELECT runbook.configure('preset', {})", literal(name)))?;
             output::message(context.format(), "preset", json!(name), &format!("preset: {name}"))
+        }
+        other => beside(other, &mut client, context),
+    }
+}
+
+/// Sets or removes a window, or the protection of a table.
+fn beside(args: &Policy, client: &mut Client, context: &Context) -> Result<()> {
+    match args {
+        Policy::Show | Policy::Set { .. } | Policy::Preset { .. } => Ok(()),
+        Policy::Window { name, classes, days, opens, closes, time_zone } => {
+            let classes: Vec<String> = classes.iter().map(|class| literal(class)).collect();
+            let rest = [days, opens, closes, time_zone].map(|text| literal(text)).join(", ");
+            let call =
+                format!("SELECT runbook.set_maintenance_window({}, ARRAY[{}], {rest})", literal(name), classes.join(", "));
+            client.batch_execute(&call)?;
+            output::message(context.format(), "window", json!(name), &format!("window {name}: set"))
+        }
+        Policy::DropWindow { name } => {
+            let sql = format!("SELECT runbook.drop_maintenance_window({})", literal(name));
+            let was_there: bool = client.query_one(&sql, &[])?.try_get(0)?;
+            let line = if was_there { format!("window {name}: removed") } else { format!("there was no window {name}") };
+            output::message(context.format(), "removed", json!(was_there), &line)
+        }
+        Policy::Protect { table, max_rows } => {
+            let limit = max_rows.map_or("NULL".to_owned(), |rows| rows.to_string());
+            client.query_one(&format!("SELECT runbook.protect_table({}, {limit})", literal(table)), &[])?;
+            output::message(context.format(), "protected", json!(table), &format!("{table}: protected"))
+        }
+        Policy::Unprotect { table } => {
+            let sql = format!("SELECT runbook.unprotect_table({})", literal(table));
+            let was_there: bool = client.query_one(&sql, &[])?.try_get(0)?;
+            let line = if was_there { format!("{table}: no longer protected") } else { format!("{table} was not protected") };
+            output::message(context.format(), "removed", json!(was_there), &line)
         }
     }
 }

@@ -82,6 +82,7 @@ fn an_entry_is_found_by_its_objects_and_by_what_contains_them() {
         [
             "kind:ddl.executed",
             "object:app",
+            "object:public",
             "object:public.\"a.b\"",
             "object:public.\"a.b\".note",
             "revision:3f2a",
