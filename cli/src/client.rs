@@ -80,7 +80,7 @@ impl Client {
     }
 
     /// The same, for SQL of the user's; what we send by it is qualified in full.
-    pub fn as_is(self) -> Self {
+    pub fn left_as_it_is(self) -> Self {
         Self { as_is: true, ..self }
     }
 

@@ -129,7 +129,7 @@ impl Context {
 
     /// A connection with the search path that the user has anywhere else, for SQL of the user's. What we send by it is qualified in full.
     pub fn connect_as_is(&self) -> Result<Client> {
-        Ok(self.connect()?.as_is())
+        Ok(self.connect()?.left_as_it_is())
     }
 }
 

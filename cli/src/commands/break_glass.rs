@@ -16,7 +16,7 @@ pub fn run(args: &BreakGlass, context: &Context) -> Result<()> {
         (None, Some(file)) => Some(read(file)?),
         (None, None) => None,
     };
-    let mut client = context.connect_session()?.as_is();
+    let mut client = context.connect_session()?.left_as_it_is();
     // The server's warning says until when.
     client.query_one(
         "SELECT runbook.break_glass($1, $2::pg_catalog.text::pg_catalog.interval)",
