@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod marker;
 pub mod merkle;
+pub mod object_history;
 pub mod patience;
 pub mod pattern;
 pub mod plan;

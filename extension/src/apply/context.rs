@@ -1,7 +1,6 @@
 //! What the steps of one call share: policy, approvals, and the permission that a step has.
 
 use crate::apply::engine::leftovers::Session;
-use crate::apply::gate::object_history::Since;
 use crate::apply::gate::requirements::{Need, need};
 use crate::apply::stamp;
 use crate::approval::tally::{APPROVER, Approvals};
@@ -23,7 +22,7 @@ use crate::spi;
 use crate::store::approvals::{self, Given};
 use crate::store::graph;
 use crate::store::ledger::has_outside as ledger_has_outside;
-use crate::store::object_history::{self, Lasting, Made};
+use crate::store::object_history::{self, Lasting};
 use crate::store::pieces;
 use crate::store::revisions::{self, Stored};
 use crate::store::settings;
@@ -32,6 +31,7 @@ use runbook_core::approval;
 use runbook_core::identity::{Address, Events, Identity};
 use runbook_core::ledger::Kind;
 use runbook_core::manifest::Manifest;
+use runbook_core::object_history::{Made, Since};
 use runbook_core::plan::Direction;
 use runbook_core::policy::{Policy, Verdict};
 use runbook_core::vocabulary::object_kind::ObjectKind;

@@ -10,28 +10,8 @@ use crate::pg::parse::objects;
 use crate::spi::{self, read};
 use pgrx::pg_sys::Oid;
 use runbook_core::identity::{Address, Events, RELATIONS};
+use runbook_core::object_history::Made;
 use runbook_core::plan::Direction;
-
-/// One thing that a revision has done to an object.
-#[derive(Clone, Debug)]
-pub struct Made {
-    /// Which revision.
-    pub revision: String,
-    /// Which of its directions.
-    pub direction: Direction,
-    /// To which object.
-    pub object: Address,
-    /// Whether it created it; otherwise it was renamed or moved, as declared.
-    pub created: bool,
-    /// Whether it is a partition or an heir by the revision that created it.
-    pub tied: bool,
-    /// Where it brought it, schema first.
-    pub path: Vec<String>,
-    /// Whether somebody had approved the revision.
-    pub approved: bool,
-    /// When, in microseconds since 1970; 0 for what is to be stored.
-    pub at: i64,
-}
 
 /// What revisions have done to these objects and their columns, in the order in which they did it.
 pub fn made_by_revisions(objects: &[Address]) -> Result<Vec<Made>> {

@@ -2,5 +2,4 @@
 
 pub mod bound_code;
 pub mod next;
-pub mod object_history;
 pub mod requirements;

@@ -1,8 +1,28 @@
 //! What revisions have done since an approval was given, as far as it may count for that approval.
 
-use crate::store::object_history::Made;
-use runbook_core::identity::{Address, History, Identity};
-use runbook_core::plan::Direction;
+use crate::identity::{Address, History, Identity};
+use crate::plan::Direction;
+
+/// One thing that a revision has done to an object.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Which revision.
+    pub revision: String,
+    /// Which of its directions.
+    pub direction: Direction,
+    /// To which object.
+    pub object: Address,
+    /// Whether it created it; otherwise it was renamed or moved, as declared.
+    pub created: bool,
+    /// Whether it is a partition or an heir by the revision that created it.
+    pub tied: bool,
+    /// Where it brought it, schema first.
+    pub path: Vec<String>,
+    /// Whether somebody had approved the revision.
+    pub approved: bool,
+    /// When, in microseconds since 1970; 0 for what is to be stored.
+    pub at: i64,
+}
 
 /// The history that one approval of one revision is judged by.
 ///
@@ -10,6 +30,9 @@ use runbook_core::plan::Direction;
 /// its way back does not count for its way forth: that would be the same approval used twice.
 pub struct Since<'a> {
     events: Vec<&'a Made>,
+    /// What the revision's own way forth has made, whenever that was: on the way back, it is what a name meant that meant nothing when it was
+    /// approved, such as a table that another revision has renamed since.
+    made_to_go: Vec<&'a Made>,
     revision: &'a str,
 }
 
@@ -19,11 +42,12 @@ impl<'a> Since<'a> {
         let counts = |one: &&Made| {
             let own = one.revision == revision;
             let way_back = direction == Direction::Downgrade && one.direction == Direction::Upgrade;
-            // The way back is asked about when the way forth may have run long ago; what that made is what it is about.
-            let made_to_go = own && way_back && one.created;
-            made_to_go || (one.at > decided_at && (one.created || one.approved) && (!own || way_back))
+            one.at > decided_at && (one.created || one.approved) && (!own || way_back)
         };
-        Self { events: done.iter().filter(counts).collect(), revision }
+        let to_go = |one: &&Made| {
+            direction == Direction::Downgrade && one.direction == Direction::Upgrade && one.revision == revision && one.created
+        };
+        Self { events: done.iter().filter(counts).collect(), made_to_go: done.iter().filter(to_go).collect(), revision }
     }
 
     /// The last thing that happened to an object.
@@ -55,7 +79,14 @@ impl<'a> Since<'a> {
 
 impl History for Since<'_> {
     fn brought(&self, object: Address, path: &[String], declared: Identity) -> bool {
-        self.brings(object, path, declared, |_| true)
+        // An object that was there under the name is the one that was meant, and no other.
+        let meant_none = match declared {
+            Identity::Missing => true,
+            Identity::NewColumn { table, .. } => table == object.object,
+            Identity::Is(_) | Identity::Unknown => false,
+        };
+        let own = || self.made_to_go.iter().rev().find(|one| one.object == object).is_some_and(|one| one.path == path);
+        self.brings(object, path, declared, |_| true) || (meant_none && self.last(object).is_none() && own())
     }
 
     fn replaced(&self, object: Address, path: &[String]) -> bool {
@@ -129,6 +160,13 @@ mod tests {
         let done = [made("r1", Direction::Upgrade, 7, "public.t", true)];
         let since = |revision, direction| Since::new(&done, 20, revision, direction).brought(table, &name, Identity::Missing);
         assert!(since("r1", Direction::Downgrade));
+        // The approver has seen another table of that name.
+        let seen = Since::new(&done, 20, "r1", Direction::Downgrade);
+        let other = Identity::Is(Address::relation(8));
+        assert!(
+            !seen.brought(table, &name, other) && !seen.replaced(table, &name) && !seen.made(table) && !seen.created(table)
+        );
+        assert!(!seen.brought(table, &path("public.u"), Identity::Missing));
         assert!(!since("r1", Direction::Upgrade) && !since("r2", Direction::Downgrade) && !since("r2", Direction::Upgrade));
     }
 
