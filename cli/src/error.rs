@@ -6,6 +6,7 @@ use runbook_core::error::Kind as CoreKind;
 use runbook_core::visible::visible_line;
 use serde_json::{Value, json};
 use std::error::Error as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static HAS_CANCELLED: AtomicBool = AtomicBool::new(false);
@@ -84,6 +85,15 @@ impl Error {
         self.message = message.into();
         self.rest.retain(|(label, _)| *label != "hint");
         self.rest.push(("hint", hint.into()));
+        self
+    }
+
+    /// The same failure with the file that it is about.
+    pub fn in_file(mut self, path: &Path) -> Self {
+        self.rest.push(("file", path.display().to_string()));
+        if !self.rest.iter().any(|(label, _)| *label == "hint") {
+            self.rest.push(("hint", "Nothing was submitted. Correct the file, and submit again.".to_owned()));
+        }
         self
     }
 
@@ -202,6 +212,7 @@ fn advice(code: &str, message: &str) -> Option<String> {
         ),
         "3D000" => "psql -l lists the databases of the server; name one with PGDATABASE or --url.".to_owned(),
         _ if code.starts_with("28") => "Name the login with PGUSER or --url, and its password with PGPASSWORD.".to_owned(),
+        "42601" => "Correct the SQL; nothing was changed.".to_owned(),
         "42501" => privilege(message)?,
         "57014" if message.contains("statement timeout") => {
             "The limit is the login's or the client's: PGOPTIONS='-c statement_timeout=0' takes it away.".to_owned()

@@ -35,7 +35,16 @@ pub fn ids(context: &Context) -> Result<Vec<RevisionId>> {
 pub fn named(paths: &[PathBuf]) -> Result<Files> {
     let mut all = vec![];
     for path in paths {
-        if path.is_dir() { all.extend(list(path)?) } else { all.push(path.clone()) }
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let found = list(path)?;
+        if found.is_empty() {
+            let hint = "Name a directory with *.sql files, or the files themselves.";
+            return Err(Error::new(Kind::Input, format!("there are no revision files in {}", path.display()), hint));
+        }
+        all.extend(found);
     }
     let revisions: Result<Vec<_>> = all.into_iter().map(|path| Ok((read(&path)?, path))).collect();
     let revisions = revisions?;

@@ -46,7 +46,7 @@ impl PrivateKey {
 
     /// Reads a key that [`PrivateKey::save`] has written.
     pub fn load(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).map_err(|error| cannot_read(file, &error))?;
+        let text = fs::read_to_string(file).map_err(|error| no_key(file, &error))?;
         let parse = || {
             // Names have no +, base64 has.
             let (name, rest) = text.trim().strip_prefix("PRIVATE+KEY+")?.split_once('+')?;
@@ -58,7 +58,7 @@ impl PrivateKey {
             (key.public().ok()?.hash == parse_hash(hash)?).then_some(key)
         };
         let key = parse().ok_or_else(|| not_a_key(file, "private"))?;
-        let mode = fs::metadata(file).map_err(|error| cannot_read(file, &error))?.mode();
+        let mode = fs::metadata(file).map_err(|error| no_key(file, &error))?.mode();
         if mode & 0o077 != 0 {
             let hint = format!("chmod 600 {}", file.display());
             return Err(Error::new(Kind::Input, format!("others can read the private key in {}", file.display()), hint));
@@ -162,7 +162,16 @@ fn create(file: &Path, mode: u32, text: &str) -> Result<()> {
 
 /// What is said of a file that can't be read.
 pub fn cannot_read(file: &Path, error: &std::io::Error) -> Error {
-    Error::new(Kind::Input, format!("can't read {}: {error}", file.display()), "")
+    Error::new(Kind::Input, format!("can't read {}: {error}", file.display()), "Check the path and its permissions.")
+}
+
+fn no_key(file: &Path, error: &std::io::Error) -> Error {
+    let error = cannot_read(file, error);
+    let message = error.message().to_owned();
+    error.told(
+        message,
+        "Check the path; runbook audit keygen NAME --out FILE writes a private key, and the public one to FILE.pub.",
+    )
 }
 
 fn not_a_key(file: &Path, what: &str) -> Error {

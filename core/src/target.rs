@@ -68,7 +68,8 @@ impl<'a> Resolver<'a> {
         };
         let too_far = || Error::TooFar { target: target.to_owned() };
         let start = match (relative.symbol, relative.steps) {
-            (None, ..=0) => return Err(Error::WrongWay { target: target.to_owned(), direction: "upgrade" }),
+            (None, 0) => return Err(too_far()),
+            (None, ..0) => return Err(Error::WrongWay { target: target.to_owned(), direction: "upgrade" }),
             (None, _) => self.upgrade_start(target, relative.label)?,
             (Some(symbol), 1..) => self.one(symbol)?,
             (Some(symbol), _) => self.one(&qualified(relative.label, symbol))?,
@@ -96,7 +97,8 @@ impl<'a> Resolver<'a> {
         let too_far = || Error::TooFar { target: target.to_owned() };
         let mut label = relative.label.map(str::to_owned);
         let place = match (relative.symbol, relative.steps) {
-            (None, 0..) => return Err(Error::WrongWay { target: target.to_owned(), direction: "downgrade" }),
+            (None, 0) => return Err(too_far()),
+            (None, 1..) => return Err(Error::WrongWay { target: target.to_owned(), direction: "downgrade" }),
             (Some(symbol), 0..) => {
                 let start = self.one(symbol)?;
                 self.walk(target, start, relative.steps, relative.label)?

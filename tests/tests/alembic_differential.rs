@@ -147,7 +147,7 @@ fn same_reason(target: &str, ours: &Error, theirs: &str) -> bool {
         Error::AmbiguousWalk { .. } => says("Ambiguous walk") || says("Ambiguous upgrade"),
         Error::NoSuchRevision { .. } => says("No such revision") || says("No such branch"),
         Error::NotOnBranch { .. } => says("is not a member of branch"),
-        Error::TooFar { .. } => says("Walked too far") || says("didn't produce"),
+        Error::TooFar { .. } | Error::WrongWay { .. } => says("Walked too far") || says("didn't produce"),
         Error::Overlap { .. } => says("overlaps with"),
         Error::NotOnTheWay { .. } => says("is not an ancestor of") || says("Not a valid downgrade target"),
         _ => false,

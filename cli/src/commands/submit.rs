@@ -9,6 +9,7 @@ use runbook_core::Revision;
 use runbook_core::graph::NodeSet;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 /// Submits the named files, those of named directories, or all of the project, in one transaction. What is there already, unchanged, is left out.
 pub fn run(args: &Submit, context: &Context) -> Result<()> {
@@ -17,11 +18,13 @@ pub fn run(args: &Submit, context: &Context) -> Result<()> {
     for node in 0..files.graph.len() {
         wanted.insert(node);
     }
-    let ordered: Vec<&Revision> = files.graph.topological(&wanted).into_iter().map(|node| &files.revisions[node].0).collect();
+    let ordered: Vec<&(Revision, PathBuf)> =
+        files.graph.topological(&wanted).into_iter().map(|node| &files.revisions[node]).collect();
     send(context, &ordered)
 }
 
-fn send(context: &Context, revisions: &[&Revision]) -> Result<()> {
+fn send(context: &Context, files: &[&(Revision, PathBuf)]) -> Result<()> {
+    let revisions: Vec<&Revision> = files.iter().map(|(revision, _)| revision).collect();
     let mut client = context.connect()?;
     let ids: Vec<&str> = revisions.iter().map(|one| one.revision.as_str()).collect();
     let mut transaction = client.transaction()?;
@@ -35,11 +38,11 @@ fn send(context: &Context, revisions: &[&Revision]) -> Result<()> {
     let is_new =
         |one: &&&Revision| !may || known.get(one.revision.as_str()).is_none_or(|digest| *digest != one.digest().as_str());
     let mut sent = Vec::new();
-    for revision in revisions.iter().filter(is_new) {
+    for (revision, path) in files.iter().filter(|(revision, _)| is_new(&&revision)) {
         let json = serde_json::to_string(revision).map_err(|error| Error::new(Kind::Failed, error.to_string(), ""))?;
         let row = transaction
             .query_one("SELECT runbook.submit($1::text::jsonb)", &[&json])
-            .map_err(|error| Error::from_server(&error, true))?;
+            .map_err(|error| Error::from_server(&error, true).in_file(path))?;
         sent.push(Value::from(row.try_get::<_, String>(0)?));
     }
     transaction.commit()?;
