@@ -118,6 +118,13 @@ fn windows_and_protected_tables_are_set_on_the_command_line() {
     ] {
         desk.ends("root", wrong, code);
     }
+    let rule = |objects: &'static str| ["policy", "set", "breaking", "require_approval", "--objects", objects];
+    for (objects, warns) in
+        [("inv", true), ("public.order?", false), ("public.orders.old", false), ("public.nosuch", true), ("pub*", false)]
+    {
+        let told = desk.ends("root", &rule(objects), 0);
+        assert_eq!(told.contains(&format!("warning: no object matches \"{objects}\" now")), warns, "{told}");
+    }
     for (arguments, first, second) in [
         (&["policy", "drop-window", "nights"][..], "window nights: removed", "there was no window nights"),
         (&["policy", "unprotect", "public.orders"], "public.orders: no longer protected", "public.orders was not protected"),

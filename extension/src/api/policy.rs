@@ -81,6 +81,11 @@ fn set_policy(
         None => stored::drop_rule(parsed_class, pattern.as_ref())?,
         Some(rule) => stored::set_rule(parsed_class, pattern.as_ref(), rule)?,
     }
+    if let (Some(pattern), Some(_)) = (&pattern, &set)
+        && !relations::any_matches(pattern)?
+    {
+        pgrx::warning!("no object matches \"{pattern}\" now; the rule is for objects that will");
+    }
     cluster::refresh()?;
     let new = stored::policy()?.rule_at(parsed_class, pattern.as_ref());
     let facts = json!({"class": class, "objects_pattern": objects, "old": describe(&old), "new": describe(&new)});

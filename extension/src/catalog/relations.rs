@@ -11,6 +11,7 @@ use crate::spi::{latest, read};
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
 use runbook_core::identity::{Address, Identity, RELATIONS};
+use runbook_core::policy::Pattern;
 use std::cell::Cell;
 
 /// An object that `sql_drop` reports.
@@ -43,6 +44,23 @@ pub fn dropped_objects() -> Vec<Dropped> {
         let action = Action { owner, ..Action::dropped(kind.as_str().into(), path, flag(5), address_in(row)) };
         Dropped { action, original: flag(3), normal: flag(4) }
     })
+}
+
+/// Whether there is a schema, or a relation, function or type in one, that the pattern is about or reaches into.
+pub fn any_matches(pattern: &Pattern) -> Result<bool> {
+    let paths = read(
+        "SELECT n.nspname::pg_catalog.text, m.name FROM pg_catalog.pg_namespace AS n LEFT JOIN LATERAL ( \
+             SELECT c.relname::pg_catalog.text FROM pg_catalog.pg_class AS c WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid \
+             UNION SELECT p.proname::pg_catalog.text FROM pg_catalog.pg_proc AS p WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid \
+             UNION SELECT t.typname::pg_catalog.text FROM pg_catalog.pg_type AS t WHERE t.typnamespace OPERATOR(pg_catalog.=) n.oid \
+         ) AS m (name) ON true",
+        &[],
+        |row| Ok([Some(row.get::<String>(1)?), row.maybe::<String>(2)?]),
+    )?;
+    Ok(paths.into_iter().any(|path| {
+        let path: Vec<String> = path.into_iter().flatten().collect();
+        pattern.matches(&path) || pattern.reaches_into(&path)
+    }))
 }
 
 /// The address in the first three columns.
