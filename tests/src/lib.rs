@@ -9,6 +9,7 @@ pub mod escapes;
 pub mod house;
 pub mod jobs;
 pub mod ledger;
+pub mod older;
 pub mod scale;
 pub mod tamper;
 
@@ -65,6 +66,30 @@ pub fn succeed(command: &mut Command) -> Output {
 fn initdb(bin: &Path, data: &str) {
     let options = ["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D", data];
     succeed(as_server_user(&bin.join("initdb")).args(options));
+}
+
+/// Where a copy of PostgreSQL's programs has its parts.
+pub struct Copy {
+    /// The program that tells so.
+    pub pg_config: PathBuf,
+    /// The directory of libraries.
+    pub libraries: PathBuf,
+    /// The directory of control files and scripts.
+    pub extensions: PathBuf,
+}
+
+/// A copy of PostgreSQL's programs in a directory, for a test that changes files of its own: the programs find them relative to themselves.
+pub fn copy_of_postgresql(directory: &Path) -> Copy {
+    let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".to_owned());
+    let [programs, libraries, shared] = ["--bindir", "--pkglibdir", "--sharedir"].map(|what| {
+        let output = succeed(Command::new(&pg_config).arg(what));
+        let from = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let to = directory.join(from.trim_start_matches('/'));
+        std::fs::create_dir_all(&to).unwrap();
+        succeed(Command::new("cp").arg("-r").arg(format!("{from}/.")).arg(&to));
+        to
+    });
+    Copy { pg_config: programs.join("pg_config"), libraries, extensions: shared.join("extension") }
 }
 
 /// Gives `path` and everything below to the server's user.

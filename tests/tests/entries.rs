@@ -5,6 +5,7 @@ use postgres::Client;
 use runbook_tests::entries::{page, parse, problems, schema};
 use runbook_tests::jobs::{apply, backfill, column, piecemeal, start, wait, wait_for_state};
 use runbook_tests::ledger::fill;
+use runbook_tests::older::{self, OLDER};
 use runbook_tests::{Server, repository, revision, submit, succeed, upgrade, wait_until};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -19,6 +20,15 @@ fn run(client: &mut Client, statements: &[&str]) {
 /// A database in which everything has happened once.
 fn scene(server: &Server) -> Client {
     let mut postgres = server.database("app");
+    run(
+        &mut postgres,
+        &[
+            "DROP EXTENSION pg_runbook",
+            &format!("CREATE EXTENSION pg_runbook VERSION '{OLDER}'"),
+            "ALTER EXTENSION pg_runbook UPDATE",
+            "SELECT runbook.configure('migration_role', 'app_owner')",
+        ],
+    );
     run(
         &mut postgres,
         &[
@@ -134,7 +144,8 @@ fn jobs(server: &Server, postgres: &mut Client) {
 #[test]
 fn every_kind_of_entry_says_what_is_documented() {
     let kinds = parse(&fs::read_to_string(repository().join("tests/entries.txt")).unwrap());
-    let server = Server::start();
+    let directory = tempfile::Builder::new().prefix("runbook-entries-").tempdir_in("/tmp").unwrap();
+    let server = older::server(directory.path(), &[], &[]);
     let mut admin = scene(&server);
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     let mut wrong = Vec::new();

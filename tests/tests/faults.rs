@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
 
 use postgres::{Client, NoTls};
-use runbook_tests::{Server, hand_over, repository, succeed};
+use runbook_tests::{Server, copy_of_postgresql, hand_over, repository, succeed};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -46,26 +46,16 @@ const KINDS: [&str; 5] = ["panic", "error", "cancel", "memory", "stack"];
 
 /// A copy of PostgreSQL with the library built for faults; its `pg_config`.
 fn copy(directory: &Path) -> PathBuf {
-    let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".to_owned());
-    let ask = |what: &str| {
-        let output = succeed(Command::new(&pg_config).arg(what));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
-    for place in ["--bindir", "--pkglibdir", "--sharedir"] {
-        let from = ask(place);
-        let to = directory.join(from.trim_start_matches('/'));
-        std::fs::create_dir_all(&to).unwrap();
-        succeed(Command::new("cp").arg("-r").arg(format!("{from}/.")).arg(&to));
-    }
-    let library = directory.join(ask("--pkglibdir").trim_start_matches('/')).join("pg_runbook.so");
+    let copy = copy_of_postgresql(directory);
     succeed(
         Command::new("cargo")
             .args(["build", "--quiet", "--release", "--package", "pg_runbook", "--features", "faults"])
             .current_dir(repository()),
     );
+    let library = copy.libraries.join("pg_runbook.so");
     std::fs::remove_file(&library).unwrap();
     std::fs::copy(repository().join("target/release/libpg_runbook.so"), &library).unwrap();
-    directory.join(ask("--bindir").trim_start_matches('/')).join("pg_config")
+    copy.pg_config
 }
 
 fn started(client: &mut Client) -> String {

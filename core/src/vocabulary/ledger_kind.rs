@@ -30,6 +30,7 @@ words! {
         PolicyChanged = "policy.changed",
         GuardActivated = "guard.activated",
         GuardDeactivated = "guard.deactivated",
+        ExtensionUpdated = "extension.updated",
         GuardBypassed = "guard.bypassed",
         CheckpointSigned = "checkpoint.signed",
         EpochOpened = "epoch.opened",

@@ -1,7 +1,6 @@
 //! `activate`, `deactivate`, `guard_status`.
 
 use crate::catalog::cluster::prepared_transactions;
-use crate::error::refusal;
 use crate::guard::caller::{enter, limited_reason};
 use crate::guard::integrity::{attachments, cluster, wholeness};
 use crate::guard::{control, status};
@@ -22,14 +21,8 @@ fn activate(fcinfo: pg_sys::FunctionCallInfo) -> Result<bool, ErrorReport> {
     if settings::is_active()? {
         return Ok(false);
     }
-    attachments::refuse_strangers()?;
-    let damaged = wholeness::damaged_triggers();
-    if !damaged.is_empty() {
-        let detail =
-            Some(format!("Event triggers are missing, disabled, or fire for some statements only: {}.", damaged.join(", ")));
-        let hint = Some("Undo that, and find out who has done it. Then: SELECT runbook.activate();".to_owned());
-        return Err(refusal("55000", "pg_runbook is not as it was installed", detail, hint));
-    }
+    attachments::refuse_strangers("SELECT runbook.activate();")?;
+    wholeness::refuse_damaged_triggers("SELECT runbook.activate();")?;
     settings::activate(&session_role())?;
     cluster::mark(true)?;
     let here = database();

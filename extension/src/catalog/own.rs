@@ -11,6 +11,12 @@ pub fn strangers() -> Result<Vec<String>> {
     read(STRANGERS, &[], |row| row.get(1))
 }
 
+/// The version of the extension in this database.
+pub fn version() -> Result<Option<String>> {
+    let sql = "SELECT x.extversion FROM pg_catalog.pg_extension AS x WHERE x.extname OPERATOR(pg_catalog.=) 'pg_runbook'";
+    Ok(read(sql, &[], |row| row.get(1))?.pop())
+}
+
 /// Names and bodies of our functions that are not in the library.
 pub fn bodies() -> Result<Vec<(String, String)>> {
     read(

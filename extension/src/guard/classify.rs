@@ -2,6 +2,7 @@
 
 use crate::catalog::objects;
 use crate::error;
+use crate::guard::integrity::update;
 use crate::guard::protection;
 use crate::pg::parse::names::{part_of, relation_named};
 use crate::pg::session::pinned::search_path;
@@ -28,6 +29,9 @@ pub fn classify(command: &Command) -> Vec<Action> {
         actions.push(Action::many_rows(name));
     }
     actions.extend(leaves_protection(command));
+    if update::is_done(command).unwrap_or(false) {
+        actions.clear();
+    }
     actions
 }
 

@@ -3,6 +3,7 @@
 use crate::error;
 use crate::guard::break_glass;
 use crate::guard::enforcement::Enforcement;
+use crate::guard::integrity::update;
 use crate::guard::outcome::Blocked;
 use crate::guard::permits::{self, Claim};
 use crate::guard::statement_text::statement_text;
@@ -190,6 +191,7 @@ fn by_policy(tag: &str, actions: &[Action], when: When) -> error::Result<()> {
     }
     let hint = match verdict {
         Verdict::Deny => format!("An admin can change that: {}", allow_call(action, &policy)),
+        _ if update::is_of_us(action) => request_hint(tag, when).trim_start().to_owned(),
         _ => REVISION_HINT.to_owned() + &request_hint(tag, when),
     };
     let blocked = Blocked {

@@ -1,8 +1,9 @@
 //! Which protections are active.
 
+use crate::catalog::own;
 use crate::error;
 use crate::guard::enforcement::Mode;
-use crate::guard::integrity::wholeness;
+use crate::guard::integrity::{update, wholeness};
 use crate::guard::{break_glass, enforcement};
 use crate::pg::session::identity::{Database, database};
 use crate::pg::workers::shared::{has_launcher, is_preloaded, may_have_workers};
@@ -128,6 +129,7 @@ pub fn layers() -> error::Result<Vec<Layer>> {
         sealer(preloaded)?,
         table_triggers(enforcing, &tables),
     ];
+    layers.extend(version(own::version()?.unwrap_or_default()));
     if !glass.is_empty() {
         layers.push(Layer {
             layer: "break_glass",
@@ -137,6 +139,19 @@ pub fn layers() -> error::Result<Vec<Layer>> {
         });
     }
     Ok(layers)
+}
+
+/// The extension, where it is not of the library's version.
+fn version(installed: String) -> Option<Layer> {
+    (installed != update::LIBRARY).then(|| Layer {
+        layer: "version",
+        active: false,
+        covers: "what came with the version of the library that the server has loaded",
+        detail: format!(
+            "the library is of {}, the extension of {installed}: ALTER EXTENSION pg_runbook UPDATE, or install the library of {installed} and restart",
+            update::LIBRARY
+        ),
+    })
 }
 
 fn sealer(preloaded: bool) -> error::Result<Layer> {

@@ -6,6 +6,7 @@ use crate::catalog::logins::{self, this_login};
 use crate::error::{internal, refusal};
 use crate::guard::caller::{limited, limited_reason};
 use crate::guard::classify::classify_all;
+use crate::guard::integrity::update;
 use crate::guard::judge::allow_call;
 use crate::guard::statement_text::recordable;
 use crate::ledger::refusal::refused;
@@ -134,6 +135,15 @@ fn manifest_of(statement: &str) -> Result<Manifest, ErrorReport> {
         return Err(refusal("22023", format!("the statement has a parameter, {parameter}"), Some(detail), Some(hint)));
     }
     let actions = classify_all([&only.command])?;
+    if actions.is_empty() && update::is_done(&only.command)? {
+        let hint = "Install the package of the new version first; see docs/updating.md.".to_owned();
+        return Err(refusal(
+            "55000",
+            format!("pg_runbook is {} already, as its library is", update::LIBRARY),
+            None,
+            Some(hint),
+        ));
+    }
     if actions.is_empty() {
         let detail = "A permit covers what can be read from the statement itself, not what a block or a function does.";
         let hint = "Request a permit for the DDL statement itself, or write a revision. In a call of a runbook function, each \

@@ -33,11 +33,11 @@ static VIEWS: LazyLock<Vec<own::View>> = LazyLock::new(|| {
 /// How many findings a message tells.
 const TOLD: usize = 5;
 
-/// Refuses to activate the guard on an extension that is not as it was made.
+/// Refuses to go on with an extension that is not as it was made; `then` is what to run when it is again.
 ///
 /// # Errors
 /// 55000.
-pub fn refuse_strangers() -> error::Result<()> {
+pub fn refuse_strangers(then: &str) -> error::Result<()> {
     let mut found = own::strangers()?;
     for (name, body) in own::bodies()? {
         if body.trim().len() < 20 || !SOURCES.iter().any(|source| source.contains(&body)) {
@@ -55,6 +55,6 @@ pub fn refuse_strangers() -> error::Result<()> {
         "55000",
         "pg_runbook is not as it was installed",
         Some(format!("{}{more}.", found.join("; "))),
-        Some("Undo the changes, and find out who made them. Then run: SELECT runbook.activate();".to_owned()),
+        Some(format!("Undo the changes, and find out who made them. Then run: {then}")),
     ))
 }

@@ -3,4 +3,5 @@
 pub mod attachments;
 pub mod cluster;
 pub mod protect;
+pub mod update;
 pub mod wholeness;

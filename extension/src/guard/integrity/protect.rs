@@ -125,6 +125,9 @@ fn refuse(tag: &str, actions: &[Action], what: &str, enforcement: Enforcement) -
 /// # Errors
 /// 42501.
 pub fn refuse_write(table: u32) -> error::Result<()> {
+    if extension_members::is_in_own_script() {
+        return Ok(());
+    }
     let enforcement = Enforcement::current()?;
     if enforcement == Enforcement::Off && !settings::is_active()? {
         return Ok(());
@@ -156,6 +159,8 @@ fn is_damage(action: &Action) -> bool {
         // The mark that other databases read; see `cluster`.
         (Database, [name]) if cluster::sets_the_mark(verb) => this_database() == *name,
         (EventTrigger, [name]) => *verb != Verb::Create && EVENT_TRIGGERS.iter().any(|(own, _)| own == name),
+        // Policy decides; see `update`. A revision is no place for it: what it is applied by would change under it.
+        (ObjectKind::Extension, ["pg_runbook"]) if *verb == Verb::Update => permission::is_applying(),
         // A function of somebody else's among ours would be taken for one of them.
         _ if *verb == Verb::Move && action.to.as_deref().is_some_and(|to| SCHEMAS.contains(&to)) => true,
         // Triggers of protected tables; the extension makes them itself.

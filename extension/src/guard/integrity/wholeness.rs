@@ -42,6 +42,20 @@ pub fn damaged_triggers() -> Vec<String> {
     damaged
 }
 
+/// Refuses to go on while they are damaged; `then` is what to run when they are whole again.
+///
+/// # Errors
+/// 55000.
+pub fn refuse_damaged_triggers(then: &str) -> error::Result<()> {
+    let damaged = damaged_triggers();
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("Event triggers are missing, disabled, or fire for some statements only: {}.", damaged.join(", "));
+    let hint = format!("Undo that, and find out who has done it. Then: {then}");
+    Err(error::refusal("55000", "pg_runbook is not as it was installed", Some(detail), Some(hint)))
+}
+
 /// Different statements that one session leaves evidence of.
 const MOST: usize = 1000;
 

@@ -5,14 +5,18 @@
 //! records DDL outside revisions.
 
 use crate::catalog::objects::{self, Touched};
-use crate::catalog::relations::{self, Dropped};
+use crate::catalog::relations;
 use crate::error::refusal;
 use crate::guard::classify::classify;
 use crate::guard::enforcement::{self, Enforcement, Mode};
-use crate::guard::integrity::protect;
 use crate::guard::integrity::wholeness::{self, MODE_OFF};
+use crate::guard::integrity::{protect, update};
 use crate::guard::judge::{When, decide, refuse_by_uncommitted_rules, refuse_if_taken_back};
 use crate::guard::layers::begun;
+use crate::guard::layers::dropping::{
+    self, goes_with_its_extension, goes_with_its_relation, is_ours, is_what_its_statement_says, remember_members,
+    remember_members_of_dropped,
+};
 use crate::guard::layers::utility_hook::statement_class;
 use crate::guard::passing::{record_beginning, record_passing, record_seen};
 use crate::guard::temporary::refuse_hidden;
@@ -23,7 +27,7 @@ use crate::pg::hooks::events::{self, Event};
 use crate::pg::parse::commands::Reading;
 use crate::pg::parse::names::part_of;
 use crate::pg::parse::objects::{describe, has_temporary_schema};
-use crate::pg::session::extension_members::{expect_a_script, extension_of_the_script, is_in_a_script};
+use crate::pg::session::extension_members::{expect_a_script, extension_of_the_script, is_in_a_script, is_in_own_script};
 use crate::pg::session::identity::is_own_sql;
 use crate::store::settings;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -33,7 +37,6 @@ use runbook_core::command::{Command, Name};
 use runbook_core::identity::{Address, Identity};
 use runbook_core::vocabulary::object_kind::ObjectKind;
 use runbook_core::vocabulary::verb::Verb;
-use std::cell::RefCell;
 use std::collections::HashSet;
 
 #[pg_extern(
@@ -43,15 +46,19 @@ COMMENT ON FUNCTION runbook_internal.guard_command_start() IS 'Refuses what poli
 fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
     let decided = event.is_decided();
-    MEMBERS.take();
+    dropping::forget_members();
     if event.tag.ends_with(" EXTENSION") {
         expect_a_script();
     }
     if let Some(extension) = extension_of_the_script() {
-        return if event.tag.starts_with("DROP") { remember_members(&[extension]) } else { Ok(()) };
+        let may_drop = event.tag.starts_with("DROP") || event.tag.starts_with("ALTER") && is_in_own_script();
+        return if may_drop { remember_members(&[extension]) } else { Ok(()) };
     }
     if is_own_sql() {
         return Ok(());
+    }
+    if event.tag == "ALTER EXTENSION" {
+        update::begins(&event.command())?;
     }
     if decided && permission::covering(|coverage| coverage.is_none()) && event.tag != "DROP EXTENSION" {
         if event.is_judged_under_lock() && Enforcement::current()? != Enforcement::Off {
@@ -76,12 +83,7 @@ fn guard_command_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         return Ok(());
     }
     let actions = classify(command);
-    let extensions = actions.iter().filter(|action| action.verb == Verb::Drop && action.object.kind == ObjectKind::Extension);
-    let extensions = extensions.filter_map(|action| match action.identity {
-        Identity::Is(extension) => Some(extension.object),
-        _ => None,
-    });
-    remember_members(&extensions.collect::<Vec<_>>())?;
+    remember_members_of_dropped(&actions)?;
     remember_before(command, &actions)?;
     let enforcement = Enforcement::current()?;
     if !decided {
@@ -158,7 +160,10 @@ fn guard_sql_drop(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     if is_unguarded()? {
         return Ok(());
     }
-    let dropped = relations::dropped_objects();
+    let mut dropped = relations::dropped_objects();
+    if is_in_own_script() {
+        dropped.retain(|object| !is_ours(&object.action));
+    }
     // Indexes, defaults and row types that go along with their object are no decision of their own. What a CASCADE reached
     // is, and so is whatever holds data: partitions, owned sequences, members of an extension.
     let mut decided: Vec<Action> = Vec::new();
@@ -180,7 +185,7 @@ COMMENT ON FUNCTION runbook_internal.guard_table_rewrite() IS 'Checks tables tha
 )]
 fn guard_table_rewrite(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let event = event(fcinfo)?;
-    if is_unguarded()? {
+    if is_in_own_script() || is_unguarded()? {
         return Ok(());
     }
     let Some((oid, schema, name)) = relations::rewritten_table()? else { return Ok(()) };
@@ -223,19 +228,27 @@ fn guard_command_end(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport
         return unresolved::refuse(&event.tag);
     }
     begun::check(&event)?;
+    judge_what_was_done(&event)?;
+    if event.tag == "ALTER EXTENSION" && !is_in_a_script() {
+        update::ended(&event.command())?;
+    }
+    Ok(())
+}
+
+fn judge_what_was_done(event: &Event) -> Result<(), ErrorReport> {
     if permission::covering(|coverage| coverage.is_some()) && !is_in_a_script() {
-        check_under_lock(&event)?;
+        check_under_lock(event)?;
         permits::check_code()?;
         refuse_if_taken_back(&event.tag)?;
         if permission::is_applying() {
             refuse_hidden()?;
         }
     }
-    if is_unguarded()? {
+    if is_in_own_script() || is_unguarded()? {
         return Ok(());
     }
     if has_temporary_schema() || relations::has_temporary_objects()? {
-        check_temporary(&event)?;
+        check_temporary(event)?;
     }
     if permission::is_applying() {
         return Ok(());
@@ -310,72 +323,6 @@ fn note_created(coverage: &mut Coverage, touched: &[Touched], actions: &[Action]
             coverage.create_column(column, action.object.path.clone());
         }
     }
-}
-
-/// Whether taking a member out is all that the statement does: it has been decided on as a whole, before it ran.
-fn is_what_its_statement_says(tag: &str, action: &Action) -> bool {
-    use ObjectKind::{FunctionOfAccessMethod, OperatorOfAccessMethod, PublicationNamespace, PublicationRelation};
-    match tag {
-        "ALTER PUBLICATION" => matches!(action.object.kind, PublicationRelation | PublicationNamespace),
-        "ALTER OPERATOR FAMILY" => matches!(action.object.kind, OperatorOfAccessMethod | FunctionOfAccessMethod),
-        _ => false,
-    }
-}
-
-thread_local! {
-    /// The members of the extensions that the statement drops, or of the extension whose script it is part of.
-    static MEMBERS: RefCell<HashSet<Address>> = RefCell::default();
-}
-
-fn remember_members(extensions: &[u32]) -> Result<(), ErrorReport> {
-    MEMBERS.set(objects::members(extensions)?);
-    Ok(())
-}
-
-/// Whether it is a member of an extension that the statement drops, or that drops a member of its own in its script. The approval of
-/// the extension's statement covers it.
-fn goes_with_its_extension(action: &Action) -> bool {
-    // Schemas and views are in the manifest one by one: they may have been put into the extension since the approval.
-    !matches!(action.object.kind, ObjectKind::Schema | ObjectKind::View)
-        && matches!(action.identity, Identity::Is(found) if MEMBERS.with_borrow(|members| members.contains(&found)))
-}
-
-/// Whether a constraint, rule, trigger or row security policy goes because the statement drops its relation, or a column of
-/// that. PostgreSQL may say that it depends on it as something of its own, as the rule of a view does. The same constraint
-/// of heirs has been judged with that of their parent, and a domain's with the statement.
-fn goes_with_its_relation(object: &Dropped, all: &[Dropped]) -> Result<bool, ErrorReport> {
-    let action = &object.action;
-    use ObjectKind::*;
-    let kind = &action.object.kind;
-    let originals =
-        || all.iter().filter(|other| other.original && !std::ptr::eq(*other, object)).map(|other| &other.action.object);
-    if *kind == DomainConstraint {
-        return Ok(object.original || originals().any(|other| other.kind == Type));
-    }
-    let [schema, relation, name] = &action.object.path[..] else { return Ok(false) };
-    if !matches!(kind, Constraint | Rule | Trigger | Policy) {
-        return Ok(false);
-    }
-    for other in originals() {
-        let path = &other.path[..];
-        let is_relation = matches!(other.kind, Table | View | MaterializedView | ForeignTable);
-        match path {
-            [its_schema, its_relation] if is_relation && (its_schema, its_relation) == (schema, relation) => return Ok(true),
-            [its_schema, its_relation, _] if other.kind == Column && (its_schema, its_relation) == (schema, relation) => {
-                return Ok(true);
-            }
-            [its_schema, its_relation, its_name]
-                if *kind == Constraint
-                    && other.kind == Constraint
-                    && its_name == name
-                    && relations::inherits(schema, relation, its_schema, its_relation)? =>
-            {
-                return Ok(true);
-            }
-            _ => {}
-        }
-    }
-    Ok(false)
 }
 
 /// Whether there is anything to lose yet; a column to be added is not there and counts all the same.

@@ -8,7 +8,7 @@ use crate::pg::execute::transaction::{Looking, WithoutId, undone};
 use crate::pg::hooks::triggers::{Permission, permission};
 use crate::pg::parse::bind::{DATABASES, TABLESPACES};
 use crate::pg::parse::objects;
-use crate::pg::session::extension_members::{is_installed, is_own};
+use crate::pg::session::extension_members::{is_in_own_script, is_installed, is_own};
 use crate::pg::session::identity::{Moment, in_recovery, moment};
 use crate::store::settings;
 use crate::{error, permission};
@@ -64,7 +64,7 @@ pub fn dropped(found: Address, unreported: bool) {
 fn judge_drop(found: Address, unreported: bool) -> error::Result<()> {
     let own = is_own(found);
     let judged = own || (unreported && HOLDS_DATA.contains(&found.class));
-    if !judged {
+    if !judged || (own && is_in_own_script()) {
         return Ok(());
     }
     let enforcement = enforcement()?;

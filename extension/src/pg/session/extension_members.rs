@@ -77,7 +77,8 @@ fn extension() -> (pg_sys::Oid, bool) {
     (extension, whole)
 }
 
-/// Whether the extension is in this database, and not just being created or dropped.
+/// Whether the extension is in this database, and not just being created or dropped. While it is updated, its script makes it what it will
+/// be, and everything else that happens meanwhile is judged as always.
 pub fn is_installed() -> bool {
     // SAFETY: look-ups in catalog caches, inside a transaction; the statics are of extension.c.
     unsafe {
@@ -88,13 +89,17 @@ pub fn is_installed() -> bool {
         whole
             && pg_sys::get_relname_relid(c"activation".as_ptr(), pg_sys::get_namespace_oid(c"runbook".as_ptr(), true))
                 != pg_sys::InvalidOid
-            && !(pg_sys::creating_extension && pg_sys::CurrentExtensionObject == extension)
+            && !(pg_sys::creating_extension
+                && pg_sys::CurrentExtensionObject == extension
+                && (UPDATED.get() != extension || is_in_a_script()))
     }
 }
 
 thread_local! {
     /// What stood on the stack of error contexts when CREATE or ALTER EXTENSION began.
     static SCRIPT_CONTEXT: Cell<*mut pg_sys::ErrorContextCallback> = const { Cell::new(std::ptr::null_mut()) };
+    /// Our extension, if it was whole when that began.
+    static UPDATED: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::InvalidOid) };
 }
 
 /// CREATE or ALTER EXTENSION begins.
@@ -103,8 +108,21 @@ pub fn expect_a_script() {
     unsafe {
         if !pg_sys::creating_extension {
             SCRIPT_CONTEXT.set(pg_sys::error_context_stack);
+            let (extension, whole) = extension();
+            UPDATED.set(if whole { extension } else { pg_sys::InvalidOid });
         }
     }
+}
+
+/// Whether the statement is part of the script that updates our own extension.
+pub fn is_in_own_script() -> bool {
+    extension_of_the_script().is_some_and(|extension| extension == own_extension().to_u32())
+}
+
+/// Tells every session, when the transaction commits, that the extension has other members than before.
+pub fn announce_members() {
+    // SAFETY: queues an invalidation message, inside a transaction; the catalog of schemas is what all that is remembered here goes by.
+    unsafe { pg_sys::CacheInvalidateCatalog(pg_sys::NamespaceRelationId) }
 }
 
 /// Whether the statement is part of an extension's script, of CREATE EXTENSION or ALTER EXTENSION … UPDATE. What an event trigger, a
