@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::merkle;
 use crate::vocabulary::judgement::Judgement;
 pub use crate::vocabulary::ledger_kind::Kind;
+use crate::vocabulary::object_kind::ObjectKind;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -177,11 +178,26 @@ impl Serialize for StatementPayload<'_> {
     }
 }
 
+/// The objects that an entry lists: all of them, or, where there are too many, those that say most. What holds data comes first then, and
+/// what comes and goes with something else last.
+pub fn most_telling(actions: &[Action]) -> Vec<&Action> {
+    let mut listed: Vec<&Action> = actions.iter().collect();
+    if listed.len() > LISTED {
+        listed.sort_by_key(|action| match &action.object.kind {
+            kind if kind.holds_data() => 0,
+            ObjectKind::Type | ObjectKind::Index | ObjectKind::IndexOfConstraint | ObjectKind::Constraint => 2,
+            _ => 1,
+        });
+        listed.truncate(LISTED);
+    }
+    listed
+}
+
 struct Objects<'a>(&'a [Action]);
 
 impl Serialize for Objects<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().take(LISTED).map(Listed))
+        serializer.collect_seq(most_telling(self.0).into_iter().map(Listed))
     }
 }
 

@@ -58,6 +58,7 @@ pub extern "C-unwind" fn _PG_init() {
             (ledger::pending::ENDS.before_commit)();
         },
         over: |committed| {
+            pg::hooks::triggers::over(committed);
             guard::permits::over();
             store::settings::over();
             (ledger::pending::ENDS.over)(committed);

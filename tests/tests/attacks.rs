@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
 
 use postgres::Client;
+use runbook_tests::jobs::{apply, backfill, piecemeal};
 use runbook_tests::{Server, revision, sqlstate, submit, upgrade};
 
 fn count(client: &mut Client, sql: &str) -> i64 {
@@ -275,4 +276,98 @@ fn our_own_statements_take_nobody_elses_operators() {
     submit(&mut alice, &filled).unwrap();
     runbook_tests::jobs::apply(&mut app, "o003").unwrap();
     assert_eq!(count(&mut admin, "keyed WHERE v = 1"), 3000);
+}
+
+/// A table with a limit of five rows, and a hundred of them.
+fn limited(admin: &mut Client) {
+    admin
+        .batch_execute(
+            "CREATE TABLE kept (id int PRIMARY KEY, note text); INSERT INTO kept SELECT g, 'keep' FROM generate_series(1, 100) g; \
+             CREATE TABLE other (id int PRIMARY KEY, n int); INSERT INTO other SELECT g, 0 FROM generate_series(1, 100) g; \
+             ALTER TABLE kept OWNER TO app_owner; ALTER TABLE other OWNER TO app_owner; SELECT runbook.protect_table('kept', 5)",
+        )
+        .unwrap();
+}
+
+#[test]
+fn all_transactions_of_a_revision_count_together() {
+    for preload in [&["shared_preload_libraries=pg_runbook"][..], &[]] {
+        let server = Server::start_with(preload);
+        let mut admin = scene(&server);
+        limited(&mut admin);
+        let (mut alice, mut app) = (server.connect("app", "alice"), server.connect("app", "app"));
+        let header = "table other; batch 4; repeatable no";
+        let delete = "WITH gone AS (DELETE FROM kept WHERE id BETWEEN :from AND :to) UPDATE other SET n = 1 WHERE id BETWEEN :from AND :to";
+        submit(&mut alice, &backfill("b1", &[], header, delete)).unwrap();
+        let error = apply(&mut app, "b1").unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert!(error.code().code() == "42501" && error.detail().unwrap().contains("a transaction or a revision"), "{error:?}");
+        assert_eq!(count(&mut admin, "kept"), 96);
+        // A revision that is applied by itself begins with a count of its own, and what a retry takes back does not count.
+        for (id, parent) in [("c1", None), ("c2", Some("c1"))] {
+            let parents: Vec<&str> = parent.into_iter().collect();
+            let block =
+                "DO $$BEGIN FOR i IN 1..3 LOOP DELETE FROM kept WHERE id = (SELECT min(id) FROM kept); COMMIT; END LOOP; END$$";
+            submit(&mut alice, &piecemeal(id, &parents, block, "")).unwrap();
+        }
+        apply(&mut app, "c2").unwrap();
+        assert_eq!(count(&mut admin, "kept"), 90);
+        let block =
+            "DO $$BEGIN FOR i IN 1..6 LOOP DELETE FROM kept WHERE id = (SELECT min(id) FROM kept); COMMIT; END LOOP; END$$";
+        submit(&mut alice, &piecemeal("c3", &["c2"], block, "")).unwrap();
+        assert!(apply(&mut app, "c3").is_err());
+        assert_eq!(count(&mut admin, "kept"), 85);
+    }
+}
+
+#[test]
+fn rows_count_under_the_table_that_was_protected_first() {
+    let server = Server::start();
+    let mut admin = scene(&server);
+    admin
+        .batch_execute(
+            "CREATE TABLE p (x int); CREATE TABLE c1 () INHERITS (p); CREATE TABLE c2 () INHERITS (p); CREATE TABLE q (x int); \
+             CREATE TABLE part (x int) PARTITION BY LIST (x); CREATE TABLE part_1 PARTITION OF part FOR VALUES IN (1); \
+             INSERT INTO c1 SELECT g FROM generate_series(1, 4) g; INSERT INTO c2 SELECT * FROM c1; \
+             SELECT runbook.protect_table('c2', 3); SELECT runbook.protect_table('p', 3); SELECT runbook.protect_table('part', 3)",
+        )
+        .unwrap();
+    for (table, parent) in [("c1", "p"), ("c2", "p"), ("part_1", "part")] {
+        let error = admin.batch_execute(&format!("SELECT runbook.protect_table('{table}', 3)")).unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "55000", "{error:?}");
+        assert!(error.hint().unwrap().contains(&format!("protect_table('public.{parent}', ROWS)")), "{error:?}");
+    }
+    // An heir of two.
+    admin.batch_execute("ALTER TABLE c1 INHERIT q").unwrap();
+    let error = admin.batch_execute("SELECT runbook.protect_table('q', 3)").unwrap_err();
+    assert!(error.as_db_error().unwrap().detail().unwrap().contains("rows of public.c1"), "{error:?}");
+    assert_eq!(sqlstate(admin.batch_execute("DELETE FROM p WHERE x <= 2")), "42501");
+    // What has left its parent is a table of its own, and its parent's limit can still be lowered.
+    admin.batch_execute("SELECT runbook.protect_table('p', 2)").unwrap();
+    admin
+        .batch_execute(
+            "SELECT runbook.configure('preset', 'local'); SELECT runbook.unprotect_table('p'); ALTER TABLE c1 NO INHERIT p; \
+             SELECT runbook.protect_table('c1', 3)",
+        )
+        .unwrap();
+}
+
+#[test]
+fn a_large_object_that_a_revision_opens_is_closed_with_it() {
+    let server = Server::start();
+    let mut admin = scene(&server);
+    admin.batch_execute("SELECT lo_from_bytea(77001, 'kept'); ALTER LARGE OBJECT 77001 OWNER TO app_owner").unwrap();
+    let (mut alice, mut app) = (server.connect("app", "alice"), server.connect("app", "app"));
+    submit(&mut alice, &revision("l1", &[], "SELECT lo_open(77001, 393216)", "")).unwrap();
+    assert_eq!(sqlstate(app.batch_execute("SELECT lo_get(77001)")), "42501");
+    app.batch_execute("BEGIN; SELECT runbook.upgrade('l1')").unwrap();
+    assert_eq!(sqlstate(app.batch_execute("SELECT loread(0, 100)")), "42704");
+    app.batch_execute("ROLLBACK").unwrap();
+    // One's own can be opened again.
+    app.batch_execute(
+        "BEGIN; SELECT lo_from_bytea(77002, 'mine'); SELECT lo_open(77002, 393216); SELECT runbook.upgrade('l1')",
+    )
+    .unwrap();
+    app.batch_execute("SELECT loread(lo_open(77002, 393216), 100); COMMIT").unwrap();
 }

@@ -116,3 +116,18 @@ fn an_entry_hashes_exactly_its_payload() {
     assert_eq!(entry.payload, r#"{"entry_id":"id","kind":"revision.approved","revision":"a","session_role":"alice","v":1}"#);
     assert_eq!(entry.leaf_hash, leaf_hash(&entry.payload));
 }
+
+#[test]
+fn what_holds_data_is_listed_where_not_everything_can_be() {
+    use crate::action::Class;
+    use crate::command::Name;
+    let drop = |kind: ObjectKind, name: String| Action::on(Verb::Drop, Class::Destructive, kind, &Name::bare(name));
+    let mut actions: Vec<Action> = (0..60).map(|at| drop(ObjectKind::Type, format!("row_{at}"))).collect();
+    actions.extend((0..60).map(|at| drop(ObjectKind::View, format!("view_{at}"))));
+    actions.push(drop(ObjectKind::Table, "precious".into()));
+    let few: Vec<Action> = actions.iter().skip(100).cloned().collect();
+    assert_eq!(most_telling(&few).into_iter().cloned().collect::<Vec<_>>(), few);
+    let told = most_telling(&actions);
+    assert!(told.len() == LISTED && told[0].object.path == ["precious"], "{told:?}");
+    assert_eq!(told.iter().filter(|action| action.object.kind == ObjectKind::View).count(), 60);
+}

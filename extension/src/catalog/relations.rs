@@ -6,13 +6,14 @@ use crate::pg::parse::objects::relation_path;
 use crate::pg::session::identity::current_oid;
 use crate::pg::session::latest::event_triggers_version as schemas_version;
 use crate::pg::session::pinned::relation_oid;
+use crate::pg::session::scans;
 use crate::pg::srf;
-use crate::spi::{latest, read};
+use crate::spi::read;
 use pgrx::pg_sys::Oid;
 use runbook_core::action::Action;
 use runbook_core::identity::{Address, Identity, RELATIONS};
 use runbook_core::policy::Pattern;
-use std::cell::Cell;
+use std::cell::RefCell;
 
 /// An object that `sql_drop` reports.
 #[derive(Debug)]
@@ -93,40 +94,21 @@ pub fn created_objects(tag: &str) -> Result<Vec<Action>> {
 }
 
 thread_local! {
-    /// Whether there are temporary schemas, as of a version of the schemas: every DDL statement asks.
-    static TEMPORARY_SCHEMAS: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+    /// The temporary schemas, as of a version of the schemas: every DDL statement asks.
+    static TEMPORARY_SCHEMAS: RefCell<Option<(u64, Vec<u32>)>> = const { RefCell::new(None) };
 }
 
-/// Whether any session has ever had a temporary schema here. A session that uses an object of one has taken a lock before, and with it
-/// PostgreSQL's notice of the new schema.
-fn has_temporary_schemas() -> bool {
+/// Whether anything at all lies in a temporary schema, this session's or another's. A session that uses an object of one has taken a lock
+/// before, and with it PostgreSQL's notice of the new schema.
+pub fn has_temporary_objects() -> bool {
     let version = schemas_version();
-    if let Some((then, known)) = TEMPORARY_SCHEMAS.get()
-        && then == version
-    {
-        return known;
-    }
-    // As of now: what an old snapshot says must not be remembered.
-    let sql = "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace AS n \
-               WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_temp_[0-9]' LIMIT 1";
-    let known = latest(sql).is_some();
-    TEMPORARY_SCHEMAS.set(Some((version, known)));
-    known
-}
-
-/// Whether anything at all lies in a temporary schema, this session's or another's.
-pub fn has_temporary_objects() -> Result<bool> {
-    if !has_temporary_schemas() {
-        return Ok(false);
-    }
-    let rows = read(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_depend AS d \
-             ON d.refclassid OPERATOR(pg_catalog.=) 2615 AND d.refobjid OPERATOR(pg_catalog.=) n.oid \
-         WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_temp_[0-9]')",
-        &[],
-        |row| row.get::<bool>(1),
-    )?;
-    Ok(rows.into_iter().any(|found| found))
+    TEMPORARY_SCHEMAS.with_borrow_mut(|known| {
+        if known.as_ref().is_none_or(|(then, _)| *then != version) {
+            *known = Some((version, scans::temporary_schemas()));
+        }
+        let schemas = known.iter().flat_map(|(_, schemas)| schemas);
+        schemas.into_iter().any(|schema| scans::is_used(*schema))
+    })
 }
 
 /// The lasting objects that what the statement at hand created or altered ties to something in a temporary schema, of
@@ -202,18 +184,12 @@ pub fn rewritten_table() -> Result<Option<(u32, String, String)>> {
     Ok(rows.into_iter().next())
 }
 
-/// Event triggers that are enabled ALWAYS and call a function of ours: name, and name of the function.
-pub fn always_event_triggers() -> Vec<(String, String)> {
-    let found = latest(
-        "SELECT pg_catalog.string_agg(pg_catalog.concat(t.evtname, ' ', p.proname), ',') FROM pg_catalog.pg_event_trigger AS t \
-         JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.evtfoid \
-         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
-         WHERE t.evtenabled OPERATOR(pg_catalog.=) 'A' AND n.nspname OPERATOR(pg_catalog.=) 'runbook_internal' AND t.evttags IS NULL \
-             AND pg_catalog.concat('a_runbook_', pg_catalog.replace(t.evtevent::pg_catalog.text, 'ddl_', '')) \
-                 OPERATOR(pg_catalog.=) t.evtname::pg_catalog.text",
-    );
-    let pair = |text: &str| text.split_once(' ').map(|(name, function)| (name.to_owned(), function.to_owned()));
-    found.unwrap_or_default().split(',').filter_map(pair).collect()
+/// Whether our event trigger of that name is there, calls our function, and fires whenever its event happens.
+pub fn is_whole_event_trigger(name: &str, function: &str) -> bool {
+    let event = name.replace("a_runbook_command_", "ddl_command_").replace("a_runbook_", "");
+    scans::event_trigger(name).is_some_and(|found| {
+        found.always && found.schema == "runbook_internal" && found.function == function && found.event == event
+    })
 }
 
 /// Quoted names of constraints that are INITIALLY DEFERRED.

@@ -5,7 +5,7 @@ use crate::guard::enforcement::Enforcement;
 use crate::guard::statement_text::statement_text;
 use crate::ledger::{self, recorder};
 use runbook_core::action::Action;
-use runbook_core::ledger::{Kind, LISTED, listed};
+use runbook_core::ledger::{Kind, listed, most_telling};
 use runbook_core::vocabulary::judgement::Judgement;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ impl Blocked<'_> {
 pub fn facts(tag: &str, actions: &[Action], judgement: Judgement, reason: &str, revision: Option<&str>) -> Value {
     json!({
         "tag": tag,
-        "objects": actions.iter().take(LISTED).map(listed).collect::<Vec<_>>(),
+        "objects": most_telling(actions).into_iter().map(listed).collect::<Vec<_>>(),
         "objects_total": actions.len(),
         "verdict": judgement.as_str(),
         "reason": reason,

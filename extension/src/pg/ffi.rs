@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int, c_long};
 
 unsafe extern "C-unwind" {
+    pub fn AtEOXact_LargeObject(is_commit: bool);
     pub fn Async_Listen(channel: *const c_char);
     pub fn Async_UnlistenAll();
     pub fn CommitTransactionCommand();

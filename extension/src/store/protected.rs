@@ -53,6 +53,25 @@ pub fn tree(table: u32) -> Result<Vec<Member>> {
     rows.into_iter().map(|(table, is_partition)| Ok(Member { table, is_partition, limit: limit(table)? })).collect()
 }
 
+/// The first of a tree's tables whose rows count under a table outside of the tree that it still belongs to, and that table.
+pub fn counted_elsewhere(members: &[Member]) -> Result<Option<(u32, u32)>> {
+    let tables: Vec<Oid> = members.iter().map(|member| Oid::from(member.table)).collect();
+    let rows = read(
+        "WITH RECURSIVE counted (id, root) AS ( \
+             SELECT t.tgrelid, pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), E'\\\\000', 2)::pg_catalog.oid \
+             FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY ($1) \
+                 AND t.tgfoid OPERATOR(pg_catalog.=) 'runbook_internal.guard_rows()'::pg_catalog.regprocedure::pg_catalog.oid), \
+         above (id, root, ancestor) AS ( \
+             SELECT c.id, c.root, c.id FROM counted AS c WHERE c.root OPERATOR(pg_catalog.<>) ALL ($1) \
+             UNION SELECT a.id, a.root, i.inhparent FROM above AS a \
+             JOIN pg_catalog.pg_inherits AS i ON i.inhrelid OPERATOR(pg_catalog.=) a.ancestor) \
+         SELECT a.id, a.root FROM above AS a WHERE a.ancestor OPERATOR(pg_catalog.=) a.root ORDER BY 1 USING OPERATOR(pg_catalog.<) LIMIT 1",
+        &[tables.into()],
+        |row| Ok((row.get::<Oid>(1)?.to_u32(), row.get::<Oid>(2)?.to_u32())),
+    )?;
+    Ok(rows.into_iter().next())
+}
+
 /// Creates the triggers of a tree, in place of earlier ones.
 pub fn protect(table: u32, members: &[Member], max_rows: Option<i64>) -> Result<()> {
     unprotect(members)?;

@@ -48,6 +48,7 @@ impl Session {
             pinned::close_cursor(&cursor.name);
         }
         self.deallocate()?;
+        pinned::close_large_objects();
         let made: Vec<Address> = temporary()?.into_iter().filter(|one| !self.temporary.contains(one)).collect();
         pinned::drop_temporary(&made);
         Ok(())

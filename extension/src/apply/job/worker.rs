@@ -14,6 +14,7 @@ use crate::pg::clock;
 use crate::pg::execute::job::{self, Commit, transaction};
 use crate::pg::execute::lock::{self, Held};
 use crate::pg::hooks::lock_wait_monitor::Watch;
+use crate::pg::hooks::triggers::count_for_a_revision;
 use crate::pg::session::identity::{self, name_of_role, session_is_member};
 use crate::settings::Settings;
 use crate::store;
@@ -159,6 +160,7 @@ fn apply(job: &Job, migrator: &mut Option<Held>) -> Result<(), End> {
     }
     let (steps, settings) = transaction(Commit::InOrder, || Ok((remaining(job)?, Settings::load()?)))?;
     for step in &steps {
+        count_for_a_revision();
         match with_retries(job, step, &settings)? {
             Stepped::Done => {}
             Stepped::Asked => return Err(asked(job, step)?),

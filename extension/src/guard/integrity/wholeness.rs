@@ -34,10 +34,11 @@ pub fn damaged_triggers() -> Vec<String> {
     {
         return known;
     }
-    let found = relations::always_event_triggers();
-    let is_whole = |(name, function): &(&str, &str)| found.iter().any(|(known, calls)| known == name && calls == function);
-    let damaged: Vec<String> =
-        EVENT_TRIGGERS.iter().filter(|trigger| !is_whole(trigger)).map(|(name, _)| (*name).to_owned()).collect();
+    let damaged: Vec<String> = EVENT_TRIGGERS
+        .iter()
+        .filter(|(name, function)| !relations::is_whole_event_trigger(name, function))
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     KNOWN.set(Some((version, damaged.clone())));
     damaged
 }

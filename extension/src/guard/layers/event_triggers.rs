@@ -247,7 +247,7 @@ fn judge_what_was_done(event: &Event) -> Result<(), ErrorReport> {
     if is_in_own_script() || is_unguarded()? {
         return Ok(());
     }
-    if has_temporary_schema() || relations::has_temporary_objects()? {
+    if has_temporary_schema() || relations::has_temporary_objects() {
         check_temporary(event)?;
     }
     if permission::is_applying() {

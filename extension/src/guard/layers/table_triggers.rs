@@ -8,7 +8,7 @@ use crate::guard::judge::{When, decide};
 use crate::pg::execute::statements;
 use crate::pg::hooks::events::client_query;
 use crate::pg::parse::objects;
-use crate::store::protected;
+use crate::store::protected::{self, Member};
 use crate::{ledger, permission};
 use pgrx::pg_sys::panic::ErrorReport;
 use runbook_core::action::{Action, Class, quote};
@@ -39,8 +39,10 @@ pub fn too_many_rows([table, root]: [u32; 2], limit: i64, tag: &'static str) -> 
     decide(tag, &[action], When::Before).map_err(|report| match report.hint() {
         // The limit is what people have to know here.
         Some(hint) => {
-            let detail =
-                format!("The table is protected: a transaction may change at most {limit} of its rows. {}", detail_of(&report));
+            let detail = format!(
+                "The table is protected: a transaction or a revision may change at most {limit} of its rows. {}",
+                detail_of(&report)
+            );
             let hint = hint.to_owned();
             refusal("42501", report.message().to_owned(), Some(detail), Some(hint))
         }
@@ -110,6 +112,7 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
     }
     let before = protected::limit(table)?;
     let members = protected::tree(table)?;
+    refuse_to_count_elsewhere(&full, &members)?;
     // Also for what belongs to it and is protected more strictly by itself.
     let is_weaker = |old: Option<Option<i64>>| match (old, max_rows) {
         (Some(Some(old)), Some(new)) => new > old,
@@ -123,6 +126,20 @@ pub fn protect(table: u32, max_rows: Option<i64>) -> Result<(), ErrorReport> {
     protected::protect(table, &members, max_rows)?;
     let facts = json!({"protected_table": full, "max_rows": max_rows, "old_max_rows": before.flatten()});
     ledger::record(Kind::PolicyChanged, facts)
+}
+
+/// Refuses to have rows counted under one table that count under another one: the other's limit would not be what it says.
+fn refuse_to_count_elsewhere(full: &str, members: &[Member]) -> Result<(), ErrorReport> {
+    let Some((member, root)) = protected::counted_elsewhere(members)? else { return Ok(()) };
+    let path = |table: u32| name_of(table).map(|name| name.path().iter().map(|part| quote(part)).collect::<Vec<_>>().join("."));
+    let (member, root) = (path(member).unwrap_or_default(), path(root).unwrap_or_default());
+    let whose = if member == full { "Its rows".to_owned() } else { format!("The rows of {member}") };
+    Err(refusal(
+        "55000",
+        format!("{full} can't be protected by itself"),
+        Some(format!("{whose} count together with those of {root}, which is protected and which it belongs to.")),
+        Some(format!("Change the limit there: SELECT runbook.protect_table('{root}', ROWS);")),
+    ))
 }
 
 /// Removes the protection of a table; false if it had none.

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 struct Counts {
     transaction: u32,
     rows: HashMap<u32, i64>,
+    /// What earlier transactions of the same revision have changed, in a worker.
+    before: HashMap<u32, i64>,
     /// The table of which the statement at hand may change more, by what the guard has said of it.
     allowed: Option<(u32, Statement, Instant)>,
 }
@@ -40,6 +42,7 @@ pub type Permission = (u64, u64, bool, usize);
 
 thread_local! {
     static COUNTS: RefCell<Counts> = RefCell::default();
+    static OF_A_REVISION: Cell<bool> = const { Cell::new(false) };
     static PERMISSION: Cell<u64> = const { Cell::new(0) };
     static PERMISSION_ENDS: Cell<i64> = const { Cell::new(i64::MAX) };
 }
@@ -65,12 +68,29 @@ fn is_too_many(tree: u32, limit: i64) -> bool {
     let transaction = unsafe { local_transaction() };
     COUNTS.with_borrow_mut(|counts| {
         if counts.transaction != transaction {
-            *counts = Counts { transaction, ..Counts::default() };
+            *counts = Counts { transaction, before: std::mem::take(&mut counts.before), ..Counts::default() };
         }
         let rows = counts.rows.entry(tree).or_default();
         *rows += 1;
-        *rows > limit
+        *rows + counts.before.get(&tree).copied().unwrap_or(0) > limit
     })
+}
+
+/// A worker begins with a revision: rows of all its transactions count together, be they batches or statements of their own.
+pub fn count_for_a_revision() {
+    COUNTS.take();
+    OF_A_REVISION.set(true);
+}
+
+/// A transaction has ended: what it has committed counts on, and what it has rolled back will be done again.
+pub fn over(committed: bool) {
+    if OF_A_REVISION.get() {
+        COUNTS.with_borrow_mut(|counts| {
+            for (tree, rows) in std::mem::take(&mut counts.rows) {
+                *counts.before.entry(tree).or_default() += if committed { rows } else { 0 };
+            }
+        });
+    }
 }
 
 /// The trigger data of a call; an error if it is none.

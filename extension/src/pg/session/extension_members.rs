@@ -2,6 +2,7 @@
 //! changed: every statement asks.
 
 use crate::pg::session::latest::event_triggers_version as schemas_version;
+use crate::pg::session::scans::dependents;
 use pgrx::pg_sys;
 use runbook_core::identity::Address;
 use runbook_core::inventory::TABLES;
@@ -166,46 +167,14 @@ fn last_member(extension: pg_sys::Oid) -> u32 {
         return last;
     }
     let mut last = 0;
-    // SAFETY: a scan of pg_depend by the object referred to; the rows are read while the scan is open.
-    unsafe {
-        let mut keys: [pg_sys::ScanKeyData; 2] = std::mem::zeroed();
-        let equals = pg_sys::BTEqualStrategyNumber as u16;
-        for (key, (column, value)) in
-            keys.iter_mut().zip([(REFERRED_CLASS, pg_sys::ExtensionRelationId), (REFERRED_OBJECT, extension)])
-        {
-            pg_sys::ScanKeyInit(key, column, equals, pg_sys::RegProcedure::from(pg_sys::F_OIDEQ), value.into());
-        }
-        let depends = pg_sys::table_open(pg_sys::Oid::from(DEPENDS), pg_sys::AccessShareLock as i32);
-        let scan = pg_sys::systable_beginscan(
-            depends,
-            pg_sys::Oid::from(DEPENDS_BY_REFERENCE),
-            true,
-            std::ptr::null_mut(),
-            2,
-            keys.as_mut_ptr(),
-        );
-        loop {
-            let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            let header = (*tuple).t_data;
-            // classid and objid are its first columns, never NULL.
-            let [_class, member] = *header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<[u32; 2]>();
-            last = last.max(member);
-        }
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(depends, pg_sys::AccessShareLock as i32);
-    }
+    let extension = Address { class: pg_sys::ExtensionRelationId.to_u32(), object: extension.to_u32(), part: 0 };
+    dependents(extension, |_, member| {
+        last = last.max(member);
+        true
+    });
     LAST_MEMBER.set(Some((version, last)));
     last
 }
-
-/// OIDs of pg_depend and of pg_depend_reference_index, and the index's columns in the table (catalog/pg_depend.h).
-const DEPENDS: u32 = 2608;
-const DEPENDS_BY_REFERENCE: u32 = 2674;
-const REFERRED_CLASS: i16 = 4;
-const REFERRED_OBJECT: i16 = 5;
 
 /// Whether the object is the extension itself or a member of it.
 pub fn is_own(object: Address) -> bool {

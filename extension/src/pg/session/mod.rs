@@ -5,4 +5,5 @@ pub mod identity;
 pub mod latest;
 pub mod parameters;
 pub mod pinned;
+pub mod scans;
 pub mod timeline;

@@ -203,6 +203,14 @@ pub fn listen_only_to(channels: &[String]) {
     }
 }
 
+/// Closes every descriptor of a large object. Privileges are asked for where one is opened, and never again.
+pub fn close_large_objects() {
+    // SAFETY: what PostgreSQL itself does at a commit. Descriptors that are opened afterwards begin anew.
+    if let Err(caught) = unsafe { trap!(ffi::AtEOXact_LargeObject, true) } {
+        caught.raise();
+    }
+}
+
 /// While it lives, only errors are reported, to the client and to the log.
 pub struct Quiet {
     client: i32,
