@@ -13,7 +13,7 @@ struct Contender {
 
 fn contender(name: &'static str, preload: &str, setup: &str) -> Contender {
     let preload = format!("shared_preload_libraries={preload}");
-    let server = Server::start_with(&[&preload, "shared_buffers=256MB", "max_wal_size=4GB"]);
+    let server = Server::start_with(&[&preload, "shared_buffers=256MB", "max_wal_size=4GB", "max_connections=150"]);
     server.connect("postgres", "postgres").batch_execute("CREATE DATABASE bench").unwrap();
     server.connect("bench", "postgres").batch_execute(setup).unwrap();
     Contender { name, server }
@@ -56,7 +56,7 @@ fn header(what: &str) {
     println!("{:<26} {:<10} {:>9} {:>9} {:>9} {:>7}", "", "", "median", "min", "max", "ratio");
 }
 
-/// DDL transactions (create, alter, index, drop) at 1, 4 and 16 clients.
+/// DDL transactions (create, alter, index, drop) at 1, 4, 16 and 100 clients.
 pub fn ddl(rounds: usize, seconds: &str) {
     let script = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(
@@ -75,7 +75,7 @@ pub fn ddl(rounds: usize, seconds: &str) {
         println!("pgaudit is not installed here");
     }
     header("DDL transactions: CREATE TABLE, ALTER TABLE, CREATE INDEX, DROP TABLE");
-    for clients in ["1", "4", "16"] {
+    for clients in ["1", "4", "16", "100"] {
         let script = script.path().display().to_string();
         let arguments = ["-c", clients, "-j", "2", "-T", seconds, "-f", &script];
         compare(&format!("{clients} clients"), &contenders, rounds, &arguments);

@@ -3,7 +3,7 @@
 use crate::error::{Result, internal};
 use crate::pg::session::identity::{Database, database};
 use crate::pg::session::latest::rules_version;
-use crate::spi::{execute, latest, read};
+use crate::spi::{execute, latest, read, texts};
 use chrono::NaiveDateTime;
 use runbook_core::action::Class;
 use runbook_core::policy::{Override, Pattern, Policy, Preset, Rule, Verdict};
@@ -11,13 +11,62 @@ use runbook_core::window::{Window, parse_days};
 use serde::Deserialize;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 thread_local! {
     /// What was read, and under which version of the rules.
-    static ACTIVATION: RefCell<Option<(u64, Option<Database>)>> = const { RefCell::new(None) };
+    static STORED: RefCell<Option<(u64, Rc<Stored>)>> = const { RefCell::new(None) };
     static ACTIVE: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
-    static SETTINGS: RefCell<Option<(u64, BTreeMap<String, String>)>> = const { RefCell::new(None) };
     static POLICY: RefCell<Option<(u64, Policy)>> = const { RefCell::new(None) };
+}
+
+/// What the tables say.
+#[derive(Default)]
+struct Stored {
+    activation: Option<Database>,
+    settings: BTreeMap<String, String>,
+    rules: Vec<StoredRule>,
+    has_windows: bool,
+}
+
+/// All of it, in one query: every DDL statement asks, and where a hundred sessions do DDL, each plans it anew for each of its transactions,
+/// since PostgreSQL has it forget what it knows of catalogs. So there is no function and no operator in it, which would be looked up.
+fn stored() -> Result<Rc<Stored>> {
+    let version = rules_version();
+    if let Some(known) =
+        STORED.with_borrow(|known| known.as_ref().filter(|known| known.0 == version).map(|known| known.1.clone()))
+    {
+        return Ok(known);
+    }
+    let rows = texts(
+        "SELECT 'activation', a.system_identifier, a.database_oid::pg_catalog.text, '', '', '' FROM runbook.activation AS a \
+         UNION ALL SELECT 'setting', s.key, s.value, '', '', '' FROM runbook.setting AS s \
+         UNION ALL SELECT 'rule', p.class, p.objects, p.verdict, p.approvals::pg_catalog.text, p.approver_role FROM runbook.policy_rule AS p \
+         UNION ALL SELECT 'window', w.name, '', '', '', '' FROM runbook.maintenance_window AS w",
+        &[],
+    );
+    let mut stored = Stored::default();
+    for row in rows {
+        stored.take(row).ok_or_else(|| internal("a row of runbook's rules can't be read"))?;
+    }
+    let stored = Rc::new(stored);
+    STORED.set(Some((version, stored.clone())));
+    Ok(stored)
+}
+
+impl Stored {
+    fn take(&mut self, row: Vec<Option<String>>) -> Option<()> {
+        let [Some(what), Some(first), Some(second), Some(third), Some(fourth), fifth] = <[_; 6]>::try_from(row).ok()? else {
+            return None;
+        };
+        match what.as_str() {
+            "activation" => self.activation = Some(Database { system_identifier: first, oid: second.parse().ok()? }),
+            "setting" => drop(self.settings.insert(first, second)),
+            "rule" => self.rules.push(StoredRule(first, second, third, fourth.parse().ok()?, fifth)),
+            _ => self.has_windows = true,
+        }
+        Some(())
+    }
 }
 
 thread_local! {
@@ -53,24 +102,7 @@ pub fn over() {
 
 /// Which database the guard was activated for, if any.
 pub fn activation() -> Result<Option<Database>> {
-    let version = rules_version();
-    if let Some(known) =
-        ACTIVATION.with_borrow(|known| known.as_ref().filter(|known| known.0 == version).map(|known| known.1.clone()))
-    {
-        return Ok(known);
-    }
-    let read = read_activation()?;
-    ACTIVATION.set(Some((version, read.clone())));
-    Ok(read)
-}
-
-fn read_activation() -> Result<Option<Database>> {
-    let text = latest("SELECT pg_catalog.concat(a.system_identifier, ' ', a.database_oid) FROM runbook.activation AS a");
-    let parse = |text: String| {
-        let (system, oid) = text.split_once(' ')?;
-        Some(Database { system_identifier: system.to_owned(), oid: oid.parse().ok()? })
-    };
-    text.map(|text| parse(text).ok_or_else(|| internal("the row of runbook.activation can't be read"))).transpose()
+    Ok(stored()?.activation.clone())
 }
 
 /// Whether the guard is active here: activated, and not a copy.
@@ -103,7 +135,7 @@ pub fn deactivate() -> Result<()> {
     execute("DELETE FROM runbook.activation", &[])
 }
 
-/// The policy in force, with what the clocks of its maintenance windows show now. One query: every DDL statement asks.
+/// The policy in force, with what the clocks of its maintenance windows show now.
 ///
 /// # Errors
 /// XX000 where a row can't be read, so that a damaged policy stops everything instead of nothing.
@@ -114,15 +146,18 @@ pub fn policy() -> Result<Policy> {
     {
         return Ok(known);
     }
-    let read = read_policy()?;
+    let stored = stored()?;
     // Windows are told with the time of day.
-    if !read.has_windows() {
-        POLICY.set(Some((version, read.clone())));
+    if stored.has_windows {
+        return policy_with_windows();
     }
-    Ok(read)
+    let of = StoredPolicy { preset: stored.settings.get("preset").cloned(), rules: Some(stored.rules.clone()), windows: None };
+    let policy = of.read().ok_or_else(|| internal("a row of runbook.policy_rule can't be read"))?;
+    POLICY.set(Some((version, policy.clone())));
+    Ok(policy)
 }
 
-fn read_policy() -> Result<Policy> {
+fn policy_with_windows() -> Result<Policy> {
     let json = latest(
         "SELECT pg_catalog.jsonb_build_object(\
              'preset', (SELECT s.value FROM runbook.setting AS s WHERE s.key OPERATOR(pg_catalog.=) 'preset'), \
@@ -145,7 +180,7 @@ struct StoredPolicy {
     windows: Option<Vec<StoredWindow>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct StoredRule(String, String, String, u32, Option<String>);
 
 #[derive(Deserialize)]
@@ -241,19 +276,7 @@ pub fn drop_window(name: &str) -> Result<()> {
 
 /// All settings that were configured. Every step of an upgrade asks.
 pub fn all() -> Result<BTreeMap<String, String>> {
-    let version = rules_version();
-    if let Some(known) =
-        SETTINGS.with_borrow(|known| known.as_ref().filter(|known| known.0 == version).map(|known| known.1.clone()))
-    {
-        return Ok(known);
-    }
-    let json = latest("SELECT pg_catalog.jsonb_object_agg(s.key, s.value)::pg_catalog.text FROM runbook.setting AS s");
-    let read: BTreeMap<String, String> = match json {
-        Some(json) => serde_json::from_str(&json).map_err(|error| internal(format!("runbook.setting: {error}")))?,
-        None => BTreeMap::new(),
-    };
-    SETTINGS.set(Some((version, read.clone())));
-    Ok(read)
+    Ok(stored()?.settings.clone())
 }
 
 /// Sets a setting; `None` takes it back to its default.
