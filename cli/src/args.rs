@@ -56,9 +56,9 @@ pub struct Global {
     /// Read revision files instead of the database (heads, branches, history, show)
     #[arg(long, global = true, help_heading = "Connection")]
     pub local: bool,
-    /// Print on stderr what the command does
-    #[arg(long, global = true, help_heading = "Output")]
-    pub debug: bool,
+    /// Print on stderr what the command asks the server, and how long it takes
+    #[arg(long, short, global = true, alias = "debug", help_heading = "Output")]
+    pub verbose: bool,
 }
 
 /// Shape of the output.

@@ -8,6 +8,7 @@
 use postgres::types::{ToSql, Type};
 use postgres::{CancelToken, CopyOutReader, Error, Row};
 use std::fmt;
+use std::time::Instant;
 
 const PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
@@ -137,19 +138,35 @@ impl Client {
     }
 }
 
+/// Tells `--verbose` of a query of ours and its time. Parameters are not told: they may hold what nobody should read in a log.
+fn told<T>(sql: &str, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let started = Instant::now();
+    let result = run();
+    let outcome = if result.is_ok() { "ok" } else { "failed" };
+    tracing::debug!("{sql}: {outcome}, {:.1} ms", started.elapsed().as_secs_f64() * 1000.0);
+    result
+}
+
 impl Queries for Client {
     fn query(&mut self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>, Error> {
-        if self.open || self.as_is {
+        // SQL of the user's is not told either.
+        if self.as_is {
             return self.inner.query_typed(sql, &typed(parameters));
         }
-        self.within(|transaction| transaction.query_typed(sql, &typed(parameters)))
+        told(sql, || match self.open {
+            true => self.inner.query_typed(sql, &typed(parameters)),
+            false => self.within(|transaction| transaction.query_typed(sql, &typed(parameters))),
+        })
     }
 
     fn query_one(&mut self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Row, Error> {
-        if self.open || self.as_is {
+        if self.as_is {
             return self.inner.query_typed_one(sql, &typed(parameters));
         }
-        self.within(|transaction| transaction.query_typed_one(sql, &typed(parameters)))
+        told(sql, || match self.open {
+            true => self.inner.query_typed_one(sql, &typed(parameters)),
+            false => self.within(|transaction| transaction.query_typed_one(sql, &typed(parameters))),
+        })
     }
 }
 
@@ -165,10 +182,10 @@ impl Transaction<'_> {
 
 impl Queries for Transaction<'_> {
     fn query(&mut self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Vec<Row>, Error> {
-        self.0.query_typed(sql, &typed(parameters))
+        told(sql, || self.0.query_typed(sql, &typed(parameters)))
     }
 
     fn query_one(&mut self, sql: &str, parameters: &[&dyn Parameter]) -> Result<Row, Error> {
-        self.0.query_typed_one(sql, &typed(parameters))
+        told(sql, || self.0.query_typed_one(sql, &typed(parameters)))
     }
 }

@@ -85,7 +85,7 @@ fn lines(revision: &Value) -> Vec<Line> {
     for direction in ["upgrade", "downgrade"] {
         for action in revision[format!("{direction}_actions")].as_array().into_iter().flatten() {
             let (what, class) = (output::text(action.get("action")), output::text(action.get("class")));
-            lines.push(Line::new(format!("-- {direction} would ")).styled(Style::Red, what).then(format!(" ({class})")));
+            lines.push(Line::new(format!("-- {direction} would ")).styled(style_of(&class), what).then(format!(" ({class})")));
         }
     }
     for section in ["upgrade", "downgrade", "verify"] {
@@ -112,6 +112,15 @@ fn as_file(mut revision: Value) -> Result<()> {
     }
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// How an action of a class is shown: what adds is green, what makes others wait is bold, what takes something away is red.
+fn style_of(class: &str) -> Style {
+    match class {
+        "additive" => Style::Green,
+        "blocking" => Style::Bold,
+        _ => Style::Red,
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! `runbook upgrade`: a job of the server, one transaction for each revision, with a line and a time for each.
 
-use crate::args::Migrate;
+use crate::args::{Format, Migrate};
 use crate::client::{Client, Queries};
 use crate::commands::{job, plan, sql};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::{interrupt, output};
+use crate::interrupt;
+use crate::output::{self, Line, Style};
 use runbook_core::plan::Direction;
 use serde_json::json;
 
@@ -58,6 +59,13 @@ fn atomic(client: &mut Client, args: &Migrate, context: &Context) -> Result<()> 
         Ok(applied)
     })?;
     let ids = called.map_err(|error| Error::from_server(&error, true))?;
+    if context.format() == Format::Table {
+        for id in &ids {
+            let step = steps.iter().find(|step| output::text(step.get("revision")) == *id);
+            let message = step.map_or_else(String::new, |step| output::text(step.get("message")));
+            output::line(&Line::new("upgrade ").styled(Style::Bold, id).then("  ").then(message))?;
+        }
+    }
     if let Some(stop) = stop.filter(|_| !context.is_quiet()) {
         output::diagnostic(&plan::stops_before(&steps[stop]));
     }
