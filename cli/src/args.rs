@@ -57,8 +57,8 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Connection")]
     pub local: bool,
     /// Print on stderr what the command asks the server, and how long it takes
-    #[arg(long, short, global = true, alias = "debug", help_heading = "Output")]
-    pub verbose: bool,
+    #[arg(long, global = true, help_heading = "Output")]
+    pub debug: bool,
 }
 
 /// Shape of the output.

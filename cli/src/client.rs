@@ -138,7 +138,7 @@ impl Client {
     }
 }
 
-/// Tells `--verbose` of a query of ours and its time. Parameters are not told: they may hold what nobody should read in a log.
+/// Tells `--debug` of a query of ours and its time. Parameters are not told: they may hold what nobody should read in a log.
 fn told<T>(sql: &str, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let started = Instant::now();
     let result = run();

@@ -31,7 +31,7 @@ pub fn run() -> ExitCode {
     let mut matches = args::manual::command().get_matches();
     let args =
         Args::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.format(&mut args::manual::command()).exit());
-    let level = if args.global.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    let level = if args.global.debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(output::stderr)

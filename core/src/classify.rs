@@ -53,7 +53,7 @@ pub fn classify(command: &Command) -> Vec<Action> {
         Membership { granted, members, revoke } => membership(granted, members, *revoke),
         Outside { verb, kind, name } => vec![on(verb, Class::Control, kind, &Name::bare(name.as_str()))],
         Lock { names, exclusive } => locked(names, *exclusive),
-        Extension { verb, name, member } => {
+        Extension { verb, name, member, .. } => {
             let member = member.as_ref().map(|(kind, name)| on(&Verb::ChangeExtension, Class::Control, kind, name));
             [on(verb, Class::Control, &ObjectKind::Extension, name)].into_iter().chain(member).collect()
         }

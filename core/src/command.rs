@@ -73,8 +73,10 @@ pub enum Change {
         column: String,
         gone: bool,
     },
+    /// `scans` where every row is looked at: no valid CHECK says that it has a value.
     SetNotNull {
         column: String,
+        scans: bool,
     },
     DropNotNull {
         column: String,
@@ -287,10 +289,11 @@ pub enum Command {
         names: Vec<Name>,
         exclusive: bool,
     },
-    /// ALTER EXTENSION; `member` of what is added or dropped.
+    /// ALTER EXTENSION; `member` of what is added or dropped, `to` the version that UPDATE names.
     Extension {
         verb: Verb,
         name: Name,
+        to: Option<String>,
         member: Option<(ObjectKind, Name)>,
     },
     /// CREATE RULE.

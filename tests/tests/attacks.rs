@@ -364,7 +364,11 @@ fn a_large_object_that_a_revision_opens_is_closed_with_it() {
     app.batch_execute("BEGIN; SELECT runbook.upgrade('l1')").unwrap();
     assert_eq!(sqlstate(app.batch_execute("SELECT loread(0, 100)")), "42704");
     app.batch_execute("ROLLBACK").unwrap();
-    // One's own can be opened again.
+    // One's own is of no use to a revision, and can be opened again.
+    submit(&mut alice, &revision("l2", &["l1"], "SELECT loread(0, 100)", "")).unwrap();
+    app.batch_execute("BEGIN; SELECT lo_from_bytea(77003, 'mine'); SELECT lo_open(77003, 393216)").unwrap();
+    assert_eq!(sqlstate(app.batch_execute("SELECT runbook.upgrade('l2')")), "42704");
+    app.batch_execute("ROLLBACK").unwrap();
     app.batch_execute(
         "BEGIN; SELECT lo_from_bytea(77002, 'mine'); SELECT lo_open(77002, 393216); SELECT runbook.upgrade('l1')",
     )

@@ -15,6 +15,8 @@ CREATE EXTENSION hstore; CREATE SCHEMA archive;
 CREATE TABLE parent (id int PRIMARY KEY);
 CREATE TABLE orders (id int PRIMARY KEY, note text, short varchar(5), amount numeric(10,4));
 CREATE TABLE parted (k int) PARTITION BY LIST (k); CREATE TABLE parted1 PARTITION OF parted FOR VALUES IN (1);
+CREATE TABLE checked (a int, b int, c int, d int, CHECK (a IS NOT NULL), CHECK (b > 1 AND b IS NOT NULL), CHECK (d IS NOT NULL OR a > 1));
+ALTER TABLE checked ADD CONSTRAINT later CHECK (c IS NOT NULL) NOT VALID;
 CREATE VIEW v AS SELECT 1 AS id; CREATE MATERIALIZED VIEW mv AS SELECT 1; CREATE SEQUENCE counter;
 CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TYPE pair AS (a int); CREATE DOMAIN small AS int;
 CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';

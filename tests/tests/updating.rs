@@ -106,6 +106,8 @@ fn a_guarded_database_is_updated_under_a_permit() {
         // The permit was good for one time, and nothing is left to update.
         admin.batch_execute(UPDATE).unwrap();
         admin.batch_execute(&format!("{UPDATE} TO '{VERSION}'")).unwrap();
+        // Another version is not up to date, whatever would come of it.
+        assert_eq!(refusal(&mut admin, &format!("{UPDATE} TO '9.9.9'")).0, "42501");
         let again = format!("SELECT runbook.request_permit('{UPDATE}', 'once more')");
         assert!(refusal(&mut admin, &again).1.contains(&format!("pg_runbook is {VERSION} already")));
         assert_eq!(refusal(&mut admin, "ALTER EXTENSION pg_runbook DROP FUNCTION runbook.heads()").0, "42501");

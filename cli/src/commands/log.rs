@@ -163,7 +163,11 @@ fn nothing_matches(args: &Log, client: &mut Client) -> Error {
     } else if let Some(kind) = &args.kind {
         let word = kind.split('.').next().unwrap_or_default();
         let like = Kind::ALL.iter().map(|kind| kind.as_str()).filter(|known| known.contains(word)).take(8);
-        (format!("--kind {kind}"), like.collect::<Vec<_>>().join(", "))
+        let like = like.collect::<Vec<_>>().join(", ");
+        // Nothing like it: the words that kinds begin with, each once.
+        let mut first: Vec<&str> = Kind::ALL.iter().filter_map(|kind| kind.as_str().split('.').next()).collect();
+        first.dedup();
+        (format!("--kind {kind}"), if like.is_empty() { first.join(", ") } else { like })
     } else {
         ("--permit".to_owned(), String::new())
     };

@@ -45,6 +45,12 @@ fn target(args: &Migrate) -> &str {
 fn atomic(client: &mut Client, args: &Migrate, context: &Context) -> Result<()> {
     let steps = plan::steps(client, target(args), "upgrade")?;
     let stop = plan::stop(&steps, args.target.as_deref(), args.through.as_deref());
+    let going = &steps[..stop.unwrap_or(steps.len())];
+    if context.format() == Format::Table && !context.is_quiet() && !going.is_empty() {
+        let ids: Vec<String> = going.iter().map(|step| output::text(step.get("revision"))).collect();
+        let revisions = if ids.len() == 1 { "revision" } else { "revisions" };
+        output::diagnostic(&Line::new(format!("applies {} {revisions} in one transaction: {}", ids.len(), ids.join(", "))));
+    }
     let called = interrupt::cancelling(client, context, |client| {
         let Some(stop) = stop else {
             return client.query_one("SELECT runbook.upgrade($1)", &[&target(args)])?.try_get(0);

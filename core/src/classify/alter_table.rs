@@ -28,7 +28,7 @@ fn action(kind: &ObjectKind, table: &Name, change: &Change) -> Action {
         ColumnDefault { column: name, gone } => {
             column(Verb::ChangeDefault, either(*gone, Class::Breaking, Class::Additive), name)
         }
-        SetNotNull { column: name } => column(Verb::SetNotNull, Class::Blocking, name),
+        SetNotNull { column: name, scans } => column(Verb::SetNotNull, either(*scans, Class::Blocking, Class::Additive), name),
         DropNotNull { column: name } => column(Verb::DropNotNull, Class::Additive, name),
         DropExpression { column: name } => column(Verb::DropExpression, Class::Breaking, name),
         DropIdentity { column: name } => column(Verb::DropIdentity, Class::Destructive, name),

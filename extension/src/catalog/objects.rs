@@ -42,11 +42,12 @@ pub fn losses(actions: &[Action]) -> Result<Vec<String>> {
     let rows = read(
         "SELECT o.place, CASE WHEN o.part OPERATOR(pg_catalog.=) 0 THEN pg_catalog.format('about %s rows, %s', \
                  GREATEST(c.reltuples, 0)::pg_catalog.int8, pg_catalog.pg_size_pretty(pg_catalog.pg_total_relation_size(c.oid))) \
-             ELSE pg_catalog.format('about %s values in %s rows', (GREATEST(c.reltuples, 0) OPERATOR(pg_catalog.*) \
-                 (1 OPERATOR(pg_catalog.-) COALESCE((SELECT s.stanullfrac FROM pg_catalog.pg_statistic AS s \
-                     WHERE s.starelid OPERATOR(pg_catalog.=) c.oid AND s.staattnum::pg_catalog.int4 OPERATOR(pg_catalog.=) o.part \
-                     ORDER BY s.stainherit USING OPERATOR(pg_catalog.<) LIMIT 1), 0::pg_catalog.float4)))::pg_catalog.int8, \
-                 GREATEST(c.reltuples, 0)::pg_catalog.int8) END, c.reltuples OPERATOR(pg_catalog.<) 0 \
+             ELSE COALESCE((SELECT pg_catalog.format('about %s values in %s rows', (GREATEST(c.reltuples, 0) OPERATOR(pg_catalog.*) \
+                     (1 OPERATOR(pg_catalog.-) s.stanullfrac))::pg_catalog.int8, GREATEST(c.reltuples, 0)::pg_catalog.int8) \
+                 FROM pg_catalog.pg_statistic AS s WHERE s.starelid OPERATOR(pg_catalog.=) c.oid \
+                     AND s.staattnum::pg_catalog.int4 OPERATOR(pg_catalog.=) o.part \
+                 ORDER BY s.stainherit USING OPERATOR(pg_catalog.<) LIMIT 1), \
+                 pg_catalog.format('in about %s rows, no statistics of its values yet', GREATEST(c.reltuples, 0)::pg_catalog.int8)) END, c.reltuples OPERATOR(pg_catalog.<) 0 \
          FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY AS o (oid, part, place) \
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) o.oid \
          WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,m,f}'::pg_catalog.\"char\"[]) ORDER BY o.place USING OPERATOR(pg_catalog.<)",

@@ -17,6 +17,12 @@ pub fn version() -> Result<Option<String>> {
     Ok(read(sql, &[], |row| row.get(1))?.pop())
 }
 
+/// The version that the server's control file makes the default.
+pub fn default_version() -> Result<Option<String>> {
+    let sql = "SELECT a.default_version FROM pg_catalog.pg_available_extensions() AS a WHERE a.name OPERATOR(pg_catalog.=) 'pg_runbook'";
+    Ok(read(sql, &[], |row| row.get(1))?.pop())
+}
+
 /// Names and bodies of our functions that are not in the library.
 pub fn bodies() -> Result<Vec<(String, String)>> {
     read(

@@ -24,6 +24,8 @@ pub struct Session {
 impl Session {
     /// What it holds now.
     pub fn note() -> error::Result<Self> {
+        // A revision could use those of the caller, under his privileges.
+        pinned::close_large_objects();
         Ok(Self {
             temporary: temporary()?,
             prepared: stored::prepared()?,

@@ -1,8 +1,8 @@
 //! ALTER EXTENSION pg_runbook UPDATE, the one statement that may change the runbook's own objects while the guard is active.
 //!
-//! Policy decides on it as on any action of class `control`. Its script may do to the extension what it likes; when it is done, the
-//! extension must be what this library knows, or nothing has happened. What functions, event triggers and DO blocks do meanwhile is judged
-//! as always.
+//! Policy decides on it as on any action of class `control`. Its script is trusted as the library is: who can put one into the server's
+//! directory of extensions can replace both. When it is done, the extension must be what this library knows, or nothing has happened: that
+//! finds mistakes, and what others have attached. What functions, event triggers and DO blocks do meanwhile is judged as always.
 
 use crate::catalog::own;
 use crate::error::{self, refusal};
@@ -36,12 +36,19 @@ pub fn is_of_us(action: &Action) -> bool {
     action.verb == Verb::Update && action.object.kind == ObjectKind::Extension && action.object.path == ["pg_runbook"]
 }
 
-/// Whether a statement would update this extension, and there is nothing to update: PostgreSQL says so, or [`ended`] refuses what came of it.
+/// Whether a statement would update this extension, and there is nothing to update, as PostgreSQL will say.
 ///
 /// # Errors
 /// Of the catalog.
 pub fn is_done(command: &Command) -> error::Result<bool> {
-    Ok(updates_us(command) && own::version()?.as_deref() == Some(LIBRARY))
+    let Command::Extension { to, .. } = command else { return Ok(false) };
+    if !updates_us(command) {
+        return Ok(false);
+    }
+    let wanted = if to.is_some() { to.clone() } else { own::default_version()? };
+    // Of one that is running, what it began with.
+    let before = FROM.with_borrow(Clone::clone);
+    Ok(wanted.is_some() && wanted == if before.is_some() { before } else { own::version()? })
 }
 
 /// Takes note of the version before the statement.
@@ -74,7 +81,7 @@ pub fn ended(command: &Command) -> error::Result<()> {
             "55000",
             format!("pg_runbook can't be updated to {now} by the library of {LIBRARY}"),
             Some(format!(
-                "This session has loaded the library of {LIBRARY}, which knows no objects of another version. Nothing was changed."
+                "This session has loaded the library of {LIBRARY}, which knows no objects of another version. Nothing in the database was changed."
             )),
             Some(format!(
                 "Install the package of {now}; restart the server where the library is preloaded, else connect again. Then run: \

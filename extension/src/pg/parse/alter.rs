@@ -4,7 +4,7 @@ use crate::pg::parse::bind;
 use crate::pg::parse::create::is_definer;
 use crate::pg::parse::kinds::word;
 use crate::pg::parse::names::{self, data_type, either, kind_of, object, parts, relation};
-use crate::pg::parse::nodes::field;
+use crate::pg::parse::nodes::{cast, field, items, string};
 use crate::pg::parse::type_change::has_on;
 use pgrx::pg_sys::{self, ObjectType};
 use runbook_core::command::{Change, Command};
@@ -55,7 +55,11 @@ pub fn sequence(statement: &pg_sys::AlterSeqStmt) -> Command {
 
 /// ALTER EXTENSION … UPDATE.
 pub fn extension(statement: &pg_sys::AlterExtensionStmt) -> Command {
-    Command::Extension { verb: Verb::Update, name: names::extension(&field(statement.extname)), member: None }
+    let version = |node| {
+        cast::<pg_sys::DefElem>(node).filter(|option| field(option.defname) == "new_version").map(|option| string(option.arg))
+    };
+    let to = items(statement.options).into_iter().find_map(version);
+    Command::Extension { verb: Verb::Update, name: names::extension(&field(statement.extname)), to, member: None }
 }
 
 /// ALTER EXTENSION … ADD and DROP.
@@ -63,7 +67,7 @@ pub fn members(statement: &pg_sys::AlterExtensionContentsStmt) -> Command {
     let verb = if statement.action > 0 { Verb::AddMember } else { Verb::RemoveMember };
     let member = object(statement.objtype, statement.object);
     let name = names::extension(&field(statement.extname));
-    Command::Extension { verb, name, member: Some((word(statement.objtype), member)) }
+    Command::Extension { verb, name, to: None, member: Some((word(statement.objtype), member)) }
 }
 
 /// ALTER … DEPENDS ON EXTENSION.

@@ -79,7 +79,7 @@ fn change(command: &pg_sys::AlterTableCmd, table: &Name, alone: bool) -> Change 
             AT_DropColumn => Change::DropColumn { column: name },
             AT_AlterColumnType => Change::ColumnType { effect: retyped(table, command.def, &name, alone), column: name },
             AT_ColumnDefault => Change::ColumnDefault { column: name, gone: command.def.is_null() },
-            AT_SetNotNull => Change::SetNotNull { column: name },
+            AT_SetNotNull => Change::SetNotNull { scans: !constraints::has_values_only(table, &name), column: name },
             AT_DropNotNull => Change::DropNotNull { column: name },
             AT_DropExpression => Change::DropExpression { column: name },
             AT_DropIdentity => Change::DropIdentity { column: name },

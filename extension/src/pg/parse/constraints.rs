@@ -1,13 +1,14 @@
 //! Constraints in parse trees: what they do to the rows that are there, and to those that clients write from now on.
 
 use crate::pg::parse::names::relation;
-use crate::pg::parse::nodes::{NodePtr, items, tag};
+use crate::pg::parse::nodes::{NodePtr, cast, items, tag};
 use crate::pg::session::extension_members::is_own_table;
+use crate::pg::session::scans;
 use crate::pg::strings::text;
 use pgrx::pg_sys::{self, ConstrType, NodeTag};
 use runbook_core::command::{Change, Command, Name};
 use runbook_core::identity::Identity;
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
 
 /// What ADD CONSTRAINT does.
 pub fn added(definition: NodePtr) -> Change {
@@ -87,4 +88,31 @@ pub fn of_column(column: &pg_sys::ColumnDef, table: &str, own: Change) -> Vec<Ch
         changes.push(Change::AddRestriction { name: format!("{table}_{column_name}_not_null") });
     }
     changes
+}
+
+/// Whether every row of a table is known to have a value in the column, because a valid CHECK says so: then SET NOT NULL need not look.
+pub fn has_values_only(table: &Name, column: &str) -> bool {
+    let Identity::Is(found) = table.identity else { return false };
+    let Ok(column) = CString::new(column) else { return false };
+    // SAFETY: a look-up in a catalog cache; 0 where there is no such column.
+    let number = unsafe { pg_sys::get_attnum(pg_sys::Oid::from(found.object), column.as_ptr()) };
+    number > 0 && scans::checks(found.object).iter().any(|condition| says_not_null(condition, number))
+}
+
+/// Whether a stored condition is `column IS NOT NULL`, alone or with others by AND.
+fn says_not_null(condition: &str, column: i16) -> bool {
+    let Ok(condition) = CString::new(condition) else { return false };
+    // SAFETY: what PostgreSQL has stored, it can read.
+    let node = unsafe { pg_sys::stringToNode(condition.as_ptr()) };
+    is_not_null_of(node.cast(), column)
+}
+
+fn is_not_null_of(node: NodePtr, column: i16) -> bool {
+    if let Some(test) = cast::<pg_sys::NullTest>(node) {
+        let is_column = cast::<pg_sys::Var>(test.arg.cast()).is_some_and(|variable| variable.varattno == column);
+        return test.nulltesttype == pg_sys::NullTestType::IS_NOT_NULL && !test.argisrow && is_column;
+    }
+    cast::<pg_sys::BoolExpr>(node).is_some_and(|parts| {
+        parts.boolop == pg_sys::BoolExprType::AND_EXPR && items(parts.args).into_iter().any(|part| is_not_null_of(part, column))
+    })
 }

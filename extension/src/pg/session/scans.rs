@@ -4,7 +4,7 @@
 use crate::pg::strings::text;
 use pgrx::pg_sys;
 use runbook_core::identity::Address;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// An event trigger.
 pub struct EventTrigger {
@@ -54,8 +54,8 @@ pub fn temporary_schemas() -> Vec<u32> {
     };
     // SAFETY: the first column of pg_namespace is its OID, never NULL.
     unsafe {
-        scan(SCHEMAS, SCHEMAS_BY_NAME, &mut keys, |columns| {
-            found.push(*columns.cast::<u32>());
+        scan(SCHEMAS, SCHEMAS_BY_NAME, &mut keys, |tuple, _| {
+            found.push(*pg_sys::GETSTRUCT(tuple).cast::<u32>());
             true
         });
     }
@@ -74,8 +74,8 @@ pub fn dependents(object: Address, mut each: impl FnMut(u32, u32) -> bool) {
     };
     // SAFETY: classid and objid are the first columns of pg_depend, never NULL.
     unsafe {
-        scan(DEPENDS, DEPENDS_BY_REFERENCE, &mut keys, |columns| {
-            let [class, dependent] = *columns.cast::<[u32; 2]>();
+        scan(DEPENDS, DEPENDS_BY_REFERENCE, &mut keys, |tuple, _| {
+            let [class, dependent] = *pg_sys::GETSTRUCT(tuple).cast::<[u32; 2]>();
             each(class, dependent)
         });
     }
@@ -88,6 +88,38 @@ pub fn is_used(schema: u32) -> bool {
         found = true;
         false
     });
+    found
+}
+
+/// The conditions of the valid CHECK constraints of a table that its heirs have, too; as PostgreSQL stores them.
+pub fn checks(table: u32) -> Vec<String> {
+    let mut found = Vec::new();
+    // The columns stand elsewhere in every other major.
+    // SAFETY: look-ups in a catalog cache.
+    let number = |name: &CStr| unsafe { pg_sys::get_attnum(pg_sys::Oid::from(CONSTRAINTS), name.as_ptr()) };
+    let [owner, kind, valid, alone, condition] =
+        [c"conrelid", c"contype", c"convalidated", c"connoinherit", c"conbin"].map(number);
+    // SAFETY: a number, and the comparison of the index.
+    let mut keys = unsafe { [key(owner, pg_sys::BTEqualStrategyNumber, pg_sys::F_OIDEQ, pg_sys::Oid::from(table).into())] };
+    // SAFETY: the columns are of pg_constraint; `conbin` is NULL or a text, the others are a "char" and booleans.
+    unsafe {
+        scan(CONSTRAINTS, CONSTRAINTS_BY_TABLE, &mut keys, |tuple, shape| {
+            let value = |column: i16| {
+                let mut is_null = false;
+                let value = pg_sys::heap_getattr(tuple, i32::from(column), shape, &mut is_null);
+                (!is_null).then_some(value)
+            };
+            let is = |column, wanted: usize| value(column).is_some_and(|value| value.value() & 0xff == wanted);
+            if is(kind, usize::from(b'c'))
+                && is(valid, 1)
+                && is(alone, 0)
+                && let Some(condition) = value(condition)
+            {
+                found.push(text(pg_sys::text_to_cstring(condition.cast_mut_ptr())));
+            }
+            true
+        });
+    }
     found
 }
 
@@ -119,11 +151,16 @@ unsafe fn key(column: i16, strategy: u32, compare: u32, value: pg_sys::Datum) ->
     }
 }
 
-/// Reads the rows of a catalog as it is now, until `each` says that it has seen enough. It is given the row's first column.
+/// Reads the rows of a catalog as it is now, until `each` says that it has seen enough.
 ///
 /// # Safety
 /// The catalog and its index exist, and the keys are for them; `each` reads columns that are there and not NULL.
-unsafe fn scan(catalog: u32, index: u32, keys: &mut [pg_sys::ScanKeyData], mut each: impl FnMut(*const u8) -> bool) {
+unsafe fn scan(
+    catalog: u32,
+    index: u32,
+    keys: &mut [pg_sys::ScanKeyData],
+    mut each: impl FnMut(pg_sys::HeapTuple, pg_sys::TupleDesc) -> bool,
+) {
     // SAFETY: a catalog scan inside a transaction; rows are read while it is open.
     unsafe {
         let catalog = pg_sys::table_open(pg_sys::Oid::from(catalog), pg_sys::AccessShareLock as i32);
@@ -132,11 +169,7 @@ unsafe fn scan(catalog: u32, index: u32, keys: &mut [pg_sys::ScanKeyData], mut e
         let scan = pg_sys::systable_beginscan(catalog, index, true, std::ptr::null_mut(), count, keys.as_mut_ptr());
         loop {
             let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            let header = (*tuple).t_data;
-            if !each(header.cast::<u8>().add(usize::from((*header).t_hoff))) {
+            if tuple.is_null() || !each(tuple, (*catalog).rd_att) {
                 break;
             }
         }
@@ -145,11 +178,13 @@ unsafe fn scan(catalog: u32, index: u32, keys: &mut [pg_sys::ScanKeyData], mut e
     }
 }
 
-/// OIDs of catalogs and their indexes, and columns in their tables (catalog/pg_depend.h, pg_namespace.h).
+/// OIDs of catalogs and their indexes, and columns in their tables (catalog/pg_depend.h, pg_constraint.h, pg_namespace.h).
 const DEPENDS: u32 = 2608;
 const DEPENDS_BY_REFERENCE: u32 = 2674;
 const REFERRED_CLASS: i16 = 4;
 const REFERRED_OBJECT: i16 = 5;
+const CONSTRAINTS: u32 = 2606;
+const CONSTRAINTS_BY_TABLE: u32 = 2665;
 const SCHEMAS: u32 = 2615;
 const SCHEMAS_BY_NAME: u32 = 2684;
 const NAME: i16 = 2;
