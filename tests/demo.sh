@@ -3,7 +3,7 @@
 # `make demo` has built and installed everything before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-runbook=$PWD/target/release/runbook
+runbook=${RUNBOOK_TEST_BIN:-$PWD/target/release}/runbook
 bin=$("${PG_CONFIG:-pg_config}" --bindir)
 if [ -t 1 ]; then bold=$'\e[1m' cyan=$'\e[36m' red=$'\e[31m' green=$'\e[32m' off=$'\e[0m'; else bold='' cyan='' red='' green='' off=''; fi
 server() { if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- env -u RUST_BACKTRACE "$@"); else env -u RUST_BACKTRACE "$@"; fi; }
@@ -72,18 +72,18 @@ SQL
 show alice "cat revisions/3f2a9c1b7d04_drop_legacy_note.sql"
 show alice "runbook submit"
 
-title "3. deploy applies the first. It owns nothing: the revision runs as shop_owner."
-show deploy "runbook upgrade +1"
+title "3. deploy applies what may be applied before the release: expand, and not contract. It owns nothing: revisions run as shop_owner."
+show deploy "runbook upgrade"
 
 title "4. Somebody types DROP COLUMN into psql. Even a superuser is refused, before any lock is taken."
 show ! postgres "psql -c 'ALTER TABLE orders DROP COLUMN legacy_note'"
 
 title "5. The contract revision needs a second pair of eyes."
 show deploy "runbook plan"
-show ! deploy "runbook upgrade"
+show ! deploy "runbook upgrade --through contract"
 show bob "runbook inbox"
 show bob "runbook approve 3f2a -m 'nobody has read it since May'"
-show deploy "runbook upgrade"
+show deploy "runbook upgrade --through contract"
 
 title "6. One statement, once: a permit that somebody else approves."
 show postgres "psql -qc 'CREATE TABLE import_2019 (id int)'"

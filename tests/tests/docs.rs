@@ -100,6 +100,13 @@ fn every_block_of_the_docs_does_what_it_says() {
 }
 
 #[test]
+fn the_demo_shows_what_it_says() {
+    let output = Command::new("bash").arg("tests/demo.sh").current_dir(repository()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("Done."), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn links_between_pages_lead_somewhere() {
     let root = repository();
     for page in ["README.md", "ARCHITECTURE.md", "docs/cli.md"] {
