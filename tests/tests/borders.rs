@@ -239,3 +239,21 @@ fn an_approval_of_the_way_back_counts_though_the_table_has_another_name() {
         .unwrap();
     assert_eq!(sqlstate(app.batch_execute("SELECT runbook.downgrade('base')")), "42501");
 }
+
+#[test]
+fn a_withdrawn_revision_comes_back_when_its_file_is_named() {
+    let desk = Desk::new();
+    let file = desk.directory.path().join("revisions/w1_later.sql");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "-- revision: w1\n-- message: later\n\n-- runbook: upgrade\nCREATE TABLE later (id int);\n\n-- runbook: downgrade\nDROP TABLE later;\n")
+        .unwrap();
+    desk.ends("alice", &["submit"], 0);
+    desk.ends("alice", &["withdraw", "w1", "--reason", "not now"], 0);
+    // Whoever submits everything has not asked for it.
+    let told = desk.ends("alice", &["submit"], 0);
+    assert!(told.contains("revision \"w1\" was withdrawn") && told.contains("runbook submit "), "{told}");
+    assert!(!told.contains("submitted w1"), "{told}");
+    let told = desk.ends("alice", &["submit", "revisions/w1_later.sql"], 0);
+    assert!(told.contains("submitted w1"), "{told}");
+    assert!(desk.ends("alice", &["submit"], 0).contains("there already, unchanged"));
+}

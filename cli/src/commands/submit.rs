@@ -8,10 +8,11 @@ use crate::{files, output};
 use runbook_core::Revision;
 use runbook_core::graph::NodeSet;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// Submits the named files, those of named directories, or all of the project, in one transaction. What is there already, unchanged, is left out.
+/// A withdrawn revision comes back only where its file, or the directory of it, is named: whoever submits all that there is has not asked for it.
 pub fn run(args: &Submit, context: &Context) -> Result<()> {
     let files = if args.files.is_empty() { files::load(context)? } else { files::named(&args.files)? };
     let mut wanted = NodeSet::new(files.graph.len());
@@ -20,18 +21,35 @@ pub fn run(args: &Submit, context: &Context) -> Result<()> {
     }
     let ordered: Vec<&(Revision, PathBuf)> =
         files.graph.topological(&wanted).into_iter().map(|node| &files.revisions[node]).collect();
-    send(context, &ordered)
+    send(context, &ordered, !args.files.is_empty())
 }
 
-fn send(context: &Context, files: &[&(Revision, PathBuf)]) -> Result<()> {
+fn send(context: &Context, files: &[&(Revision, PathBuf)], named: bool) -> Result<()> {
     let revisions: Vec<&Revision> = files.iter().map(|(revision, _)| revision).collect();
     let mut client = context.connect()?;
     let ids: Vec<&str> = revisions.iter().map(|one| one.revision.as_str()).collect();
     let mut transaction = client.transaction()?;
-    let known =
-        transaction.query("SELECT r.revision, r.digest FROM runbook.revisions AS r WHERE r.revision = ANY ($1)", &[&ids])?;
-    let known: HashMap<String, String> =
-        known.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<std::result::Result<_, postgres::Error>>()?;
+    let sql = "SELECT r.revision, r.digest, r.status = 'withdrawn' FROM runbook.revisions AS r WHERE r.revision = ANY ($1)";
+    let (mut known, mut withdrawn) = (HashMap::new(), HashSet::new());
+    for row in transaction.query(sql, &[&ids])? {
+        let id: String = row.try_get(0)?;
+        if row.try_get(2)? {
+            withdrawn.insert(id);
+        } else {
+            known.insert(id, row.try_get::<_, String>(1)?);
+        }
+    }
+    let left: Vec<&&(Revision, PathBuf)> =
+        files.iter().filter(|(revision, _)| !named && withdrawn.contains(revision.revision.as_str())).collect();
+    for (revision, path) in left.iter().filter(|_| !context.is_quiet()) {
+        let (id, path) = (&revision.revision, path.display());
+        output::notice(
+            "notice",
+            &format!("revision \"{id}\" was withdrawn; to submit it again, name its file: runbook submit {path}"),
+        );
+    }
+    let files: Vec<&&(Revision, PathBuf)> =
+        files.iter().filter(|(revision, _)| named || !withdrawn.contains(revision.revision.as_str())).collect();
     // Who may not submit hears of it, also where there is nothing new.
     let may: bool =
         transaction.query_one("SELECT pg_catalog.pg_has_role(session_user, 'runbook_author', 'MEMBER')", &[])?.try_get(0)?;
@@ -46,7 +64,7 @@ fn send(context: &Context, files: &[&(Revision, PathBuf)]) -> Result<()> {
         sent.push(Value::from(row.try_get::<_, String>(0)?));
     }
     transaction.commit()?;
-    let line = said(sent.len(), revisions.len() - sent.len(), &output::text(sent.first()));
+    let line = said(sent.len(), files.len() - sent.len(), &output::text(sent.first()));
     output::message(context.format(), "submitted", json!(sent), &line)
 }
 
