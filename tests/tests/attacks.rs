@@ -303,7 +303,7 @@ fn all_transactions_of_a_revision_count_together() {
         let error = error.as_db_error().unwrap();
         assert!(error.code().code() == "42501" && error.detail().unwrap().contains("a transaction or a revision"), "{error:?}");
         assert_eq!(count(&mut admin, "kept"), 96);
-        // A revision that is applied by itself begins with a count of its own, and what a retry takes back does not count.
+        // Each revision begins with a count of its own, in the same job too.
         for (id, parent) in [("c1", None), ("c2", Some("c1"))] {
             let parents: Vec<&str> = parent.into_iter().collect();
             let block =

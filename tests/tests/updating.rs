@@ -10,12 +10,13 @@ use runbook_tests::older::{self, OLDER, VERSION};
 use std::path::Path;
 
 /// Updates that come to something else than the current version: from, to, script.
-const BAD: [(&str, &str, &str); 6] = [
+const BAD: [(&str, &str, &str); 7] = [
     ("0.0.8", VERSION, "CREATE FUNCTION runbook.stranger() RETURNS int LANGUAGE sql AS 'SELECT 1';"),
     ("0.0.7", VERSION, "ALTER TABLE runbook.setting DROP COLUMN older; SELECT 1 / 0;"),
     ("0.0.6", VERSION, "ALTER EVENT TRIGGER a_runbook_sql_drop DISABLE;"),
     ("0.0.5", VERSION, "DROP TABLE public.orders;"),
     ("0.0.4", VERSION, "ALTER TABLE runbook.entry DISABLE TRIGGER append_only;"),
+    ("0.0.3", VERSION, "DO $$BEGIN DROP FUNCTION runbook.heads(); END$$;"),
     (OLDER, "9.9.9", "ALTER TABLE runbook.setting DROP COLUMN older;"),
 ];
 
@@ -137,6 +138,7 @@ fn an_update_that_comes_to_something_else_does_not_happen() {
                 "0.0.6" => ("55000", "a_runbook_sql_drop"),
                 "0.0.5" => ("42501", "public.orders"),
                 "0.0.4" => ("55000", "append_only"),
+                "0.0.3" => ("42501", "would damage the guard"),
                 _ => ("55000", "can't be updated to 9.9.9"),
             };
             assert!(code == expected.0 && text.contains(expected.1), "{from} {to}: {code} {text}");

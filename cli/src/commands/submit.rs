@@ -64,7 +64,10 @@ fn send(context: &Context, files: &[&(Revision, PathBuf)], named: bool) -> Resul
         sent.push(Value::from(row.try_get::<_, String>(0)?));
     }
     transaction.commit()?;
-    let line = said(sent.len(), files.len() - sent.len(), &output::text(sent.first()));
+    let line = match files.is_empty() && !left.is_empty() {
+        true => "nothing to submit: what there is was withdrawn".to_owned(),
+        false => said(sent.len(), files.len() - sent.len(), &output::text(sent.first())),
+    };
     output::message(context.format(), "submitted", json!(sent), &line)
 }
 
